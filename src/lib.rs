@@ -1,0 +1,29 @@
+//! smart-scanner: market frames in, protected orders out.
+//!
+//! The modules stand in dependency order, lowest first; a module uses only what stands above it
+//! in this list (`tests/tidy.rs` checks it). Start reading at [`topology`].
+
+// The nouns: everything the rest talks about, and the records that travel on rings.
+pub mod model;
+// The machine: the only `unsafe` in the program.
+pub mod sys;
+pub mod bus;
+pub mod metrics;
+pub mod store;
+// Settings are read once, before anything runs.
+pub mod settings;
+// Pure decisions: they use only `model`, never a clock and never each other.
+pub mod indicators;
+pub mod strategy;
+pub mod risk;
+pub mod orders;
+pub mod exchange;
+// The outside, and its stand-ins.
+pub mod venue;
+pub mod gateway;
+// The engine: stages, the drivers that run them, and the graph that joins them.
+pub mod driver;
+pub mod stage;
+pub mod topology;
+// One file a command.
+pub mod app;
