@@ -6,21 +6,21 @@
 // The nouns: everything the rest talks about, and the records that travel on rings.
 pub mod model;
 // The machine: the only `unsafe` in the program.
-pub mod sys;
 pub mod bus;
 pub mod metrics;
 pub mod store;
+pub mod sys;
 // Settings are read once, before anything runs.
 pub mod settings;
 // Pure decisions: they use only `model`, never a clock and never each other.
-pub mod indicators;
-pub mod strategy;
-pub mod risk;
-pub mod orders;
 pub mod exchange;
+pub mod indicators;
+pub mod orders;
+pub mod risk;
+pub mod strategy;
 // The outside, and its stand-ins.
-pub mod venue;
 pub mod gateway;
+pub mod venue;
 // The engine: stages, the drivers that run them, and the graph that joins them.
 pub mod driver;
 pub mod stage;

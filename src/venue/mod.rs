@@ -3,3 +3,4 @@
 pub mod blofin;
 pub mod loopback;
 pub mod paper;
+pub mod seam;

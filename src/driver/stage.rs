@@ -1,0 +1,24 @@
+//! What a stage is: one method, called again and again by whichever driver runs the graph.
+
+use crate::model::Wall;
+
+/// Whether a poll found anything to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing was taken and every outside edge said that it would block.
+    Idle,
+    Busy,
+}
+
+/// One step of the pipeline. It is the only writer of the state it owns.
+pub trait Stage: Send {
+    /// Name of the stage, of its thread and of its metrics; at most 15 characters.
+    fn name(&self) -> &'static str;
+
+    /// Takes a bounded number of records, decides, publishes. Never blocks, locks, allocates or
+    /// reads a clock; `now` is decision time.
+    fn poll(&mut self, now: Wall) -> Progress;
+
+    /// The next decision time at which the stage wants to be polled even without input.
+    fn next_timer(&self) -> Option<Wall>;
+}

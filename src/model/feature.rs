@@ -1,0 +1,233 @@
+//! The feature row: everything the strategies may read of one closed candle.
+//!
+//! A row holds up to 96 named numbers. A feature that does not exist yet (warm-up, no order flow)
+//! is absent, never zero and never NaN.
+
+use super::candle::Candle;
+use super::header::Header;
+use bytemuck::{Pod, Zeroable};
+
+/// Room for features in a row. Indexes are append-only; they stand in files.
+pub const FEATURES_MAX: usize = 96;
+
+/// Declares the features once: index, name in files and docs.
+macro_rules! features {
+    ($($(#[$doc:meta])* $name:ident = $index:literal, $text:literal;)*) => {
+        /// One number a strategy may read; formulas in `indicators`.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Feature { $($(#[$doc])* $name = $index,)* }
+
+        impl Feature {
+            pub const ALL: &'static [Feature] = &[$(Feature::$name,)*];
+
+            /// Name in CSV columns, metrics lines and docs.
+            pub fn text(self) -> &'static str {
+                match self { $(Feature::$name => $text,)* }
+            }
+        }
+    };
+}
+
+features! {
+    Sma20 = 0, "sma20";
+    Ema21 = 1, "ema21";
+    Ema55 = 2, "ema55";
+    Rsi14 = 3, "rsi14";
+    Rsi14Prev = 4, "rsi14_prev";
+    Atr14 = 5, "atr14";
+    Atr14Prev = 6, "atr14_prev";
+    Adx14 = 7, "adx14";
+    Pdi14 = 8, "pdi14";
+    Mdi14 = 9, "mdi14";
+    Macd = 10, "macd";
+    MacdSig = 11, "macdsig";
+    MacdHist = 12, "macdhist";
+    MacdHistPrev1 = 13, "macdhist_prev1";
+    MacdHistPrev2 = 14, "macdhist_prev2";
+    MacdHistPrev3 = 15, "macdhist_prev3";
+    BbU = 16, "bbu";
+    BbM = 17, "bbm";
+    BbL = 18, "bbl";
+    BbLPrev = 19, "bbl_prev";
+    BbUPrev = 20, "bbu_prev";
+    Max20 = 21, "max20";
+    Min20 = 22, "min20";
+    /// Highest high of the 20 candles before this one.
+    DonchianHigh = 23, "donchian_high";
+    DonchianLow = 24, "donchian_low";
+    /// Donchian high one candle earlier, for "not already above".
+    DonchianHighPrev = 25, "donchian_high_prev";
+    DonchianLowPrev = 26, "donchian_low_prev";
+    /// Candles since the Donchian low/high was made.
+    DonchianLowAge = 27, "donchian_low_age";
+    DonchianHighAge = 28, "donchian_high_age";
+    StochK = 29, "stochk";
+    StochD = 30, "stochd";
+    Obv = 31, "obv";
+    Mfi14 = 32, "mfi14";
+    Cci20 = 33, "cci20";
+    LinReg20 = 34, "linreg20";
+    LinRegSlope20 = 35, "lrslope20";
+    KeltnerU = 36, "keltner_u";
+    KeltnerL = 37, "keltner_l";
+    Supertrend = 38, "supertrend";
+    /// +1 up, −1 down.
+    SupertrendDirection = 39, "supertrend_direction";
+    /// Candles since Supertrend last turned; 0 on the candle that turned it.
+    SupertrendAge = 40, "supertrend_age";
+    SqueezeMomentum = 41, "squeeze_momentum";
+    SqueezeMomentumPrev = 42, "squeeze_momentum_prev";
+    /// Length of the squeeze that is on, or of the last one that ended.
+    SqueezeBars = 43, "squeeze_bars";
+    /// Candles since the last squeeze ended; absent while one is on.
+    SqueezeReleaseAge = 44, "squeeze_release_age";
+    Slope = 45, "slope";
+    Ret1 = 46, "ret_1";
+    Ret5 = 47, "ret_5";
+    Ret15 = 48, "ret_15";
+    Ret20 = 49, "ret_20";
+    Atr14Pct = 50, "atr14_pct";
+    VolumeZ = 51, "volz";
+    VolumeRatio = 52, "vol_ratio";
+    RealisedVol = 53, "realised_vol";
+    EwmaVol = 54, "ewma_vol";
+    Vwap = 55, "vwap";
+    VwapZ = 56, "z_vwap";
+    VwapZPrev = 57, "z_vwap_prev";
+    BodyRatio = 58, "body_ratio";
+    Clv = 59, "clv";
+    UpperWick = 60, "upper_wick";
+    LowerWick = 61, "lower_wick";
+    /// (high − low) / the ATR of the candle before.
+    RangeAtr = 62, "range_atr";
+    Low3 = 63, "low3";
+    High3 = 64, "high3";
+    LowPrev = 65, "low_prev";
+    HighPrev = 66, "high_prev";
+    ClosePrev = 67, "close_prev";
+    ClosePrev2 = 68, "close_prev2";
+    /// ATR14 over its own median of 200 candles.
+    AtrRatio = 69, "atr_ratio";
+    TrueRange = 70, "true_range";
+    /// Direction of the two higher timeframes, −1, 0 or +1 (absent before warm-up).
+    Htf1Direction = 71, "htf1_direction";
+    Htf2Direction = 72, "htf2_direction";
+    DepthImbalance = 73, "depth_imb";
+    AggressorBuy = 74, "aggr_buy";
+    CvdNorm = 75, "cvd_norm";
+    SpreadBps = 76, "spread_bps";
+    DepthUsd = 77, "depth_usd";
+    TradesPerMin = 78, "trades_per_min";
+    NotionalPerMin = 79, "notional_per_min";
+    Funding8h = 80, "funding_8h";
+    FundingZ = 81, "funding_z";
+    BtcRet5 = 82, "btc_ret_5";
+    Breadth = 83, "breadth";
+    QuoteVolume24h = 84, "quote_volume_24h";
+    VolBurst20 = 85, "vol_burst_20";
+    Ema21Slope5 = 86, "ema21_slope_5";
+}
+
+/// Bits of `FeatureRow::flags`.
+pub mod row_flag {
+    /// The candle was made up to fill a hole: nothing may fire on it.
+    pub const SYNTHETIC: u16 = 1;
+    /// The series has not seen WARMUP_BARS closed candles yet.
+    pub const WARMING_UP: u16 = 2;
+    /// History from REST, older than the run: it warms states and labels, it never signals.
+    pub const BACKFILL: u16 = 4;
+    /// Serves a higher timeframe that is not scanned itself.
+    pub const CONTEXT_ONLY: u16 = 8;
+    /// Last row of its close: every series closing at this instant has been published.
+    pub const LAST_OF_CLOSE: u16 = 16;
+}
+
+/// One closed candle with its features, on `indicate_score`. 896 bytes.
+///
+/// ```text
+/// words 0–3    header
+/// word  4      instrument u16 | timeframe u8 | zero u8 | flags u16 | zero u16
+/// words 5–12   candle
+/// word  13     candles committed in this series
+/// words 14–15  presence bits of the features
+/// words 16–111 features
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct FeatureRow {
+    pub header: Header,
+    pub instrument: u16,
+    pub timeframe: u8,
+    pub zero: u8,
+    pub flags: u16,
+    pub zero_2: u16,
+    pub candle: Candle,
+    pub candle_count: u64,
+    pub present: [u64; 2],
+    pub values: [f64; FEATURES_MAX],
+}
+
+const _: () = assert!(size_of::<FeatureRow>() == 896);
+
+impl FeatureRow {
+    /// The feature's value, `None` while it does not exist.
+    pub fn get(&self, feature: Feature) -> Option<f64> {
+        let index = feature as usize;
+        (self.present[index / 64] >> (index % 64) & 1 == 1).then(|| self.values[index])
+    }
+
+    /// Sets the feature; `None` or a value that is not finite makes it absent.
+    pub fn set(&mut self, feature: Feature, value: Option<f64>) {
+        let index = feature as usize;
+        let bit = 1u64 << (index % 64);
+        match value {
+            Some(value) if value.is_finite() => {
+                self.present[index / 64] |= bit;
+                self.values[index] = value;
+            }
+            _ => {
+                self.present[index / 64] &= !bit;
+                self.values[index] = 0.0;
+            }
+        }
+    }
+
+    pub fn has_flag(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Default for FeatureRow {
+    fn default() -> Self {
+        Zeroable::zeroed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_feature_is_not_zero() {
+        let mut row = FeatureRow::default();
+        assert_eq!(row.get(Feature::VwapZ), None);
+        row.set(Feature::VwapZ, Some(0.0));
+        assert_eq!(row.get(Feature::VwapZ), Some(0.0));
+        row.set(Feature::VwapZ, Some(f64::NAN));
+        assert_eq!(row.get(Feature::VwapZ), None);
+    }
+
+    #[test]
+    fn indexes_fit_and_names_are_unique() {
+        let mut names: Vec<&str> = Feature::ALL.iter().map(|feature| feature.text()).collect();
+        assert!(
+            Feature::ALL
+                .iter()
+                .all(|feature| (*feature as usize) < FEATURES_MAX)
+        );
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Feature::ALL.len());
+    }
+}
