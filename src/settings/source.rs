@@ -92,10 +92,12 @@ pub(super) fn read_file(
     advice: &'static str,
 ) -> Result<(Zeroizing<String>, u32), Box<SettingsFault>> {
     use std::os::unix::fs::PermissionsExt;
-    let unreadable = |cause: String| SettingsFault::Unreadable {
-        path: path.to_owned(),
-        cause,
-        advice,
+    let unreadable = |cause: String| {
+        Box::new(SettingsFault::Unreadable {
+            path: path.to_owned(),
+            cause,
+            advice,
+        })
     };
     let metadata = std::fs::metadata(path).map_err(|fault| unreadable(fault.to_string()))?;
     if !metadata.is_file() {
