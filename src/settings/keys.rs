@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::model::Timeframe;
+
 /// A section of the settings files: `[scan]` in TOML, `settings.scan` in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
@@ -76,7 +78,7 @@ pub enum Kind {
     List,
     /// As `List`; each a glob over symbols, such as `BTCDOM-*`.
     Globs,
-    /// As `List`; each one of [`TIMEFRAMES`], none twice, at least one.
+    /// As `List`; each one of [`Timeframe::ALL`], none twice, at least one.
     Timeframes,
     /// Letters, digits, `-` and `_`, 1 to 32 of them.
     Name,
@@ -107,7 +109,7 @@ impl Kind {
             Kind::Choice(words) => words.join(" | "),
             Kind::List => "words between commas, or 0 for none".to_owned(),
             Kind::Globs => "glob patterns between commas, or 0 for none".to_owned(),
-            Kind::Timeframes => format!("some of {}", TIMEFRAMES.join(",")),
+            Kind::Timeframes => format!("some of {}", Timeframe::ALL.map(Timeframe::text).join(",")),
             Kind::Name => "1 to 32 letters, digits, - or _".to_owned(),
             Kind::Path => "a path".to_owned(),
             Kind::HttpUrl => "http://host[:port] or https://host[:port]".to_owned(),
@@ -156,9 +158,6 @@ impl fmt::Display for Key {
         f.write_str(self.name)
     }
 }
-
-/// The timeframes that may be scanned, shortest first, in BloFin's spelling.
-pub const TIMEFRAMES: [&str; 6] = ["1m", "3m", "5m", "15m", "1H", "4H"];
 
 /// Older names of credentials that users of the Python scanner have in their files.
 pub const ALIASES: [(&str, &str); 2] = [

@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::model::Timeframe;
+
 use super::layout;
 use super::layout::Idle;
 use super::layout::Layout;
@@ -41,7 +43,7 @@ pub struct Venue {
 /// `[scan]`: the universe and its candles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    pub scan_timeframes: Vec<String>,
+    pub scan_timeframes: Vec<Timeframe>,
     pub top_symbols: u32,
     pub candles_concurrency: u32,
     pub candles_chunk: u32,
@@ -308,8 +310,12 @@ pub(super) fn venue(values: &Values) -> Venue {
 }
 
 pub(super) fn scan(values: &Values) -> Scan {
+    let words = values.list("SCAN_TIMEFRAMES");
+    let timeframes = words
+        .iter()
+        .map(|word| Timeframe::parse(word).expect("SCAN_TIMEFRAMES was checked when it was read"));
     Scan {
-        scan_timeframes: values.list("SCAN_TIMEFRAMES"),
+        scan_timeframes: timeframes.collect(),
         top_symbols: values.whole("TOP_SYMBOLS"),
         candles_concurrency: values.whole("CANDLES_CONCURRENCY"),
         candles_chunk: values.whole("CANDLES_CHUNK"),

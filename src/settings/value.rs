@@ -8,10 +8,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
+use crate::model::Timeframe;
+
 use super::keys;
 use super::keys::Key;
 use super::keys::Kind;
-use super::keys::TIMEFRAMES;
 use super::layout;
 use super::layout::Layout;
 
@@ -111,7 +112,7 @@ fn parse_globs(text: &str) -> Result<Value, String> {
 fn parse_timeframes(text: &str) -> Result<Value, String> {
     let timeframes = split_list(text);
     for (index, timeframe) in timeframes.iter().enumerate() {
-        if !TIMEFRAMES.contains(&timeframe.as_str()) {
+        if Timeframe::parse(timeframe).is_none() {
             return Err(format!("unknown timeframe {timeframe:?}"));
         }
         if timeframes[..index].contains(timeframe) {
