@@ -345,7 +345,8 @@ fn toml_text(value: &toml::Value, is_list: bool) -> Result<String, &'static str>
     match value {
         toml::Value::String(text) => Ok(text.clone()),
         toml::Value::Integer(number) => Ok(number.to_string()),
-        toml::Value::Float(number) => Ok(number.to_string()),
+        // Debug keeps the point of 80.0, so that a whole number is written as one.
+        toml::Value::Float(number) => Ok(format!("{number:?}")),
         toml::Value::Boolean(_) => Err("write 0 or 1"),
         toml::Value::Array(items) if is_list => {
             let words: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
