@@ -59,6 +59,16 @@ impl Words {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.count) }
     }
 
+    /// The `count` words from `first`, on their own. Panics beyond the end.
+    pub fn part(&self, first: usize, count: usize) -> Self {
+        let base = NonNull::from(&self.as_slice()[first..first + count]).cast();
+        Self {
+            base,
+            count,
+            _owner: Arc::clone(&self._owner),
+        }
+    }
+
     /// The `count` words from `first`.
     ///
     /// # Safety
