@@ -1,1 +1,4 @@
-//! (being written)
+//! One file a command.
+
+pub mod screen;
+pub mod summary;

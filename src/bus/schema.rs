@@ -9,6 +9,7 @@ use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
     Tick, TradeOutcome,
 };
+use crate::model::status::{PositionRow, StatusRow};
 
 macro_rules! records {
     ($($name:ident = $schema:literal),+ $(,)?) => {
@@ -39,4 +40,6 @@ records! {
     AlertAnswer = 0x0a01,
     GateEvent = 0x0b01,
     JournalEntry = 0x0c01,
+    PositionRow = 0x0d01,
+    StatusRow = 0x0e01,
 }

@@ -1,1 +1,4 @@
-//! (being written)
+//! The spine: one file a stage. A stage is glue: take, call a pure function, publish.
+
+pub mod digest;
+pub mod housekeep;

@@ -13,3 +13,4 @@ pub mod lock;
 pub mod memory;
 pub mod process;
 pub mod region;
+pub mod wait;
