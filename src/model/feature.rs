@@ -107,7 +107,7 @@ features! {
     HighPrev = 66, "high_prev";
     ClosePrev = 67, "close_prev";
     ClosePrev2 = 68, "close_prev2";
-    /// ATR14 over its own median of 200 candles.
+    /// The regime's ATR over its own median of 200 candles.
     AtrRatio = 69, "atr_ratio";
     TrueRange = 70, "true_range";
     /// Direction of the two higher timeframes, −1, 0 or +1 (absent before warm-up).
@@ -127,6 +127,11 @@ features! {
     QuoteVolume24h = 84, "quote_volume_24h";
     VolBurst20 = 85, "vol_burst_20";
     Ema21Slope5 = 86, "ema21_slope_5";
+    /// ADX, ±DI and the ATR of the candle before with the lengths of REGIME_ADX_LEN and REGIME_ATR_LEN.
+    RegimeAdx = 87, "regime_adx";
+    RegimePdi = 88, "regime_pdi";
+    RegimeMdi = 89, "regime_mdi";
+    RegimeAtrPrev = 90, "regime_atr_prev";
 }
 
 /// Bits of `FeatureRow::flags`.
