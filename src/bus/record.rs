@@ -58,7 +58,7 @@ pub const fn words_of<T: Pod>() -> usize {
 
 /// Copies `row` into `words` from word `first` on, each word relaxed.
 #[inline]
-pub(super) fn store_words<T: Pod>(words: &[AtomicU64], row: &T, first: usize) {
+pub(crate) fn store_row<T: Pod>(words: &[AtomicU64], row: &T, first: usize) {
     let source = std::ptr::from_ref(row).cast::<u64>();
     for (index, word) in words.iter().enumerate().take(words_of::<T>()).skip(first) {
         // SAFETY: `index` is below the word count of T, and T is aligned and initialised like u64.
@@ -69,7 +69,7 @@ pub(super) fn store_words<T: Pod>(words: &[AtomicU64], row: &T, first: usize) {
 
 /// Copies a row out of `words`, each word relaxed. Whether it is whole is for the caller to check.
 #[inline]
-pub(super) fn load_words<T: Pod>(words: &[AtomicU64]) -> T {
+pub(crate) fn load_row<T: Pod>(words: &[AtomicU64]) -> T {
     assert!(words.len() >= words_of::<T>(), "a slot holds a whole row");
     let mut row = MaybeUninit::<T>::uninit();
     let target = row.as_mut_ptr().cast::<u64>();

@@ -16,7 +16,7 @@
 
 use std::marker::PhantomData;
 
-use super::record::{Record, load_words, store_words, words_of};
+use super::record::{Record, load_row, store_row, words_of};
 use super::sync::{AtomicU64, Ordering, fence};
 use super::words::Words;
 
@@ -217,7 +217,7 @@ impl<T: Record> Producer<T> {
         slot[0].store(INVALID, Ordering::Relaxed);
         // An observer that reads any word stored below, then fences, also sees the INVALID above.
         fence(Ordering::Release);
-        store_words(slot, record, 1);
+        store_row(slot, record, 1);
         // Release: whoever reads this seq sees the words above.
         slot[0].store(seq, Ordering::Release);
     }
@@ -242,7 +242,7 @@ impl<T: Record> Consumer<T> {
             self.release();
             return None;
         }
-        let record = load_words::<T>(slot);
+        let record = load_row::<T>(slot);
         self.next += 1;
         if self.next - 1 - self.credited >= self.portion {
             self.release();
@@ -304,7 +304,7 @@ impl<T: Record> Observer<T> {
         let slot = self.ring.slot(self.next);
         let seq = slot[0].load(Ordering::Acquire);
         if seq == self.next {
-            let record = load_words::<T>(slot);
+            let record = load_row::<T>(slot);
             // If any word came from a later record, this fence and the producer's make its INVALID, or
             // something newer, visible to the load below.
             fence(Ordering::Acquire);

@@ -9,7 +9,7 @@
 
 use std::marker::PhantomData;
 
-use super::record::{Row, load_words, store_words, words_of};
+use super::record::{Row, load_row, store_row, words_of};
 use super::sync::{AtomicU64, Ordering, fence};
 use super::words::Words;
 
@@ -87,7 +87,7 @@ impl<T: Row> Table<T> {
                 return None;
             }
             if version % 2 == 0 {
-                let row = load_words::<T>(&words[1..]);
+                let row = load_row::<T>(&words[1..]);
                 // If any word came from a later write, its odd version is visible to the load below.
                 fence(Ordering::Acquire);
                 if words[0].load(Ordering::Relaxed) == version {
@@ -133,7 +133,7 @@ impl<T: Row> TableWriter<T> {
         words[0].store(writing, Ordering::Relaxed);
         // A reader that sees any word stored below, then fences, also sees the odd version above.
         fence(Ordering::Release);
-        store_words(&words[1..], row, 0);
+        store_row(&words[1..], row, 0);
         words[0].store(writing.wrapping_add(1), Ordering::Release);
     }
 
