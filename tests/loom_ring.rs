@@ -58,13 +58,23 @@ impl Row for Pair {
 }
 
 fn small(number: u64) -> Small {
-    Small { header: Header { seq: 0, receive_ns: number, publish_ns: number, time_ns: number } }
+    Small {
+        header: Header {
+            seq: 0,
+            receive_ns: number,
+            publish_ns: number,
+            time_ns: number,
+        },
+    }
 }
 
 /// Panics when the record is torn, or is not the one that its seq says.
 fn check(record: &Small) {
     let header = record.header;
-    let expected = Header { seq: header.seq, ..small(header.seq).header };
+    let expected = Header {
+        seq: header.seq,
+        ..small(header.seq).header
+    };
     assert_eq!(header, expected, "a record is whole and is the one its seq says");
 }
 
