@@ -1,1 +1,5 @@
-//! (being written)
+//! One file a command, the grammar of the command line, and the exit codes.
+
+pub mod cli;
+pub mod doctor;
+pub mod exit;
