@@ -1,4 +1,7 @@
-//! One file a command.
+//! One file a command, the grammar of the command line, and the exit codes.
 
+pub mod cli;
+pub mod doctor;
+pub mod exit;
 pub mod screen;
 pub mod summary;
