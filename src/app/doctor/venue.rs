@@ -119,6 +119,9 @@ fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, Finding> {
             let certificate = certificate.map_err(|fault| fail(fault.to_string()))?;
             roots.add(certificate).map_err(|fault| fail(fault.to_string()))?;
         }
+        if roots.len() == webpki_roots::TLS_SERVER_ROOTS.len() {
+            return Err(fail("it holds no certificate".to_owned()));
+        }
     }
     let advice = "report this as a fault of the program";
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -322,6 +325,58 @@ mod tests {
         let plain = serve("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
         let findings = examine_at(&plain.replace("http://", "https://"));
         assert_eq!(verdicts(&findings)[2], ("tls", Verdict::Fail), "{findings:?}");
+    }
+
+    /// As `serve`, with TLS; also returns its certificate as PEM.
+    fn serve_tls(answer: &'static str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+                // Knocks and refused certificates end here.
+                if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    stream.conn.send_close_notify();
+                    stream.flush().unwrap();
+                }
+            }
+        });
+        (format!("https://{address}"), made.cert.pem())
+    }
+
+    #[test]
+    fn a_certificate_counts_only_when_blofin_ca_file_names_it() {
+        let (base_url, certificate) = serve_tls(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 36\r\n\r\n{\"code\":\"0\",\"data\":[{\"instId\":\"A\"}]}",
+        );
+        let findings = examine_at(&base_url);
+        assert_eq!(verdicts(&findings)[2], ("tls", Verdict::Fail), "{findings:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings::research(None, &[], directory.path()).unwrap();
+        settings.venue.point_at(&base_url);
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, certificate).unwrap();
+        settings.venue.blofin_ca_file = Some(ca_file.clone());
+        let findings = examine(&settings.venue);
+        assert_eq!(verdicts(&findings)[2], ("venue", Verdict::Ok), "{findings:?}");
+        for broken in ["", "-----BEGIN CERTIFICATE-----\n%%\n"] {
+            std::fs::write(&ca_file, broken).unwrap();
+            let findings = examine(&settings.venue);
+            assert_eq!(verdicts(&findings)[2], ("tls", Verdict::Fail), "{findings:?}");
+            assert!(findings[2].advice.contains("BLOFIN_CA_FILE"));
+        }
     }
 
     #[test]
