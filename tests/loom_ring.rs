@@ -123,7 +123,7 @@ fn a_consumer_takes_every_record_whole_and_in_order_while_the_only_slot_is_used_
 
 #[test]
 fn a_consumer_takes_every_record_whole_and_in_order_over_two_slots() {
-    hand_over(2, 4, 3);
+    hand_over(2, 4, 2);
 }
 
 /// Publishes and consumes on one thread as fast as credit allows, while another thread observes.
@@ -173,7 +173,7 @@ fn observe_under_fire(capacity: usize, records: u64, looks: usize, preemptions: 
 
 #[test]
 fn an_observer_sees_no_torn_record_and_counts_what_it_missed_of_one_slot() {
-    observe_under_fire(1, 3, 3, 3);
+    observe_under_fire(1, 3, 2, 3);
 }
 
 #[test]
@@ -192,8 +192,10 @@ fn a_table_row_is_never_torn() {
             }
         });
         for _ in 0..2 {
-            if let Some(Pair([first, second])) = table.read_within(0, 2) {
-                assert_eq!(first, second);
+            match table.read_within(0, 2) {
+                Some(Pair([first, second])) => assert_eq!(first, second, "a row is whole"),
+                // Without giving way loom tries only the order in which the reader is done first.
+                None => thread::yield_now(),
             }
         }
         thread.join().unwrap();
