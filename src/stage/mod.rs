@@ -1,5 +1,8 @@
 //! The spine: one file a stage. A stage is glue: take, call a pure function, publish.
 
+pub mod decode;
 pub mod digest;
 pub mod housekeep;
 pub mod indicate;
+pub mod reasons;
+pub mod send;
