@@ -4,6 +4,7 @@
 //!
 //! Sockets live in `connector`, `stream`, `frame_port` and `call_port`; everything else is sans-I/O.
 
+pub mod account_ws;
 pub mod book;
 pub mod budget;
 pub mod call_port;

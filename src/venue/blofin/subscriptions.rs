@@ -19,7 +19,7 @@ pub enum Channel {
     Books,
     Books5,
     Tickers,
-    FundingRate,
+    Funding,
     Candle(Timeframe),
     MarkCandle(Timeframe),
 }
@@ -35,7 +35,7 @@ impl Channel {
             Channel::Books => 1,
             Channel::Books5 => 2,
             Channel::Tickers => 3,
-            Channel::FundingRate => 4,
+            Channel::Funding => 4,
             Channel::Candle(timeframe) => 5 + timeframe as usize,
             Channel::MarkCandle(timeframe) => 5 + Timeframe::ALL.len() + timeframe as usize,
         }
@@ -48,7 +48,7 @@ impl Channel {
             Channel::Books => ("books", ""),
             Channel::Books5 => ("books5", ""),
             Channel::Tickers => ("tickers", ""),
-            Channel::FundingRate => ("funding-rate", ""),
+            Channel::Funding => ("funding-rate", ""),
             Channel::Candle(timeframe) => ("candle", timeframe.text()),
             Channel::MarkCandle(timeframe) => ("mark-price-candle", timeframe.text()),
         }
@@ -68,7 +68,7 @@ impl Channel {
             Channel::Trades => None,
             Channel::Books | Channel::Books5 => Some(30 * NS_PER_SEC),
             Channel::Tickers => Some(60 * NS_PER_SEC),
-            Channel::FundingRate => Some(180 * NS_PER_SEC),
+            Channel::Funding => Some(180 * NS_PER_SEC),
             Channel::Candle(_) | Channel::MarkCandle(_) => Some(150 * NS_PER_SEC),
         }
     }
@@ -322,7 +322,7 @@ mod tests {
             Channel::Books,
             Channel::Books5,
             Channel::Tickers,
-            Channel::FundingRate,
+            Channel::Funding,
         ];
         channels.extend(Timeframe::ALL.map(Channel::Candle));
         channels.extend(Timeframe::ALL.map(Channel::MarkCandle));
