@@ -399,7 +399,7 @@ fn channel_of(tick: &Tick) -> Option<Channel> {
         TickKind::Trade => Some(Channel::Trades),
         TickKind::Quote => Some(Channel::Tickers),
         TickKind::Mark => Some(Channel::MarkCandle(Timeframe::from_code(tick.timeframe)?)),
-        TickKind::Funding => Some(Channel::FundingRate),
+        TickKind::Funding => Some(Channel::Funding),
         TickKind::Depth | TickKind::Stale | TickKind::Fresh => None,
     }
 }
@@ -419,7 +419,7 @@ pub fn wanted(instruments: &Instruments, live: &[Timeframe], books: &BookPlan) -
                 .map(|timeframe| subscribe(Channel::Candle(*timeframe))),
         );
         wanted.push(subscribe(Channel::Tickers));
-        wanted.push(subscribe(Channel::FundingRate));
+        wanted.push(subscribe(Channel::Funding));
         if books.is_on {
             let channel = if books.depth <= 5 {
                 Channel::Books5
