@@ -221,32 +221,32 @@ fn each_end_is_given_out_once_and_a_reader_gets_none_that_writes() {
 
 #[test]
 fn plans_that_cannot_work_are_refused_by_name_and_number() {
-    let cases: [(fn(&mut BusBuilder), &str); 8] = [
+    type Mistake = fn(&mut BusBuilder) -> &mut BusBuilder;
+    let cases: [(Mistake, &str); 8] = [
         (
-            |plan| _ = plan.ring::<Quote>("a_b", 12),
+            |plan| plan.ring::<Quote>("a_b", 12),
             "ring 'a_b' has depth 12; choose a power of two",
         ),
-        (|plan| _ = plan.ring::<Quote>("a_b", 0), "ring 'a_b' has depth 0"),
+        (|plan| plan.ring::<Quote>("a_b", 0), "ring 'a_b' has depth 0"),
         (
-            |plan| _ = plan.ring::<Quote>("quotes", 8),
+            |plan| plan.ring::<Quote>("quotes", 8),
             "'quotes' is planned twice",
         ),
         (
-            |plan| _ = plan.counter("orders_open"),
+            |plan| plan.counter("orders_open"),
             "'orders_open' is planned twice",
         ),
         (
-            |plan| _ = plan.histogram("a name with spaces"),
+            |plan| plan.histogram("a name with spaces"),
             "'a name with spaces' is not 1..=32 bytes",
         ),
         (
-            |plan| _ = plan.histogram("a_name_that_is_longer_than_32_bytes"),
+            |plan| plan.histogram("a_name_that_is_longer_than_32_bytes"),
             "is not 1..=32 bytes",
         ),
-        (|plan| _ = plan.limit_bytes(8192)),
-        "the limit is 8192",
+        (|plan| plan.limit_bytes(8192), "the limit is 8192"),
         (
-            |plan| _ = plan.config_hash(&"x".repeat(65)),
+            |plan| plan.config_hash(&"x".repeat(65)),
             "is longer than 64 bytes",
         ),
     ];
