@@ -1,0 +1,111 @@
+//! Frames of the private socket to account events.
+
+use super::FRAME_BYTES_MAX;
+use super::control::{self, Channel, Control};
+use super::document::{Document, Element};
+use super::rows;
+use crate::model::message::{AccountEvent, AccountKind};
+use crate::model::{Instruments, Reason};
+
+/// Most rows a private frame may carry.
+const ROWS_MAX: usize = 4096;
+
+/// What a private frame was.
+#[derive(Clone, Copy, Debug)]
+pub enum AccountFrame<'d> {
+    /// Events in the order of the frame; header, list and token are zero. A complete list of
+    /// positions ends with `PositionsComplete`.
+    Events {
+        events: &'d [AccountEvent],
+        /// Rows about instruments that this run does not know, left out.
+        unknown_count: u32,
+    },
+    Control(Control),
+}
+
+/// What a frame left in the buffer.
+enum Found {
+    Events { unknown_count: u32 },
+    Control(Control),
+}
+
+/// The reader of private frames. Allocates at creation and for frames larger than any before.
+pub struct AccountDecoder {
+    document: Document,
+    events: Vec<AccountEvent>,
+}
+
+impl AccountDecoder {
+    pub fn new() -> Self {
+        AccountDecoder {
+            document: Document::new(16 << 10, FRAME_BYTES_MAX),
+            events: Vec::with_capacity(128),
+        }
+    }
+
+    /// What `bytes`, one text frame of the private socket, says. One row that cannot be read
+    /// refuses the frame: after an error, state has to be read by REST.
+    pub fn decode(&mut self, bytes: &[u8], instruments: &Instruments) -> Result<AccountFrame<'_>, Reason> {
+        if control::is_pong(bytes) {
+            return Ok(AccountFrame::Control(Control::Pong));
+        }
+        let events = &mut self.events;
+        events.clear();
+        let found = self
+            .document
+            .read(bytes, |root| frame(root, instruments, events))?;
+        Ok(match found {
+            Found::Control(control) => AccountFrame::Control(control),
+            Found::Events { unknown_count } => AccountFrame::Events {
+                events: &self.events,
+                unknown_count,
+            },
+        })
+    }
+}
+
+impl Default for AccountDecoder {
+    fn default() -> Self {
+        AccountDecoder::new()
+    }
+}
+
+fn frame(
+    root: Element<'_>,
+    instruments: &Instruments,
+    events: &mut Vec<AccountEvent>,
+) -> Result<Found, Reason> {
+    let [event, arg, data, code, message] = root.fields(&["event", "arg", "data", "code", "msg"])?;
+    if let Some(event) = event {
+        return control::control(event, arg, code, message).map(Found::Control);
+    }
+    let topic = control::topic(arg)?;
+    let data = data.ok_or(Reason::FieldMissing)?;
+    if topic.channel == Channel::Account {
+        events.push(rows::balance(data)?);
+        return Ok(Found::Events { unknown_count: 0 });
+    }
+    let read: fn(Element<'_>, &Instruments) -> rows::Row = match topic.channel {
+        Channel::Orders => rows::order,
+        Channel::OrdersAlgo => rows::bracket,
+        Channel::Positions => rows::position,
+        _ => return Err(Reason::ChannelUnknown),
+    };
+    if !data.is_array() {
+        return Err(Reason::FieldMissing);
+    }
+    let mut unknown_count = 0;
+    for row in data.items() {
+        if events.len() == ROWS_MAX {
+            return Err(Reason::FrameTooLarge);
+        }
+        match read(row, instruments)? {
+            Some(event) => events.push(event),
+            None => unknown_count += 1,
+        }
+    }
+    if topic.channel == Channel::Positions && topic.symbol.is_none() {
+        events.push(rows::event(AccountKind::PositionsComplete));
+    }
+    Ok(Found::Events { unknown_count })
+}

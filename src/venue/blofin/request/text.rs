@@ -1,0 +1,183 @@
+//! Numbers, compact JSON and queries as bytes, without formatting machinery.
+
+use crate::model::Decimal;
+
+/// Decimal digits of `value` in `buffer`.
+pub(super) fn decimal_text(mut value: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &buffer[at..];
+        }
+    }
+}
+
+pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
+    let mut buffer = [0u8; 20];
+    out.extend(decimal_text(value, &mut buffer));
+}
+
+/// Plain decimal text without trailing zeros, as `Display` gives it.
+pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
+    let mut scale = usize::from(decimal.scale);
+    if decimal.mantissa < 0 {
+        out.push(b'-');
+    }
+    let mut magnitude = decimal.mantissa.unsigned_abs();
+    while scale > 0 && magnitude.is_multiple_of(10) {
+        magnitude /= 10;
+        scale -= 1;
+    }
+    let mut digits = [0u8; 40];
+    let mut at = digits.len();
+    // At least one digit stands before the point.
+    while magnitude > 0 || digits.len() - at <= scale {
+        at -= 1;
+        digits[at] = b'0' + (magnitude % 10) as u8;
+        magnitude /= 10;
+    }
+    let (whole, fraction) = digits[at..].split_at(digits.len() - at - scale);
+    out.extend(whole);
+    if !fraction.is_empty() {
+        out.push(b'.');
+        out.extend(fraction);
+    }
+}
+
+/// `text` as the inside of a JSON string.
+pub(super) fn json_text(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+/// One flat JSON object with text values.
+pub(super) struct Json<'b> {
+    out: &'b mut Vec<u8>,
+    first: bool,
+}
+
+impl<'b> Json<'b> {
+    pub(super) fn new(out: &'b mut Vec<u8>) -> Self {
+        Json { out, first: true }
+    }
+
+    pub(super) fn open(&mut self, brackets: &[u8]) {
+        self.out.extend(brackets);
+    }
+
+    pub(super) fn close(&mut self, brackets: &[u8]) {
+        self.out.extend(brackets);
+    }
+
+    /// A key in two parts, and its colon.
+    pub(super) fn key(&mut self, head: &str, tail: &str) {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend(head.as_bytes());
+        self.out.extend(tail.as_bytes());
+        self.out.extend(b"\":");
+    }
+
+    pub(super) fn quoted(&mut self, value: &[u8]) {
+        self.out.push(b'"');
+        json_text(value, self.out);
+        self.out.push(b'"');
+    }
+
+    pub(super) fn quoted_decimal(&mut self, value: Decimal) {
+        self.out.push(b'"');
+        write_decimal(value, self.out);
+        self.out.push(b'"');
+    }
+
+    pub(super) fn text(&mut self, key: &str, value: &[u8]) {
+        self.key(key, "");
+        self.quoted(value);
+    }
+
+    pub(super) fn decimal(&mut self, key: &str, value: Decimal) {
+        self.key(key, "");
+        self.quoted_decimal(value);
+    }
+
+    pub(super) fn integer(&mut self, key: &str, value: u64) {
+        let mut buffer = [0u8; 20];
+        self.text(key, decimal_text(value, &mut buffer));
+    }
+}
+
+/// A path and its query. Symbols and ids need no escapes.
+pub(super) struct Query<'b> {
+    out: &'b mut Vec<u8>,
+    first: bool,
+}
+
+impl<'b> Query<'b> {
+    pub(super) fn new(out: &'b mut Vec<u8>) -> Self {
+        Query { out, first: true }
+    }
+
+    pub(super) fn path(&mut self, path: &str) {
+        self.out.extend(path.as_bytes());
+    }
+
+    pub(super) fn text(&mut self, name: &str, value: &[u8]) {
+        self.out.push(if self.first { b'?' } else { b'&' });
+        self.first = false;
+        self.out.extend(name.as_bytes());
+        self.out.push(b'=');
+        self.out.extend(value);
+    }
+
+    pub(super) fn number(&mut self, name: &str, value: u64) {
+        let mut buffer = [0u8; 20];
+        self.text(name, decimal_text(value, &mut buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_written_as_display_writes_them() {
+        for mantissa in [
+            0,
+            1,
+            5,
+            10,
+            100,
+            123_456,
+            -1,
+            -250,
+            i128::from(i64::MAX),
+            i128::from(u64::MAX) * 1000,
+        ] {
+            for scale in 0..=18 {
+                let decimal = Decimal { mantissa, scale };
+                let mut out = Vec::new();
+                write_decimal(decimal, &mut out);
+                assert_eq!(String::from_utf8(out).expect("ASCII"), decimal.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_written_in_full() {
+        for value in [0, 7, 10, u64::MAX] {
+            let mut out = Vec::new();
+            write_u64(value, &mut out);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), value.to_string());
+        }
+    }
+}
