@@ -1,22 +1,16 @@
-
-// Sockets: bytes in and out, no opinion.
-// The wire's text.
-//!
-//! BloFin itself: connections, websocket frames and HTTP replies on the outside, its wire, and the
 //! BloFin: its wire, and nothing else. Bytes become records and records become bytes here;
-//! Sockets live in `connector`, `stream`, `frame_port` and `call_port`; everything else is sans-I/O.
-//! an error code or a path of the venue.
 //! no other module knows a field name, an error code or a path of the venue.
-//! state machines that keep feeds subscribed and reads paged. No other module knows a field name,
-pub mod account_ws;
+//!
+//! Sockets live in `connector`, `stream`, `frame_port` and `call_port`; everything else is sans-I/O.
+
+// The wire's text.
 pub mod book;
-pub mod budget;
 pub mod codec;
 pub mod reply;
 pub mod request;
 pub mod sign;
+// Sockets: bytes in and out, no opinion.
 pub mod call_port;
-pub mod codec;
 pub mod connector;
 pub mod frame_codec;
 pub mod frame_port;
@@ -32,11 +26,5 @@ pub mod market_link;
 pub mod market_ws;
 pub mod pace;
 pub mod read_queue;
-pub mod reply;
-pub mod request;
 pub mod rest_reader;
-pub mod sign;
-pub mod stream;
 pub mod subscriptions;
-pub mod target;
-pub mod tls;
