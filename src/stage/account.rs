@@ -10,13 +10,12 @@ use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{AccountEvent, AccountKind};
 use crate::model::{Instruments, Mono, Reason, Wall};
 use crate::topology::LinkId;
-use crate::venue::blofin::account_ws::{AccountFeed, AccountFeedEvent, LoginSigner};
+use crate::venue::blofin::account_ws::{AccountFeed, AccountFeedEvent};
 use crate::venue::blofin::codec::{AccountDecoder, AccountFrame};
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::seam::FramePort;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Events of one frame are published whole; larger frames wait for a link of this room.
 const ROOM_MIN: usize = 256;
@@ -31,19 +30,11 @@ pub struct Parts {
     pub order: InputOrder,
 }
 
-struct Signer(RequestWriter);
-
-impl LoginSigner for Signer {
-    fn login_frame(&mut self, now: Wall) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.0.write_login(now).to_vec())
-    }
-}
-
 /// The stage.
 pub struct Account {
     feed: AccountFeed,
     port: Box<dyn FramePort>,
-    signer: Signer,
+    writer: RequestWriter,
     decoder: AccountDecoder,
     instruments: Arc<Instruments>,
     events: Outlet<AccountEvent>,
@@ -61,7 +52,7 @@ impl Account {
         Ok(Account {
             feed: parts.feed,
             port: parts.port,
-            signer: Signer(parts.writer),
+            writer: parts.writer,
             decoder: AccountDecoder::new(),
             instruments: parts.instruments,
             events: parts.events,
@@ -76,7 +67,7 @@ impl Account {
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
         let mono = Mono(self.meter.stamp().now_ns());
-        match self.feed.poll(self.port.as_mut(), &mut self.signer, now, mono) {
+        match self.feed.poll(self.port.as_mut(), &mut self.writer, now, mono) {
             AccountFeedEvent::Idle => return None,
             AccountFeedEvent::Working => {}
             AccountFeedEvent::SocketUp => self.events.publish_or_drop(of_kind(AccountKind::SocketUp, now)),

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod decode;
 pub mod digest;
+pub mod fetch;
 pub mod housekeep;
 pub mod indicate;
 pub mod reasons;
