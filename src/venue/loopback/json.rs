@@ -4,6 +4,7 @@
 //! data plain. Clients that compare text would fail on the difference, so it is kept.
 
 use super::envelope::push_text;
+use crate::exchange::amount::Amount;
 use crate::model::Decimal;
 use crate::model::money::SCALE_MAX;
 use std::fmt::{Display, Write};
@@ -117,6 +118,50 @@ impl Display for Padded {
     }
 }
 
+/// Shows an amount of the ledger with exactly 18 digits after the point.
+#[derive(Clone, Copy)]
+pub struct PaddedAmount(pub Amount);
+
+impl Display for PaddedAmount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cut = self.0.trunc_with_scale(u32::from(SCALE_MAX));
+        write!(f, "{cut:.18}")
+    }
+}
+
+/// Shows an amount of the ledger without trailing zeros, cut to 18 digits after the point.
+#[derive(Clone, Copy)]
+pub struct PlainAmount(pub Amount);
+
+impl Display for PlainAmount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.trunc_with_scale(u32::from(SCALE_MAX)).normalize())
+    }
+}
+
+/// Shows a float rounded to `digits` after the point, without trailing zeros: sums of floats carry
+/// noise that the venue's decimals do not.
+#[derive(Clone, Copy)]
+pub struct Rounded {
+    pub value: f64,
+    pub digits: u8,
+}
+
+impl Display for Rounded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.value.is_finite() {
+            return f.write_str("0");
+        }
+        let text = format!("{:.*}", usize::from(self.digits), self.value);
+        let trimmed = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
+        f.write_str(if trimmed == "-0" { "0" } else { trimmed })
+    }
+}
+
 /// Shows a float as plain decimal text without exponent; what is not finite becomes 0.
 #[derive(Clone, Copy)]
 pub struct Plain(pub f64);
@@ -149,6 +194,13 @@ mod tests {
         }
         assert_eq!(Plain(0.000000001).to_string(), "0.000000001");
         assert_eq!(Plain(-0.0).to_string(), "0");
+        let amount = |text: &str| PaddedAmount(text.parse().expect("an amount"));
+        assert_eq!(amount("-0.5").to_string(), "-0.500000000000000000");
+        assert_eq!(amount("0.1234567890123456789").to_string(), "0.123456789012345678");
+        assert_eq!(PlainAmount("88564.900".parse().expect("an amount")).to_string(), "88564.9");
+        let noisy = Rounded { value: 0.1 + 0.2, digits: 4 };
+        assert_eq!(noisy.to_string(), "0.3");
+        assert_eq!(Rounded { value: 120.0, digits: 0 }.to_string(), "120");
         assert_eq!(Plain(1e21).to_string(), "1000000000000000000000");
     }
 

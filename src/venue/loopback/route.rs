@@ -21,6 +21,7 @@ pub enum Route {
     AssetCurrencies,
     AssetBills,
     AssetHistory,
+    DemoMoney,
     AccountConfig,
     AccountBalance,
     Positions,
@@ -32,6 +33,7 @@ pub enum Route {
     LeverageInfo,
     BatchLeverageInfo,
     SetLeverage,
+    FundingFees,
     PlaceOrder,
     PlaceBatch,
     PlaceTpsl,
@@ -59,7 +61,7 @@ const GET: &str = "GET";
 const POST: &str = "POST";
 
 /// Every route: method, path below `/api/v1/`, route.
-const TABLE: [(&str, &str, Route); 48] = [
+const TABLE: [(&str, &str, Route); 50] = [
     (GET, "market/instruments", Route::Instruments),
     (GET, "market/tickers", Route::Tickers),
     (GET, "market/books", Route::Books),
@@ -76,6 +78,7 @@ const TABLE: [(&str, &str, Route); 48] = [
     (GET, "asset/bills", Route::AssetBills),
     (GET, "asset/withdrawal-history", Route::AssetHistory),
     (GET, "asset/deposit-history", Route::AssetHistory),
+    (POST, "asset/demo-apply-money", Route::DemoMoney),
     (GET, "account/config", Route::AccountConfig),
     (GET, "account/balance", Route::AccountBalance),
     (GET, "account/positions", Route::Positions),
@@ -87,6 +90,7 @@ const TABLE: [(&str, &str, Route); 48] = [
     (GET, "account/leverage-info", Route::LeverageInfo),
     (GET, "account/batch-leverage-info", Route::BatchLeverageInfo),
     (POST, "account/set-leverage", Route::SetLeverage),
+    (GET, "account/funding-fees", Route::FundingFees),
     (POST, "trade/order", Route::PlaceOrder),
     (POST, "trade/batch-orders", Route::PlaceBatch),
     (POST, "trade/order-tpsl", Route::PlaceTpsl),
