@@ -118,6 +118,14 @@ impl Reply {
         }
     }
 
+    /// What was sent is no HTTP request.
+    pub fn bad_request() -> Self {
+        Reply {
+            status: 400,
+            body: "{\"code\":\"400\",\"msg\":\"Bad Request\"}".to_owned(),
+        }
+    }
+
     /// The firewall's answer, which is not JSON.
     pub fn forbidden() -> Self {
         Reply {

@@ -26,6 +26,10 @@ mod rest_market;
 mod rest_orders;
 mod rest_trade;
 mod subscribe;
+// In process, and on a port.
+pub mod ports;
+pub mod request;
+pub mod shared;
 // What rows look like.
 pub mod json;
 mod market_rows;
@@ -38,3 +42,5 @@ pub use core::{Admission, Answer, Call, LoopbackOptions, LoopbackVenue, Traffic}
 pub use envelope::Reply;
 pub use fault::{Fault, FaultRule};
 pub use frames::{Outgoing, SessionId};
+pub use ports::{InProcessCalls, InProcessFrames};
+pub use shared::{Latency, SharedVenue};
