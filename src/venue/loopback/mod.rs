@@ -29,7 +29,9 @@ mod subscribe;
 // In process, and on a port.
 pub mod ports;
 pub mod request;
+pub mod server;
 pub mod shared;
+pub mod tls;
 // What rows look like.
 pub mod json;
 mod market_rows;
@@ -43,4 +45,5 @@ pub use envelope::Reply;
 pub use fault::{Fault, FaultRule};
 pub use frames::{Outgoing, SessionId};
 pub use ports::{InProcessCalls, InProcessFrames};
+pub use server::{LoopbackServer, ServerError, ServerOptions};
 pub use shared::{Latency, SharedVenue};
