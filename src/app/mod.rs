@@ -1,1 +1,2 @@
-//! (being written)
+//! The commands: one file each.
+pub mod exchange;

@@ -39,6 +39,13 @@ pub struct Credential {
     pub expired: bool,
 }
 
+/// Somebody will give real ones one day.
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential([redacted])")
+    }
+}
+
 impl Credential {
     pub fn new(key: &str, secret: &str, passphrase: &str) -> Self {
         Credential {
@@ -52,13 +59,20 @@ impl Credential {
 }
 
 /// The five values that sign a call, as sent; empty when absent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Stamp<'a> {
     pub key: &'a str,
     pub sign: &'a str,
     pub timestamp: &'a str,
     pub nonce: &'a str,
     pub passphrase: &'a str,
+}
+
+impl std::fmt::Debug for Stamp<'_> {
+    /// Key, signature and passphrase stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stamp({}, {})", self.timestamp, self.nonce)
+    }
 }
 
 /// The two clocks a stamp may be on.

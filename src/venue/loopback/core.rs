@@ -294,7 +294,7 @@ impl LoopbackVenue {
     }
 
     /// The next venue time at which something happens without a call.
-    pub fn next_event(&self) -> Option<Wall> {
+    pub fn next_event(&mut self) -> Option<Wall> {
         let idle = self
             .sessions
             .next_idle()

@@ -254,7 +254,7 @@ impl Carrier {
         }
     }
 
-    fn next_event(&self) -> Option<Wall> {
+    fn next_event(&mut self) -> Option<Wall> {
         let effect = self.under_way.first_key_value().map(|((at, _), _)| *at);
         let mail = self
             .mail

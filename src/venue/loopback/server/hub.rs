@@ -67,7 +67,7 @@ impl Hub {
 
     /// Wall time that venue time takes.
     pub fn duration_of(&self, venue_ns: u64) -> Duration {
-        Duration::from_nanos(venue_ns / u64::from(self.clock.speed))
+        Duration::from_nanos(self.clock.wall_ns(venue_ns))
     }
 
     /// Runs `work` on the core at this moment, and delivers what it sent.

@@ -149,7 +149,7 @@ pub fn wall_now() -> Wall {
     Wall(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The clock of a run that begins now at `speed`, at least 1.
-pub fn clock_from_now(speed: u32) -> Option<ScaledClock> {
+/// The clock of a run that begins now at `speed`; `None` as in `ScaledClock::new`.
+pub fn clock_from_now(speed: f64) -> Option<ScaledClock> {
     ScaledClock::new(wall_now(), speed)
 }
