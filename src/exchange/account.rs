@@ -162,8 +162,16 @@ impl Account {
         self.leverage.get(&key).copied().unwrap_or(LEVERAGE_DEFAULT)
     }
 
-    pub fn leverage_key(instrument: InstrumentId, mode: MarginMode, side: PositionSide) -> (InstrumentId, u8, u8) {
-        let side = if mode == MarginMode::Cross { PositionSide::Net } else { side };
+    pub fn leverage_key(
+        instrument: InstrumentId,
+        mode: MarginMode,
+        side: PositionSide,
+    ) -> (InstrumentId, u8, u8) {
+        let side = if mode == MarginMode::Cross {
+            PositionSide::Net
+        } else {
+            side
+        };
         (instrument, mode as u8, side as u8)
     }
 

@@ -9,11 +9,20 @@ use crate::model::{Candle, InstrumentId, Lots, Price, Timeframe};
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A trade on the public tape (interest `TRADES`).
-    Trade { instrument: InstrumentId, trade: PublicTrade },
+    Trade {
+        instrument: InstrumentId,
+        trade: PublicTrade,
+    },
     /// The ticker moved; at most once a second an instrument (interest `TICKER`).
-    Ticker { instrument: InstrumentId, ticker: TickerRow },
+    Ticker {
+        instrument: InstrumentId,
+        ticker: TickerRow,
+    },
     /// Levels that changed since `prev_seq` (interest `BOOK`); 0 lots deletes the level.
-    BookDelta { instrument: InstrumentId, delta: BookDelta },
+    BookDelta {
+        instrument: InstrumentId,
+        delta: BookDelta,
+    },
     /// The best five levels changed (interest `BOOK5`); read them with `Exchange::book`.
     Book5 { instrument: InstrumentId, time_ms: i64 },
     /// The forming row of a series, at most once a second, or its closed row (timeframe of interest).
@@ -39,13 +48,25 @@ pub enum Event {
     /// An order changed; the whole row.
     Order { account: AccountId, order: Box<Order> },
     /// A bracket (TP/SL) changed; the whole row.
-    Bracket { account: AccountId, bracket: Box<Bracket> },
+    Bracket {
+        account: AccountId,
+        bracket: Box<Bracket>,
+    },
     /// A trigger order changed; the whole row.
-    Trigger { account: AccountId, trigger: Box<Trigger> },
+    Trigger {
+        account: AccountId,
+        trigger: Box<Trigger>,
+    },
     /// Positions changed: every open position of the account, a closed one is missing.
-    Positions { account: AccountId, rows: Vec<PositionRow> },
+    Positions {
+        account: AccountId,
+        rows: Vec<PositionRow>,
+    },
     /// The balance changed.
-    Balance { account: AccountId, balance: Box<BalanceRow> },
+    Balance {
+        account: AccountId,
+        balance: Box<BalanceRow>,
+    },
 }
 
 /// Changed levels of a book, best first on each side.

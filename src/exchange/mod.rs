@@ -20,7 +20,7 @@ mod query;
 mod trigger;
 mod validate;
 
-use crate::model::{Instrument, InstrumentId, Instruments, MarginMode, PositionMode, PositionSide, Wall};
+use crate::model::{Instrument, InstrumentId, Instruments, Lots, Price, Timeframe, Wall};
 use amount::{Amount, Terms};
 
 pub use account::{
@@ -34,8 +34,8 @@ pub use market::{
     PublicTrade, Recorded, RecordedError, RecordedOptions, TickerRow,
 };
 pub use order::{
-    AccountId, Ack, Amend, Bracket, CancelSource, Category, Fill, Leg, LegKind, NewBracket, NewOrder, NewTrigger,
-    Order, Trigger,
+    AccountId, Ack, Amend, Bracket, CancelSource, Category, Fill, Leg, LegKind, NewBracket, NewOrder,
+    NewTrigger, Order, Trigger,
 };
 
 /// When the TP/SL attached to an entry comes alive as a row of its own.
@@ -108,6 +108,8 @@ pub struct Exchange {
     outbox: Vec<Event>,
     /// Accounts whose positions and balance changed since the last push.
     touched: Vec<AccountId>,
+    scratch_levels: Vec<(Price, Lots)>,
+    scratch_ids: Vec<u64>,
 }
 
 /// Running numbers, one sequence a kind, strictly increasing.
@@ -139,68 +141,126 @@ impl Ids {
     }
 }
 
-// ---- Signatures (bodies in the files named) -------------------------------------------------
-//
-// mod.rs      Exchange::new(config: ExchangeConfig, market: Market) -> Exchange
-//             start(&self) -> Wall              first instant of the market
-//             now(&self) -> Wall
-//             instruments(&self) -> &Instruments
-//             terms(&self, InstrumentId) -> Option<&Terms>
-//             config(&self) -> &ExchangeConfig
-//             add_account(&mut self, key: &str, balance: Amount) -> AccountId
-//             account_of(&self, key: &str) -> Option<AccountId>
-//             deposit(&mut self, AccountId, Amount)          (demo-apply-money; negative = take)
-//             set_interest(&mut self, InstrumentId, Interest)
-//             set_instrument(&mut self, Instrument) -> bool  (suspend, limits; fault injection)
-// advance.rs  advance(&mut self, now: Wall, events: &mut Vec<Event>)
-//             next_event(&self) -> Option<Wall>
-//             on_market(&mut self, now: Wall, &MarketEvent)  (Market::External)
-//             drain(&mut self, events: &mut Vec<Event>)      (after a command, without playing on)
-// command.rs  place(&mut self, AccountId, now: Wall, &NewOrder) -> Result<Ack, Code>
-//             cancel(&mut self, AccountId, Wall, order_id: u64) -> Result<Ack, Code>
-//             cancel_by_client(&mut self, AccountId, Wall, &ClientOrderId) -> Result<Ack, Code>
-//             amend_order(&mut self, AccountId, Wall, order_id: u64, &Amend) -> Result<Ack, Code>
-//             place_bracket(&mut self, AccountId, Wall, &NewBracket) -> Result<Ack, Code>
-//             cancel_bracket(&mut self, AccountId, Wall, id: u64) -> Result<Ack, Code>
-//             amend_bracket(&mut self, AccountId, Wall, id: u64, &Amend) -> Result<Ack, Code>
-//             place_trigger(&mut self, AccountId, Wall, &NewTrigger) -> Result<Ack, Code>
-//             cancel_trigger(&mut self, AccountId, Wall, id: u64) -> Result<Ack, Code>
-//             close_position(&mut self, AccountId, Wall, InstrumentId, MarginMode, PositionSide,
-//                            client_id: ClientOrderId) -> Result<Ack, Code>
-//             set_leverage(&mut self, AccountId, Wall, InstrumentId, MarginMode, PositionSide, leverage: u16)
-//                            -> Result<(), Code>
-//             set_margin_mode(&mut self, AccountId, MarginMode) -> Result<(), Code>
-//             set_position_mode(&mut self, AccountId, PositionMode) -> Result<(), Code>
-//             system_cancel_bracket(&mut self, AccountId, Wall, id: u64) -> bool   (fault injection)
-// query.rs    all lists newest first:
-//             orders_open(&self, AccountId) -> impl Iterator<Item = &Order>
-//             orders_final(&self, AccountId) -> impl Iterator<Item = &Order>
-//             order(&self, AccountId, id: u64) -> Option<&Order>
-//             order_by_client(&self, AccountId, &ClientOrderId) -> Option<&Order>
-//             order_by_algo_client(&self, AccountId, &ClientOrderId) -> Option<&Order>
-//             brackets_open / brackets_final / bracket / bracket_by_client     the same for brackets
-//             triggers_open / triggers_final / trigger / trigger_by_client     the same for triggers
-//             fills(&self, AccountId) -> impl Iterator<Item = &Fill>
-//             positions(&self, AccountId) -> Vec<PositionRow>
-//             position_history(&self, AccountId) -> impl Iterator<Item = &PositionHistoryRow>
-//             funding_payments(&self, AccountId) -> impl Iterator<Item = &FundingPayment>
-//             balance(&self, AccountId) -> BalanceRow
-//             leverage / margin_mode / position_mode
-//             price_range(&self, InstrumentId, Side) -> Option<(Amount, Amount)>     min, max
-//             ticker(&self, InstrumentId) -> Option<TickerRow>
-//             book(&self, InstrumentId, depth: usize) -> Option<BookRow>
-//             trades(&self, InstrumentId) -> impl Iterator<Item = &PublicTrade>      last 100
-//             mark(&self, InstrumentId) -> Option<MarkRow>
-//             funding(&self, InstrumentId) -> Option<FundingRow>
-//             funding_history(&self, InstrumentId) -> impl Iterator<Item = &FundingRow>
-//             candles(&self, InstrumentId, Timeframe, after_ms: Option<i64>, before_ms: Option<i64>,
-//                     limit: usize) -> Vec<(Candle, bool)>     bool = confirmed; both bounds exclusive
-// ledger.rs   report(&self) -> LedgerReport
-//             check_invariants(&self) -> Result<(), String>
-
 impl Exchange {
-    /// The margin mode of an account with no such id is cross; see `query.rs` for the other reads.
-    pub fn margin_mode(&self, account: AccountId) -> MarginMode {
-        self.accounts.get(account.index()).map_or(MarginMode::Cross, |account| account.margin_mode)
+    /// An exchange on `market`, standing at the market's start. Levels a book are held to 5..=200.
+    pub fn new(config: ExchangeConfig, market: Market) -> Exchange {
+        let (driver, instruments, smallest) = advance::Driver::new(market);
+        let mut markets = Vec::with_capacity(instruments.len());
+        for (id, row) in instruments.iter() {
+            let mut state = market::state::MarketState::new(id, row, smallest);
+            for candle in driver.seed_rows(id) {
+                state.candles.replace(candle);
+                state.candles.close(candle.open_ms + smallest.ms(), |_, _| {});
+            }
+            if driver.remakes_past() {
+                state.candles.forget_rows_but(Timeframe::H1);
+            }
+            markets.push(state);
+        }
+        let now = driver.start();
+        let depth = config.book_depth.clamp(5, 200);
+        Exchange {
+            config: ExchangeConfig {
+                book_depth: depth,
+                ..config
+            },
+            terms: instruments.iter().map(|(_, row)| Terms::of(row)).collect(),
+            instruments,
+            markets,
+            driver,
+            accounts: Vec::new(),
+            ledger: ledger::Ledger::default(),
+            ids: Ids::new(),
+            now,
+            outbox: Vec::new(),
+            touched: Vec::new(),
+            scratch_levels: Vec::with_capacity(depth),
+            scratch_ids: Vec::new(),
+        }
+    }
+
+    /// The first instant of the market.
+    pub fn start(&self) -> Wall {
+        self.driver.start()
+    }
+
+    /// The latest time any call has brought.
+    pub fn now(&self) -> Wall {
+        self.now
+    }
+
+    pub fn config(&self) -> &ExchangeConfig {
+        &self.config
+    }
+
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// The ledger's numbers of an instrument, its maintenance rate among them.
+    pub fn terms(&self, instrument: InstrumentId) -> Option<&Terms> {
+        self.terms.get(instrument.index())
+    }
+
+    /// A new account with `balance` USDT; a key that is known already keeps its account.
+    pub fn add_account(&mut self, key: &str, balance: Amount) -> AccountId {
+        if let Some(known) = self.account_of(key) {
+            return known;
+        }
+        self.accounts.push(account::Account::new(key, balance));
+        self.ledger.add_account();
+        AccountId((self.accounts.len() - 1) as u16)
+    }
+
+    /// The account with this key.
+    pub fn account_of(&self, key: &str) -> Option<AccountId> {
+        let index = self.accounts.iter().position(|account| account.key == key)?;
+        Some(AccountId(index as u16))
+    }
+
+    /// Adds `amount` to an account's cash (negative takes it away).
+    pub fn deposit(&mut self, account: AccountId, amount: Amount) {
+        if let Some(holder) = self.accounts.get_mut(account.index()) {
+            holder.balance += amount;
+            holder.deposits += amount;
+            self.touch(account);
+            self.flush();
+        }
+    }
+
+    /// Says which market data of an instrument somebody listens to from now on.
+    pub fn set_interest(&mut self, instrument: InstrumentId, interest: Interest) {
+        let (depth, now_ms) = (self.config.book_depth, self.now.ms());
+        let Some(market) = self.markets.get_mut(instrument.index()) else {
+            return;
+        };
+        market.interest = interest;
+        if !interest.has(channel::BOOK) {
+            market.image = None;
+        } else if market.image.is_none() {
+            market.image = Some(Box::new(market.fresh_book(depth, now_ms)));
+        }
+    }
+
+    /// What somebody listens to on an instrument.
+    pub fn interest(&self, instrument: InstrumentId) -> Interest {
+        self.markets
+            .get(instrument.index())
+            .map_or_else(Interest::default, |market| market.interest)
+    }
+
+    /// Changes limits, leverage or the live flag of a known instrument; `false` for an unknown one
+    /// and when tick, lot or contract value differ (positions are counted in them).
+    pub fn set_instrument(&mut self, row: Instrument) -> bool {
+        let known = self
+            .instruments
+            .id_of(row.symbol.as_bytes())
+            .and_then(|id| self.instruments.get(id));
+        let fits = known.is_some_and(|known| {
+            known.tick_size == row.tick_size
+                && known.lot_size == row.lot_size
+                && known.contract_value == row.contract_value
+        });
+        fits && self.instruments.insert(row).is_some()
     }
 }

@@ -3,7 +3,8 @@
 
 use super::amount::Amount;
 use crate::model::{
-    ClientOrderId, InstrumentId, Lots, MarginMode, OrderState, OrderType, PositionSide, Price, Side, TriggerType,
+    ClientOrderId, InstrumentId, Lots, MarginMode, OrderState, OrderType, PositionSide, Price, Side,
+    TriggerType,
 };
 
 /// What an account is called inside one exchange.
@@ -195,8 +196,10 @@ pub struct Order {
     pub(super) queue_ahead: Lots,
     /// Bracket made from its attached legs; 0 = none yet.
     pub(super) bracket: u64,
-    /// Some fill of it opened or enlarged a position.
-    pub(super) opened: bool,
+    /// Lots of it that opened or enlarged a position.
+    pub(super) opened: Lots,
+    /// Already counted as an orphan.
+    pub(super) orphaned: bool,
 }
 
 impl Order {

@@ -71,7 +71,12 @@ impl MarketEvent {
             MarketKind::Candle { timeframe, candle } => {
                 Tick::of_candle(self.instrument, timeframe, &candle, tick_flag::CONFIRMED)
             }
-            MarketKind::Trade { price, lots, side, id } => {
+            MarketKind::Trade {
+                price,
+                lots,
+                side,
+                id,
+            } => {
                 let mut tick = Tick::new(TickKind::Trade, self.instrument, time.ms());
                 let contracts = lots.0 as f64 * instrument.lot_size.to_f64();
                 tick.v[..3].copy_from_slice(&[instrument.price_f64(price), contracts, id as f64]);
