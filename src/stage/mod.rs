@@ -1,1 +1,3 @@
-//! (being written)
+//! The stages of the pipeline: glue between rings and pure functions.
+
+pub mod gate;
