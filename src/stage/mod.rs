@@ -4,6 +4,7 @@ pub mod account;
 pub mod decode;
 pub mod digest;
 pub mod fetch;
+pub mod gate;
 pub mod housekeep;
 pub mod indicate;
 pub mod reasons;
