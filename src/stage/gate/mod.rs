@@ -9,3 +9,6 @@ pub mod core_reply;
 
 pub mod core_status;
 pub mod core_upkeep;
+pub mod glue;
+
+pub use glue::{ControlWord, GateStage, control};
