@@ -19,7 +19,10 @@ impl ReasonCounters {
 
     /// The counters of `stage` on `bus`.
     pub fn new(bus: &Bus, stage: &str) -> Result<Self, BusError> {
-        let counters: Result<_, _> = Reason::ALL.iter().map(|reason| bus.counter(&name(stage, *reason))).collect();
+        let counters: Result<_, _> = Reason::ALL
+            .iter()
+            .map(|reason| bus.counter(&name(stage, *reason)))
+            .collect();
         Ok(ReasonCounters { counters: counters? })
     }
 
