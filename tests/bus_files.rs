@@ -221,32 +221,32 @@ fn each_end_is_given_out_once_and_a_reader_gets_none_that_writes() {
 
 #[test]
 fn plans_that_cannot_work_are_refused_by_name_and_number() {
-    let cases: [(fn(&mut BusBuilder), &str); 8] = [
+    type Mistake = fn(&mut BusBuilder) -> &mut BusBuilder;
+    let cases: [(Mistake, &str); 8] = [
         (
-            |plan| _ = plan.ring::<Quote>("a_b", 12),
+            |plan| plan.ring::<Quote>("a_b", 12),
             "ring 'a_b' has depth 12; choose a power of two",
         ),
-        (|plan| _ = plan.ring::<Quote>("a_b", 0), "ring 'a_b' has depth 0"),
+        (|plan| plan.ring::<Quote>("a_b", 0), "ring 'a_b' has depth 0"),
         (
-            |plan| _ = plan.ring::<Quote>("quotes", 8),
+            |plan| plan.ring::<Quote>("quotes", 8),
             "'quotes' is planned twice",
         ),
         (
-            |plan| _ = plan.counter("orders_open"),
+            |plan| plan.counter("orders_open"),
             "'orders_open' is planned twice",
         ),
         (
-            |plan| _ = plan.histogram("a name with spaces"),
+            |plan| plan.histogram("a name with spaces"),
             "'a name with spaces' is not 1..=32 bytes",
         ),
         (
-            |plan| _ = plan.histogram("a_name_that_is_longer_than_32_bytes"),
+            |plan| plan.histogram("a_name_that_is_longer_than_32_bytes"),
             "is not 1..=32 bytes",
         ),
-        (|plan| _ = plan.limit_bytes(8192)),
-        "the limit is 8192",
+        (|plan| plan.limit_bytes(8192), "the limit is 8192"),
         (
-            |plan| _ = plan.config_hash(&"x".repeat(65)),
+            |plan| plan.config_hash(&"x".repeat(65)),
             "is longer than 64 bytes",
         ),
     ];
@@ -547,4 +547,96 @@ fn a_killed_daemon_leaves_a_stale_bus_that_a_new_one_replaces() {
     let owner = builder().create(&path).unwrap();
     assert_eq!(owner.pid(), std::process::id());
     Bus::attach(&path).unwrap();
+}
+
+/// Reads a bus as docs/bus.md draws it, with nothing of the program's own layout.
+#[test]
+fn a_reader_written_from_the_page_alone_finds_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.bus");
+    let owner = builder().create(&path).unwrap();
+    let mut producer = owner.producer::<Quote>("decode_gate").unwrap();
+    let mut consumer = owner.consumer::<Quote>("decode_gate").unwrap();
+    for number in 1..=11 {
+        producer.publish(&quote(f64::from(number))).unwrap();
+        consumer.take().unwrap();
+    }
+    owner
+        .table_writer::<Quote>("quotes")
+        .unwrap()
+        .write(3, &quote(42.0));
+    owner.histogram("tick_to_order_ns").unwrap().record(1_000);
+    owner.counter("gate_signal_refuse").unwrap().add(6);
+
+    let bytes = fs::read(&path).unwrap();
+    let word = |index: usize| u64::from_le_bytes(*bytes[index * 8..].first_chunk().unwrap());
+    let text = |first: usize, length: usize| {
+        String::from_utf8(bytes[first..first + length].to_vec())
+            .unwrap()
+            .trim_end_matches('\0')
+            .to_string()
+    };
+    assert_eq!(&bytes[..8], b"SMSCBUS\x01");
+    assert_eq!(
+        (word(1), word(2), word(4)),
+        (1, bytes.len() as u64, u64::from(std::process::id()))
+    );
+    assert_eq!(
+        (text(256, 64), text(320, 64), text(384, 64)),
+        ("test".into(), "build 1".into(), "abc".into())
+    );
+    let mut crc = crc32fast::Hasher::new();
+    let entries = 4096..4096 + 128 * word(3) as usize;
+    for part in [0..184, 256..4096, entries.clone()] {
+        crc.update(&bytes[part]);
+    }
+    assert_eq!(word(23), u64::from(crc.finalize()));
+
+    let mut found = vec![];
+    for first in entries.step_by(128) {
+        let number = |index: usize| word(first / 8 + 8 + index) as usize;
+        let (kind, offset, stride, capacity) = (number(0), number(1) / 8, number(5), number(6));
+        let seen = match kind {
+            1 => {
+                assert_eq!(
+                    (text(first + 32, 32).as_str(), number(3), number(4)),
+                    ("Quote", 3, 6)
+                );
+                let slots = || (0..capacity).map(|slot| offset + 16 + slot * stride);
+                let newest = slots().max_by_key(|slot| word(*slot)).unwrap();
+                assert_eq!(newest, offset + 16 + (11 % capacity) * stride);
+                f64::from_bits(word(newest + 4))
+            }
+            2 => {
+                assert_eq!(word(offset + 3 * stride), 2, "written once");
+                f64::from_bits(word(offset + 3 * stride + 1 + 4))
+            }
+            3 => {
+                let bucket = (0..capacity)
+                    .find(|bucket| word(offset + 16 + bucket) == 1)
+                    .unwrap();
+                let doublings = bucket / 128 - 1;
+                assert_eq!(
+                    (capacity, word(offset), word(offset + 1)),
+                    (3840, 2, 60_000_000_000)
+                );
+                (((128 + bucket % 128) << doublings) / 10) as f64
+            }
+            _ => {
+                assert_eq!(
+                    (word(offset + 1), text(offset * 8 + 16, 48)),
+                    (1, "gate_signal_refuse".to_string())
+                );
+                word(offset) as f64
+            }
+        };
+        found.push((text(first, 32), seen));
+    }
+    let expected = [
+        ("decode_gate", 11.0),
+        ("quotes", 42.0),
+        ("tick_to_order_ns", 100.0),
+        ("counters", 6.0),
+    ];
+    assert_eq!(found, expected.map(|(name, seen)| (name.to_string(), seen)));
 }

@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod exchange;
 pub mod exit;
+pub mod params;
 pub mod screen;
 pub mod summary;

@@ -145,7 +145,9 @@ impl Section {
         };
         let end = section.offset_bytes.checked_add(section.length_bytes);
         let inside = section.offset_bytes >= HEADER_BYTES && end.is_some_and(|end| end <= file_bytes);
-        if !inside || section.offset_bytes % SECTION_ALIGN != 0 || section.length_bytes % 8 != 0 {
+        let aligned =
+            section.offset_bytes.is_multiple_of(SECTION_ALIGN) && section.length_bytes.is_multiple_of(8);
+        if !inside || !aligned {
             return Err(format!("section {} lies outside the file", section.name));
         }
         Ok(section)

@@ -47,6 +47,10 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if self.owned {
             self.region.words()[word::STATE].store(STATE_CLOSED, Ordering::Release);
+            if let Some(file) = self.region.file() {
+                // Closing would do, but not while a child process just forked still has the descriptor.
+                let _ = file.unlock();
+            }
         }
     }
 }

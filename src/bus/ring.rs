@@ -300,6 +300,10 @@ pub struct Observer<T> {
 impl<T: Record> Observer<T> {
     /// The next record, a gap, or nothing. Never waits, and never returns a torn record.
     #[inline]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator ends; an observer only has nothing new"
+    )]
     pub fn next(&mut self) -> Observed<T> {
         let slot = self.ring.slot(self.next);
         let seq = slot[0].load(Ordering::Acquire);

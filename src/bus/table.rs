@@ -86,7 +86,7 @@ impl<T: Row> Table<T> {
             if version == 0 {
                 return None;
             }
-            if version % 2 == 0 {
+            if version.is_multiple_of(2) {
                 let row = load_row::<T>(&words[1..]);
                 // If any word came from a later write, its odd version is visible to the load below.
                 fence(Ordering::Acquire);

@@ -144,8 +144,8 @@ pub mod row_flag {
     pub const BACKFILL: u16 = 4;
     /// Serves a higher timeframe that is not scanned itself.
     pub const CONTEXT_ONLY: u16 = 8;
-    /// Last row of its close: every series closing at this instant has been published.
-    pub const LAST_OF_CLOSE: u16 = 16;
+    /// The last row that its tick caused: rows of one tick are ranked together.
+    pub const LAST_OF_TICK: u16 = 16;
 }
 
 /// One closed candle with its features, on `indicate_score`. 896 bytes.

@@ -228,7 +228,7 @@ impl BracketBook {
         self.rows.remove(index)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &BracketRow> {
+    pub fn iter(&self) -> std::slice::Iter<'_, BracketRow> {
         self.rows.iter()
     }
 

@@ -311,10 +311,14 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
             venue_id => Step::Cancel(venue_id),
         };
     }
+    if cover.own == 0 {
+        // Somebody else's stop protects the position: theirs to move.
+        return Step::Rest;
+    }
     if now < guard.next_attempt {
         return Step::WaitUntil(guard.next_attempt);
     }
-    if cover.own == 0 || capabilities.two_brackets {
+    if capabilities.two_brackets {
         return Step::Place;
     }
     if capabilities.amend {

@@ -121,14 +121,14 @@ impl Indicate {
             for index in first..(first + self.builders_per_instrument).min(self.builders.len()) {
                 let higher = self.builders[index].timeframe();
                 if let Some((built, flags)) = self.builders[index].push(&candle, tick.flags) {
-                    self.commit(tick, higher, &built, flags);
+                    self.commit(tick, higher, &built, flags, 0);
                 }
             }
         }
-        self.commit(tick, timeframe, &candle, tick.flags);
+        self.commit(tick, timeframe, &candle, tick.flags, row_flag::LAST_OF_TICK);
     }
 
-    fn commit(&mut self, tick: &Tick, timeframe: Timeframe, candle: &Candle, flags: u16) {
+    fn commit(&mut self, tick: &Tick, timeframe: Timeframe, candle: &Candle, flags: u16, last: u16) {
         let instrument = tick.instrument();
         let Some(series) = self.board.series(instrument, timeframe) else {
             return;
@@ -136,7 +136,7 @@ impl Indicate {
         if flags & tick_flag::RESET != 0 {
             self.board.reset(series);
         }
-        let mut row_flags = 0;
+        let mut row_flags = last;
         if flags & tick_flag::BACKFILL != 0 {
             row_flags |= row_flag::BACKFILL;
         }

@@ -212,6 +212,16 @@ impl SnapshotStore {
         self.slots.iter().copied().max().unwrap_or(0)
     }
 
+    /// What each slot holds whole, as generations; 0 is nothing.
+    pub fn generations(&self) -> [u64; SLOT_COUNT] {
+        self.slots
+    }
+
+    /// The memory behind it.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
     /// Whether a power cut now would bring back snapshot `generation` or a newer one.
     pub fn is_durable(&mut self, generation: u64) -> bool {
         self.learn_durable();

@@ -30,14 +30,20 @@ impl SnapshotSync {
     /// Makes the newest complete snapshot durable and returns its generation; 0 when there is none.
     /// Blocks on the disk.
     pub fn sync(&mut self) -> Result<u64, RegionError> {
-        let generation = self.words.newest.load(Ordering::Acquire);
-        if generation == self.words.synced.load(Ordering::Relaxed) {
-            return Ok(generation);
+        if self.is_behind() {
+            let generation = self.announce();
+            self.region.sync()?;
+            self.words.synced.store(generation, Ordering::Release);
         }
+        Ok(self.words.synced.load(Ordering::Relaxed))
+    }
+
+    /// The first half of `sync`: names the newest complete snapshot as the one about to be synced, from
+    /// when on the writer leaves it alone, and returns its generation.
+    pub fn announce(&mut self) -> u64 {
+        let generation = self.words.newest.load(Ordering::Acquire);
         self.words.syncing.store(generation, Ordering::Release);
-        self.region.sync()?;
-        self.words.synced.store(generation, Ordering::Release);
-        Ok(generation)
+        generation
     }
 
     /// Whether there is a complete snapshot that is not durable yet.

@@ -24,7 +24,14 @@ pub enum LockError {
 /// Holds a lock file for as long as it lives.
 #[derive(Debug)]
 pub struct InstanceLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        // Closing would do, but not while a child process just forked still has the descriptor.
+        let _ = self.file.unlock();
+    }
 }
 
 impl InstanceLock {
@@ -52,7 +59,7 @@ impl InstanceLock {
             });
         }
         write_pid(&mut file).map_err(|source| RegionError::io(path, "write", source))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

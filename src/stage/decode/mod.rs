@@ -21,9 +21,10 @@ use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind};
 use crate::model::{InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
+use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::codec::{Decoded, Decoder, Window};
 use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
-use crate::venue::blofin::subscriptions::{Channel, Subscription};
+use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
@@ -399,7 +400,7 @@ fn channel_of(tick: &Tick) -> Option<Channel> {
         TickKind::Trade => Some(Channel::Trades),
         TickKind::Quote => Some(Channel::Tickers),
         TickKind::Mark => Some(Channel::MarkCandle(Timeframe::from_code(tick.timeframe)?)),
-        TickKind::Funding => Some(Channel::FundingRate),
+        TickKind::Funding => Some(Channel::Funding),
         TickKind::Depth | TickKind::Stale | TickKind::Fresh => None,
     }
 }
@@ -419,7 +420,7 @@ pub fn wanted(instruments: &Instruments, live: &[Timeframe], books: &BookPlan) -
                 .map(|timeframe| subscribe(Channel::Candle(*timeframe))),
         );
         wanted.push(subscribe(Channel::Tickers));
-        wanted.push(subscribe(Channel::FundingRate));
+        wanted.push(subscribe(Channel::Funding));
         if books.is_on {
             let channel = if books.depth <= 5 {
                 Channel::Books5

@@ -1,19 +1,25 @@
 //! The account feed: one private websocket, logged in and subscribed, or said to be down.
 //!
-//! A state machine over any `FramePort`; time is an argument and signing is the caller's. It says
+//! A state machine over any `FramePort`; time is an argument, and the caller's writer signs. It says
 //! `SocketUp` only after every channel was confirmed, `SocketDown` as soon as that is no longer
 //! true, and it never hammers the venue with a login that was refused.
 
+use super::codec::control::{Channel, Topic};
 use super::heartbeat::{Beat, Heartbeat, PING};
 use super::pace::Backoff;
+use super::request::RequestWriter;
 use super::subscriptions::{Control, ControlEvent, FrameClass, Operation, RequestText, classify};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Mono, Wall};
 use crate::venue::seam::{Endpoint, FrameEvent, FramePort, Gone};
-use zeroize::Zeroizing;
 
 /// What is subscribed, without an instrument: pushes then repeat the bare channel.
-pub const CHANNELS: [&str; 4] = ["orders", "orders-algo", "positions", "account"];
+pub const CHANNELS: [Channel; 4] = [
+    Channel::Orders,
+    Channel::OrdersAlgo,
+    Channel::Positions,
+    Channel::Account,
+];
 const ALL_CONFIRMED: u8 = (1 << CHANNELS.len()) - 1;
 
 const TIMER_NS: u64 = 100 * NS_PER_MS;
@@ -28,12 +34,6 @@ const SILENCE_NS_CEILING: u64 = 3_600 * NS_PER_SEC;
 /// A refused login is tried again no sooner: the key may have been renewed meanwhile.
 const REFUSED_LOGIN_NS: u64 = 300 * NS_PER_SEC;
 const SETTLED_NS: u64 = 60 * NS_PER_SEC;
-
-/// Makes login frames.
-pub trait LoginSigner {
-    /// A complete login request, signed for decision time `now` with a fresh nonce.
-    fn login_frame(&mut self, now: Wall) -> Zeroizing<Vec<u8>>;
-}
 
 /// What a poll found.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,13 +123,13 @@ impl AccountFeed {
     pub fn poll<'p, P: FramePort + ?Sized>(
         &mut self,
         port: &'p mut P,
-        signer: &mut dyn LoginSigner,
+        writer: &mut RequestWriter,
         now: Wall,
         mono: Mono,
     ) -> AccountFeedEvent<'p> {
         if mono >= self.next_timer {
             self.next_timer = Mono(mono.0.saturating_add(TIMER_NS));
-            self.run_timers(port, signer, now, mono);
+            self.run_timers(port, writer, now, mono);
         }
         if let Some(notice) = self.notice.take() {
             return notice;
@@ -193,7 +193,8 @@ impl AccountFeed {
                 };
             }
             (State::Subscribing { since, confirmed }, ControlEvent::Subscribe) => {
-                let Some(index) = CHANNELS.iter().position(|channel| *channel == control.channel) else {
+                let channel = control.topic.map(|topic| topic.channel);
+                let Some(index) = CHANNELS.iter().position(|other| Some(*other) == channel) else {
                     self.counts.strays += 1;
                     return;
                 };
@@ -231,7 +232,7 @@ impl AccountFeed {
     fn run_timers<P: FramePort + ?Sized>(
         &mut self,
         port: &mut P,
-        signer: &mut dyn LoginSigner,
+        writer: &mut RequestWriter,
         now: Wall,
         mono: Mono,
     ) {
@@ -255,8 +256,7 @@ impl AccountFeed {
                 return;
             }
             State::Opened => {
-                let login = signer.login_frame(now);
-                if port.send(self.connection, &login) {
+                if port.send(self.connection, writer.write_login(now)) {
                     self.counts.logins += 1;
                     self.state = State::LoggingIn { since: mono };
                 }
@@ -264,7 +264,10 @@ impl AccountFeed {
             State::LoggedIn => {
                 let mut request = RequestText::new(Operation::Subscribe);
                 CHANNELS.iter().for_each(|channel| {
-                    request.push_channel(channel);
+                    request.push(&Topic {
+                        channel: *channel,
+                        symbol: None,
+                    });
                 });
                 if port.send(self.connection, request.finish().as_bytes()) {
                     self.state = State::Subscribing {

@@ -6,7 +6,7 @@
 
 use super::heartbeat::Heartbeat;
 use super::pace::Backoff;
-use super::subscriptions::{Operation, RequestText, Subscription};
+use super::subscriptions::{Operation, RequestText, Subscription, silence_ns_max};
 use crate::model::Mono;
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::venue::seam::Gone;
@@ -70,7 +70,7 @@ impl Row {
             is_wanted: true,
             is_stale: true,
             data_at: Mono(0),
-            silence_ns_max: subscription.channel.silence_ns_max(),
+            silence_ns_max: silence_ns_max(subscription.channel),
             unanswered: 0,
         }
     }
@@ -404,7 +404,7 @@ impl Link {
 /// A request about as many of `rows` as fit; `None` when there are none.
 fn fill(operation: Operation, rows: impl Iterator<Item = (u16, Subscription)>) -> Option<Request> {
     let mut text = RequestText::new(operation);
-    let taken = rows.take_while(|(_, subscription)| text.push(subscription));
+    let taken = rows.take_while(|(_, subscription)| text.push(&subscription.topic()));
     let indexes: Vec<u16> = taken.map(|(index, _)| index).collect();
     (!indexes.is_empty()).then(|| Request {
         text: text.finish(),

@@ -5,9 +5,12 @@
 //! data frames through untouched and never parses them: the decoder tells it what it found with
 //! `on_data`. One connection and its outstanding request are a `market_link::Link`.
 
+use super::codec::control::Channel;
 use super::heartbeat::{Beat, PING};
 use super::market_link::{LINK_TIMER_NS, Link, LinkState, NextRequest, Overdue, Phase, Row, Silence};
-use super::subscriptions::{Channel, Control, ControlEvent, FrameClass, Subscription, classify};
+use super::subscriptions::{
+    CHANNEL_COUNT, Control, ControlEvent, FrameClass, Subscription, channel_index, classify, silence_ns_max,
+};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, Mono, Wall};
 use crate::venue::seam::{Endpoint, FrameEvent, FramePort, Gone};
@@ -88,7 +91,7 @@ impl MarketFeed {
             args_per_connection: args_per_connection.max(1),
             seed,
             rows: Vec::new(),
-            row_of: vec![0; INSTRUMENTS_MAX * Channel::COUNT].into_boxed_slice(),
+            row_of: vec![0; INSTRUMENTS_MAX * CHANNEL_COUNT].into_boxed_slice(),
             links: Vec::new(),
             links_max: connections_max,
             notices: VecDeque::with_capacity(1024),
@@ -226,8 +229,7 @@ impl MarketFeed {
     }
 
     fn find(&self, instrument: InstrumentId, channel: Channel) -> Option<usize> {
-        let slot = instrument.index() * Channel::COUNT + channel.index();
-        let number = *self.row_of.get(slot)?;
+        let number = *self.row_of.get(slot_of(instrument, channel)?)?;
         (number > 0).then(|| usize::from(number) - 1)
     }
 
@@ -239,10 +241,10 @@ impl MarketFeed {
 
     /// Gives a new subscription a row and the first connection with room.
     fn place(&mut self, subscription: Subscription) -> bool {
-        let slot = subscription.instrument.index() * Channel::COUNT + subscription.channel.index();
-        if slot >= self.row_of.len() {
+        let slot = slot_of(subscription.instrument, subscription.channel);
+        let Some(slot) = slot.filter(|slot| *slot < self.row_of.len()) else {
             return false;
-        }
+        };
         let room = self
             .links
             .iter()
@@ -288,8 +290,9 @@ impl MarketFeed {
         let Some(row) = self.rows[index].take() else {
             return;
         };
-        let slot = row.subscription.instrument.index() * Channel::COUNT + row.subscription.channel.index();
-        self.row_of[slot] = 0;
+        if let Some(slot) = slot_of(row.subscription.instrument, row.subscription.channel) {
+            self.row_of[slot] = 0;
+        }
         self.links[usize::from(row.connection)].row_count -= 1;
     }
 
@@ -356,10 +359,7 @@ impl MarketFeed {
         match control.event {
             ControlEvent::Subscribe | ControlEvent::Unsubscribe => {
                 let is_arg = |row: &Row| {
-                    let subscription = &row.subscription;
-                    row.connection == connection
-                        && subscription.channel.is_named(&control.channel)
-                        && subscription.symbol.as_str() == control.symbol
+                    row.connection == connection && control.topic == Some(row.subscription.topic())
                 };
                 let found = self.rows.iter().position(|row| row.as_ref().is_some_and(is_arg));
                 let Some(index) = found else {
@@ -509,7 +509,7 @@ impl MarketFeed {
         let is_judged = |row: &Row| {
             row.connection == connection
                 && row.phase == Phase::Active
-                && row.subscription.channel.silence_ns_max().is_some()
+                && silence_ns_max(row.subscription.channel).is_some()
         };
         let rows = &self.rows;
         let link = &mut self.links[usize::from(connection)];
@@ -555,4 +555,9 @@ impl MarketFeed {
             }
         }
     }
+}
+
+/// Place of a subscription in the index of rows; `None` for channels of the account.
+fn slot_of(instrument: InstrumentId, channel: Channel) -> Option<usize> {
+    channel_index(channel).map(|index| instrument.index() * CHANNEL_COUNT + index)
 }

@@ -3,81 +3,46 @@
 //!
 //! Pure text work. The state machines that use it are `market_ws` and `account_ws`.
 
+use super::codec::control::{Channel, Topic};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, Symbol, Timeframe};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// Longest request sent. The venue limits the text of the arguments of one request to this; the
 /// whole message is kept below it, which needs no knowledge of how they count.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 
-/// A public channel of an instrument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Channel {
-    Trades,
-    Books,
-    Books5,
-    Tickers,
-    Funding,
-    Candle(Timeframe),
-    MarkCandle(Timeframe),
-}
+/// Channels of instruments; `channel_index` is below it.
+pub const CHANNEL_COUNT: usize = 5 + 2 * Timeframe::ALL.len();
 
-impl Channel {
-    /// Channels that exist; `index` is below it.
-    pub const COUNT: usize = 5 + 2 * Timeframe::ALL.len();
-
-    /// Dense number of the channel.
-    pub fn index(self) -> usize {
-        match self {
-            Channel::Trades => 0,
-            Channel::Books => 1,
-            Channel::Books5 => 2,
-            Channel::Tickers => 3,
-            Channel::Funding => 4,
-            Channel::Candle(timeframe) => 5 + timeframe as usize,
-            Channel::MarkCandle(timeframe) => 5 + Timeframe::ALL.len() + timeframe as usize,
-        }
-    }
-
-    /// The two parts of the venue's name: `("candle", "1m")`, `("trades", "")`.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Channel::Trades => ("trades", ""),
-            Channel::Books => ("books", ""),
-            Channel::Books5 => ("books5", ""),
-            Channel::Tickers => ("tickers", ""),
-            Channel::Funding => ("funding-rate", ""),
-            Channel::Candle(timeframe) => ("candle", timeframe.text()),
-            Channel::MarkCandle(timeframe) => ("mark-price-candle", timeframe.text()),
-        }
-    }
-
-    /// Whether `text` is the venue's name of this channel.
-    pub fn is_named(self, text: &str) -> bool {
-        let (word, suffix) = self.words();
-        text.strip_prefix(word) == Some(suffix)
-    }
-
-    /// How long the channel may be silent on an instrument before its data is doubted; `None` when
-    /// silence says nothing, as on a tape without trades. Tickers and funding come by the clock;
-    /// books and candles move with the market, so a quiet one is only doubted late.
-    pub fn silence_ns_max(self) -> Option<u64> {
-        match self {
-            Channel::Trades => None,
-            Channel::Books | Channel::Books5 => Some(30 * NS_PER_SEC),
-            Channel::Tickers => Some(60 * NS_PER_SEC),
-            Channel::Funding => Some(180 * NS_PER_SEC),
-            Channel::Candle(_) | Channel::MarkCandle(_) => Some(150 * NS_PER_SEC),
-        }
+/// Dense number of a channel of instruments, `None` for one of the account.
+pub fn channel_index(channel: Channel) -> Option<usize> {
+    match channel {
+        Channel::Trades => Some(0),
+        Channel::Books => Some(1),
+        Channel::Books5 => Some(2),
+        Channel::Tickers => Some(3),
+        Channel::Funding => Some(4),
+        Channel::Candle(timeframe) => Some(5 + timeframe as usize),
+        Channel::MarkCandle(timeframe) => Some(5 + Timeframe::ALL.len() + timeframe as usize),
+        Channel::Orders | Channel::OrdersAlgo | Channel::Positions | Channel::Account => None,
     }
 }
 
-impl std::fmt::Display for Channel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (word, suffix) = self.words();
-        write!(f, "{word}{suffix}")
+/// How long a channel may be silent on an instrument before its data is doubted; `None` when
+/// silence says nothing, as on a tape without trades. Tickers and funding come by the clock; books
+/// and candles move with the market, so a quiet one is only doubted late.
+pub fn silence_ns_max(channel: Channel) -> Option<u64> {
+    match channel {
+        Channel::Trades | Channel::Orders | Channel::OrdersAlgo | Channel::Positions | Channel::Account => {
+            None
+        }
+        Channel::Books | Channel::Books5 => Some(30 * NS_PER_SEC),
+        Channel::Tickers => Some(60 * NS_PER_SEC),
+        Channel::Funding => Some(180 * NS_PER_SEC),
+        Channel::Candle(_) | Channel::MarkCandle(_) => Some(150 * NS_PER_SEC),
     }
 }
 
@@ -87,6 +52,15 @@ pub struct Subscription {
     pub channel: Channel,
     pub instrument: InstrumentId,
     pub symbol: Symbol,
+}
+
+impl Subscription {
+    pub fn topic(&self) -> Topic {
+        Topic {
+            channel: self.channel,
+            symbol: Some(self.symbol),
+        }
+    }
 }
 
 impl std::fmt::Display for Subscription {
@@ -128,29 +102,11 @@ impl RequestText {
         RequestText { text, count: 0 }
     }
 
-    /// Adds a channel without an instrument.
-    pub fn push_channel(&mut self, channel: &str) -> bool {
-        self.push_arg(&[channel], None)
-    }
-
-    /// Adds an argument; false, and nothing added, when it would not fit.
-    pub fn push(&mut self, subscription: &Subscription) -> bool {
-        let (word, suffix) = subscription.channel.words();
-        self.push_arg(&[word, suffix], Some(subscription.symbol.as_str()))
-    }
-
-    fn push_arg(&mut self, channel: &[&str], symbol: Option<&str>) -> bool {
+    /// Adds a topic; false, and nothing added, when it would not fit.
+    pub fn push(&mut self, topic: &Topic) -> bool {
         let before = self.text.len();
-        if self.count > 0 {
-            self.text.push(',');
-        }
-        self.text.push_str("{\"channel\":\"");
-        channel.iter().for_each(|part| self.text.push_str(part));
-        if let Some(symbol) = symbol {
-            self.text.push_str("\",\"instId\":\"");
-            self.text.push_str(symbol);
-        }
-        self.text.push_str("\"}");
+        let comma = if self.count > 0 { "," } else { "" };
+        write!(self.text, "{comma}{topic}").expect("a String takes every write");
         if self.text.len() + Self::END.len() > REQUEST_BYTES_MAX {
             self.text.truncate(before);
             return false;
@@ -208,9 +164,8 @@ pub struct Control {
     /// The venue's code, 0 when there was none or it was no number.
     pub code: u32,
     pub message: String,
-    pub channel: String,
-    /// Empty when the argument named no instrument.
-    pub symbol: String,
+    /// The argument, when it names a channel that this program reads.
+    pub topic: Option<Topic>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +198,16 @@ impl Control {
             inst_id: Option<String>,
         }
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
-        let arg = wire.arg.unwrap_or_default();
+        let topic = wire.arg.and_then(|arg| {
+            let symbol = match arg.inst_id {
+                Some(text) => Some(Symbol::parse(&text)?),
+                None => None,
+            };
+            Some(Topic {
+                channel: Channel::parse(&arg.channel)?,
+                symbol,
+            })
+        });
         let event = match wire.event.as_str() {
             "subscribe" => ControlEvent::Subscribe,
             "unsubscribe" => ControlEvent::Unsubscribe,
@@ -263,8 +227,7 @@ impl Control {
             event,
             code,
             message: wire.msg.unwrap_or_default(),
-            channel: arg.channel,
-            symbol: arg.inst_id.unwrap_or_default(),
+            topic,
         })
     }
 }
@@ -273,25 +236,24 @@ impl Control {
 mod tests {
     use super::*;
 
-    fn subscription(channel: Channel, symbol: &str) -> Subscription {
-        Subscription {
+    fn topic(channel: Channel, symbol: &str) -> Topic {
+        Topic {
             channel,
-            instrument: InstrumentId(0),
-            symbol: Symbol::parse(symbol).expect("a symbol"),
+            symbol: Symbol::parse(symbol),
         }
     }
 
     #[test]
     fn requests_are_the_venues_words() {
         let mut request = RequestText::new(Operation::Subscribe);
-        assert!(request.push(&subscription(Channel::Books5, "BTC-USDT")));
-        assert!(request.push(&subscription(Channel::Candle(Timeframe::H4), "ETH-USDT")));
+        assert!(request.push(&topic(Channel::Books5, "BTC-USDT")));
+        assert!(request.push(&topic(Channel::Candle(Timeframe::H4), "ETH-USDT")));
         assert_eq!(
             request.finish(),
             r#"{"op":"subscribe","args":[{"channel":"books5","instId":"BTC-USDT"},{"channel":"candle4H","instId":"ETH-USDT"}]}"#
         );
         let mut request = RequestText::new(Operation::Unsubscribe);
-        assert!(request.push_channel("orders"));
+        assert!(request.push(&topic(Channel::Orders, "")));
         assert_eq!(
             request.finish(),
             r#"{"op":"unsubscribe","args":[{"channel":"orders"}]}"#
@@ -302,10 +264,7 @@ mod tests {
     fn a_request_never_exceeds_the_venues_limit() {
         let mut request = RequestText::new(Operation::Subscribe);
         let mut count = 0;
-        while request.push(&subscription(
-            Channel::MarkCandle(Timeframe::M15),
-            "1000000MOG-USDT",
-        )) {
+        while request.push(&topic(Channel::MarkCandle(Timeframe::M15), "1000000MOG-USDT")) {
             count += 1;
         }
         let text = request.finish();
@@ -316,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_have_distinct_numbers_and_names() {
+    fn channels_of_instruments_have_distinct_numbers() {
         let mut channels = vec![
             Channel::Trades,
             Channel::Books,
@@ -326,14 +285,9 @@ mod tests {
         ];
         channels.extend(Timeframe::ALL.map(Channel::Candle));
         channels.extend(Timeframe::ALL.map(Channel::MarkCandle));
-        assert_eq!(channels.len(), Channel::COUNT);
-        for (index, channel) in channels.iter().enumerate() {
-            assert_eq!(channel.index(), index);
-            let named = channels
-                .iter()
-                .filter(|other| other.is_named(&channel.to_string()));
-            assert_eq!(named.collect::<Vec<_>>(), [channel]);
-        }
+        let numbers: Vec<_> = channels.into_iter().filter_map(channel_index).collect();
+        assert_eq!(numbers, (0..CHANNEL_COUNT).collect::<Vec<_>>());
+        assert_eq!(channel_index(Channel::Orders), None);
     }
 
     #[test]
@@ -381,10 +335,8 @@ mod tests {
         let read = |text: &str| Control::parse(text.as_bytes());
         let ack = read(r#"{"event":"subscribe","arg":{"channel":"candle1m","instId":"BTC-USDT"}}"#)
             .expect("an ack");
-        assert_eq!(
-            (ack.event, ack.channel.as_str(), ack.symbol.as_str()),
-            (ControlEvent::Subscribe, "candle1m", "BTC-USDT")
-        );
+        let expected = topic(Channel::Candle(Timeframe::M1), "BTC-USDT");
+        assert_eq!((ack.event, ack.topic), (ControlEvent::Subscribe, Some(expected)));
         let error = read(r#"{"event":"error","code":"60012","msg":"Invalid request: {\"op\":1}"}"#)
             .expect("an error");
         assert_eq!((error.event, error.code), (ControlEvent::Error, 60012));
