@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use what stands before it, and itself.
 /// Pure decisions (`indicators`, `strategy`, `risk`, `orders`, `exchange`) use only `model`.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "model",
     "sys",
     "bus",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 17] = [
     "exchange",
     "venue",
     "gateway",
+    "universe",
     "driver",
     "stage",
     "topology",
