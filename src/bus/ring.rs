@@ -29,6 +29,9 @@ use super::words::Words;
 pub const RING_HEADER_WORDS: usize = 32;
 const INTENT_WORD: usize = 16;
 
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+
 /// Words from one slot to the next: whole cache lines, so that neighbours never share one.
 pub const fn slot_words<T: Record>() -> usize {
     words_of::<T>().next_multiple_of(8)
@@ -104,7 +107,7 @@ impl<T: Record> Ring<T> {
 
     /// A lossy reading end, which starts after the newest record.
     pub fn observer(self) -> Observer<T> {
-        let next = self.newest() + 1;
+        let next = self.newest().saturating_add(1);
         Observer { ring: self, next }
     }
 
@@ -243,7 +246,10 @@ impl<T: Record> Producer<T> {
         // An observer that reads any word stored below, then fences, also sees the intent.
         fence(Ordering::Release);
         let slot = self.ring.slot(seq);
-        store_row(slot, record, 1);
+        // The first line last and in one go: the consumer waits on it, and would take it away half written.
+        let first_line = words_of::<T>().min(LINE_WORDS);
+        store_row(slot, record, first_line..words_of::<T>());
+        store_row(slot, record, 1..first_line);
         // Release: whoever reads this seq sees the words above.
         slot[0].store(seq, Ordering::Release);
     }
@@ -341,8 +347,8 @@ impl<T: Record> Observer<T> {
         // record visible to the load below.
         fence(Ordering::Acquire);
         let intent = self.ring.intent().load(Ordering::Relaxed);
-        if intent < self.next + self.ring.capacity {
-            self.next += 1;
+        if intent < self.next.saturating_add(self.ring.capacity) {
+            self.next = self.next.saturating_add(1);
             return Observed::Record(record);
         }
         self.skip_to_readable(intent)
@@ -362,7 +368,8 @@ impl<T: Record> Observer<T> {
     /// producer does not intend to overwrite, so that it does not overtake at once again.
     #[cold]
     fn skip_to_readable(&mut self, intent: u64) -> Observed<T> {
-        let target = intent + 1 - self.ring.capacity + self.ring.capacity / 4;
+        // Below the intent, so that even a damaged one overflows nothing.
+        let target = intent - (self.ring.capacity - 1) + self.ring.capacity / 4;
         let missed = target - self.next;
         self.next = target;
         Observed::Missed(missed)
