@@ -68,10 +68,6 @@ struct Books<'a> {
 
 /// What a decoder made of a frame, small enough to compare: ticks, or the sum over a book.
 #[derive(Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would be part of what is measured"
-)]
 enum Made {
     Tick(Tick),
     Book(i64, f64, u64),

@@ -43,10 +43,13 @@ fn samples() -> Option<Vec<(String, Value)>> {
 fn pushes(value: &Value, out: &mut Vec<Value>) {
     match value {
         Value::Array(rows) => rows.iter().for_each(|row| pushes(row, out)),
-        Value::Object(map) if map.contains_key("msg") && map.contains_key("dir") => {
-            if map["dir"].as_str().is_some_and(|dir| dir.starts_with("server")) {
-                out.push(map["msg"].clone());
-            }
+        Value::Object(map)
+            if map
+                .get("dir")
+                .and_then(Value::as_str)
+                .is_some_and(|dir| dir.starts_with("server")) =>
+        {
+            pushes(&map["msg"], out);
         }
         Value::Object(map) if map.contains_key("arg") || map.contains_key("event") => out.push(value.clone()),
         _ => {}
