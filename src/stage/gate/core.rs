@@ -194,6 +194,8 @@ pub struct Gate {
     pub(super) shutting_down: bool,
     pub(super) journal_full: bool,
     pub(super) entries_on: bool,
+    /// Restored from a snapshot: no trade is touched before the venue has told how things are.
+    pub(super) awaits_truth: bool,
     pub(super) timer: Wall,
     pub(super) counters: Counters,
 }
@@ -208,7 +210,8 @@ impl Gate {
             instance,
             epoch,
             sequence: 0,
-            next_call: 1,
+            // Answers to calls of an earlier run find nobody.
+            next_call: (u64::from(epoch) << 32) | 1,
             next_trade: 1,
             next_alert: 1,
             rows: vec![Row::default(); INSTRUMENTS_MAX],
@@ -228,6 +231,7 @@ impl Gate {
             shutting_down: false,
             journal_full: false,
             entries_on: false,
+            awaits_truth: false,
             timer: Wall(0),
             counters: Counters::default(),
         }

@@ -505,6 +505,7 @@ impl Gate {
         if end.round_complete {
             // The venue answered with these credentials.
             self.account.fatal_auth = false;
+            self.awaits_truth = false;
             for desk in self.desks.iter_mut().flatten() {
                 desk.timer = desk.timer.min(now);
             }

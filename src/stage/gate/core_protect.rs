@@ -38,6 +38,11 @@ impl Gate {
         let Some(desk) = self.desks[index].as_ref() else {
             return;
         };
+        if self.awaits_truth {
+            // The end of the first round wakes every desk.
+            self.rest(index);
+            return;
+        }
         match desk.trade.stage {
             Stage::Leverage => {
                 if now > desk.trade.expires {

@@ -134,7 +134,8 @@ impl Gate {
                 .lots(slot_of(order.instrument, order.position_side));
             let unmoved = order.role != OrderRole::Entry || held == order.position_before;
             let unproven = matches!(order.progress.state, State::Sent | State::Unknown);
-            if unproven && order.lookup.is_dead(now, order.signed, unmoved) {
+            let read = self.reconcile.is_complete();
+            if unproven && read && order.lookup.is_dead(now, order.signed, unmoved) {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
