@@ -379,12 +379,12 @@ impl Gate {
     pub(super) fn pump(&mut self, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
         self.lose_calls(now, out);
-        self.step_account(now, out);
         for index in 0..self.desks.len() {
             if self.desks[index].as_ref().is_some_and(|desk| desk.timer <= now) && out.has_room() {
                 self.step_desk(index, now, out);
             }
         }
+        self.step_account(now, out);
         self.announce(now, out);
         self.update_timer(now);
     }
