@@ -31,8 +31,6 @@ pub struct View {
     /// Decision time, UTC.
     pub clock: String,
     pub instruments: usize,
-    /// Series past their warm-up, of how many.
-    pub ready: (u64, u64),
     pub frames: u64,
     pub frames_per_second: f64,
     pub candles: u64,
@@ -78,8 +76,8 @@ fn head(view: &View) -> Paragraph<'_> {
     let strong = Style::default().add_modifier(Modifier::BOLD);
     let lines = vec![
         Line::from(format!(
-            "{} instruments   {} of {} series ready   {} frames ({:.0}/s)   {} candles closed",
-            view.instruments, view.ready.0, view.ready.1, view.frames, view.frames_per_second, view.candles
+            "{} instruments   {} frames ({:.0}/s)   {} candles closed",
+            view.instruments, view.frames, view.frames_per_second, view.candles
         )),
         Line::from(format!(
             "{} signals   {} orders   {} fills   {} refused   closed: {} target, {} stop, {} other",
