@@ -158,6 +158,9 @@ pub(super) struct Account {
     pub private_up: bool,
     /// Margin or position mode at the venue is not ours; entries are off.
     pub modes_differ: bool,
+    /// Which of them: the venue answers one at a time.
+    pub margin_differs: bool,
+    pub position_differs: bool,
     pub modes_tried: bool,
     pub fatal_auth: bool,
     /// Another instance's live order was seen at.

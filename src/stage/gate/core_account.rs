@@ -44,7 +44,7 @@ impl Gate {
             Some(AccountKind::ListComplete) => self.on_list_complete(fact, now),
             Some(AccountKind::ListFailed) => self.on_list_failed(fact, now),
             Some(AccountKind::NotFound) => self.on_not_found(fact, now),
-            Some(AccountKind::Config) => self.on_config(fact, now),
+            Some(AccountKind::Config) => self.on_config(fact),
             None => self.counters.events_invalid += 1,
         }
         self.pump(now, out);
@@ -462,30 +462,31 @@ impl Gate {
         }
     }
 
-    /// Account-wide modes, and the leverage of one instrument.
-    fn on_config(&mut self, fact: &AccountEvent, now: Wall) {
-        if fact.leverage > 0
-            && let Some(row) = self.rows.get_mut(usize::from(fact.instrument))
-        {
-            row.leverage = fact.leverage;
-        }
-        let margin = MarginMode::from_code(fact.margin_mode).map(|mode| mode == self.params.margin_mode);
-        let position = PositionSide::from_code(fact.position_side).map(|side| {
-            let mode = if side == PositionSide::Net {
-                PositionMode::Net
-            } else {
-                PositionMode::LongShort
-            };
-            mode == self.params.position_mode
-        });
-        if margin.is_some() || position.is_some() {
-            let differ = margin == Some(false) || position == Some(false);
-            if !differ {
-                self.account.modes_tried = false;
+    /// Account-wide modes, which come one at a time, or the leverage of one instrument.
+    fn on_config(&mut self, fact: &AccountEvent) {
+        let margin = MarginMode::from_code(fact.margin_mode);
+        if fact.leverage > 0 {
+            // A leverage has a margin mode of its own, which is not the account's.
+            if margin == Some(self.params.margin_mode)
+                && let Some(row) = self.rows.get_mut(usize::from(fact.instrument))
+            {
+                row.leverage = fact.leverage;
             }
-            self.account.modes_differ = differ;
-            let _ = now;
+            return;
         }
+        if let Some(margin) = margin {
+            self.account.margin_differs = margin != self.params.margin_mode;
+        }
+        // `detail` carries the position mode's code.
+        let position = [PositionMode::Net, PositionMode::LongShort];
+        if let Some(mode) = position.into_iter().find(|mode| *mode as u8 == fact.detail) {
+            self.account.position_differs = mode != self.params.position_mode;
+        }
+        let differ = self.account.margin_differs || self.account.position_differs;
+        if !differ {
+            self.account.modes_tried = false;
+        }
+        self.account.modes_differ = differ;
     }
 
     fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
