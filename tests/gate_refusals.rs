@@ -346,10 +346,10 @@ const TABLE: &[(Reason, Change, Change)] = &[
         |case| case.account.exposure_usd = 500.0 - 48.0384,
         |case| case.account.exposure_usd = 500.0 - 48.0383,
     ),
-    // Four lots reach 10 USD of margin no more than seven do; six need 10 × 3 / 6.0048.
+    // Twelve lots are 24.02 USD of margin and 72.06 of at most 75 USD.
     (
         Reason::MarginLow,
-        |case| case.limits.margin_usd_min = 24.0,
+        |case| case.limits.margin_usd_min = 23.9,
         |case| case.limits.margin_usd_min = 25.1,
     ),
     (
@@ -371,7 +371,7 @@ const TABLE: &[(Reason, Change, Change)] = &[
     ),
     (
         Reason::BalanceLow,
-        |case| case.account.available_usd = 12.0,
+        |case| case.account.available_usd = 13.0,
         |case| case.account.available_usd = 9.0,
     ),
     (

@@ -178,6 +178,8 @@ pub struct Gate {
     pub(super) next_alert: u64,
     pub(super) rows: Vec<Row>,
     pub(super) desks: Vec<Option<Desk>>,
+    /// One past the highest desk in use.
+    pub(super) desks_top: usize,
     /// Index of the desk of a position slot, plus one; 0 = none.
     pub(super) desk_of: Vec<u16>,
     pub(super) orders: OrderBook,
@@ -216,6 +218,7 @@ impl Gate {
             next_alert: 1,
             rows: vec![Row::default(); INSTRUMENTS_MAX],
             desks: vec![None; TRADES_MAX],
+            desks_top: 0,
             desk_of: vec![0; SLOTS],
             orders: OrderBook::default(),
             brackets: BracketBook::default(),
@@ -379,7 +382,7 @@ impl Gate {
     pub(super) fn pump(&mut self, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
         self.lose_calls(now, out);
-        for index in 0..self.desks.len() {
+        for index in 0..self.desks_top {
             if self.desks[index].as_ref().is_some_and(|desk| desk.timer <= now) && out.has_room() {
                 self.step_desk(index, now, out);
             }
@@ -391,7 +394,10 @@ impl Gate {
 
     /// The earliest moment at which anything is due.
     fn update_timer(&mut self, now: Wall) {
-        let desks = self.desks.iter().flatten().map(|desk| desk.timer);
+        let desks = self.desks[..self.desks_top]
+            .iter()
+            .flatten()
+            .map(|desk| desk.timer);
         let calls = self.calls.iter().map(|call| Wall(call.since.0 + CALL_LOST_NS));
         let due = desks
             .chain(calls)
@@ -449,7 +455,7 @@ impl Gate {
 
     /// Index of the desk of trade `number`.
     pub(super) fn desk_of_trade(&self, number: u64) -> Option<usize> {
-        self.desks
+        self.desks[..self.desks_top]
             .iter()
             .position(|desk| number != 0 && desk.as_ref().is_some_and(|desk| desk.trade.number == number))
     }
@@ -464,6 +470,7 @@ impl Gate {
             timer: now,
         });
         self.desk_of[slot] = index as u16 + 1;
+        self.desks_top = self.desks_top.max(index + 1);
         Some(index)
     }
 
@@ -472,6 +479,9 @@ impl Gate {
         let Some(desk) = self.desks[index].take() else {
             return;
         };
+        while self.desks_top > 0 && self.desks[self.desks_top - 1].is_none() {
+            self.desks_top -= 1;
+        }
         let trade = desk.trade;
         self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
         for slot in 0..self.orders.top() {
@@ -525,6 +535,9 @@ impl Gate {
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         self.orders.check_invariants()?;
         self.positions.check_invariants()?;
+        if self.desks[self.desks_top..].iter().any(Option::is_some) {
+            return Err("a desk is in use beyond the top");
+        }
         for (index, desk) in self.desks.iter().enumerate() {
             let Some(desk) = desk else { continue };
             let trade = &desk.trade;

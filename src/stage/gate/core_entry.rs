@@ -76,16 +76,17 @@ impl Gate {
             level: signal.level,
             panic,
         };
-        match self.check(&proposal, now, None) {
-            Ok(approved) => {
-                self.remember([signal.id, 0], now);
-                if let Err(reason) = self.enter(approved, &origin, now, out) {
-                    self.refuse(&proposal, &origin, reason, now, out);
-                }
-            }
-            Err(reason) => self.refuse(&proposal, &origin, reason, now, out),
+        let entered = self.check(&proposal, now, None).and_then(|approved| {
+            self.remember([signal.id, 0], now);
+            self.enter(approved, &origin, now, out)
+        });
+        if let Err(reason) = entered {
+            self.refuse(&proposal, &origin, reason, now, out);
         }
-        self.pump(now, out);
+        // A refusal changes nothing that upkeep could be waiting for.
+        if entered.is_ok() || self.timer <= now {
+            self.pump(now, out);
+        }
     }
 
     /// A signal from outside. Always answers.
@@ -285,7 +286,7 @@ impl Gate {
                 .get(instrument)
                 .map_or(0.0, |row| row.notional_f64(crate::model::Lots(lots.abs()), price))
         };
-        for desk in self.desks.iter().flatten() {
+        for desk in self.desks[..self.desks_top].iter().flatten() {
             let trade = &desk.trade;
             let slot = slot_of(trade.instrument, trade.position_side);
             let in_flight: i64 = self.open_entry_lots(trade);
@@ -523,7 +524,7 @@ impl Gate {
         if !(signal.atr.is_finite() && signal.atr > 0.0) {
             return;
         }
-        for desk in self.desks.iter_mut().flatten() {
+        for desk in self.desks[..self.desks_top].iter_mut().flatten() {
             if desk.trade.instrument == instrument && desk.trade.timeframe == signal.timeframe {
                 desk.trade.atr = signal.atr;
             }
