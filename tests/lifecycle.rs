@@ -37,9 +37,9 @@ fn events() -> Vec<Event> {
 const TABLE: &[(State, &str)] = &[
     (State::Sent, "L R D U U L F C - - - D"),
     (State::Unknown, "L U U U U L F C - - U D"),
-    (State::Live, "L - - L L L F C - p - -"),
-    (State::PartiallyFilled, "P - - P P P F C - p - -"),
-    (State::PendingCancel, "p - - p p p F C - p U -"),
+    (State::Live, "L - - L L L F C - p - C"),
+    (State::PartiallyFilled, "P - - P P P F C - p - C"),
+    (State::PendingCancel, "p - - p p p F C - p U C"),
     (State::Filled, "F - - F F F F - - - F -"),
     (State::Canceled, "C - - C C C - C - - C -"),
     (State::Rejected, "- - - - - - - - - - - -"),

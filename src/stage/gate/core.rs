@@ -18,6 +18,7 @@ use crate::model::{
     INSTRUMENTS_MAX, Instrument, InstrumentId, Instruments, MarginMode, PositionMode, PositionSide, Reason,
     Side, TriggerType, Wall,
 };
+use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
 use crate::orders::positions::{SLOTS, slot_of};
 use crate::orders::trade::{Stage, TRADES_MAX};
@@ -198,6 +199,8 @@ pub struct Gate {
     pub(super) entries_on: bool,
     /// Restored from a snapshot: no trade is touched before the venue has told how things are.
     pub(super) awaits_truth: bool,
+    /// When the lists were last polled for want of a private feed.
+    pub(super) polled: Wall,
     pub(super) timer: Wall,
     pub(super) counters: Counters,
 }
@@ -235,6 +238,7 @@ impl Gate {
             journal_full: false,
             entries_on: false,
             awaits_truth: false,
+            polled: Wall(0),
             timer: Wall(0),
             counters: Counters::default(),
         }
@@ -255,7 +259,7 @@ impl Gate {
         self.shutting_down = true;
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
-                && order.role == crate::orders::book::OrderRole::Entry
+                && order.role == OrderRole::Entry
             {
                 order.cancel_wanted = true;
             }
@@ -491,11 +495,11 @@ impl Gate {
             if order.trade != trade.number {
                 continue;
             }
-            if order.progress.state.is_final() {
+            if order.progress.state.is_final() || order.role == OrderRole::Foreign {
                 self.orders.remove(slot);
             } else {
                 order.trade = 0;
-                order.cancel_wanted = true;
+                order.cancel_wanted = order.role == OrderRole::Entry;
             }
         }
     }

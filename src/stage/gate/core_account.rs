@@ -44,7 +44,7 @@ impl Gate {
             Some(AccountKind::ListComplete) => self.on_list_complete(fact, now),
             Some(AccountKind::ListFailed) => self.on_list_failed(fact, now),
             Some(AccountKind::NotFound) => self.on_not_found(fact, now),
-            Some(AccountKind::Config) => self.on_config(fact, now),
+            Some(AccountKind::Config) => self.on_config(fact),
             None => self.counters.events_invalid += 1,
         }
         self.pump(now, out);
@@ -144,7 +144,7 @@ impl Gate {
         let trade = desk
             .map(|desk| desk.trade)
             .filter(|trade| fact.update_ms >= trade.decided.ms() && trade.stage != Stage::Leverage);
-        let orphan = ours && !state.is_final();
+        let orphan = ours && !state.is_final() && fact.reduce_only == 0;
         let exits = trade.is_some() && (fact.filled_lots > 0 || fact.reduce_only == 1);
         if !orphan && !exits {
             return None;
@@ -216,7 +216,7 @@ impl Gate {
         let trade = &mut desk.trade;
         if order.side == trade.side {
             trade.entry.add(fill);
-            self.on_entry_fill(index, now);
+            self.on_entry_fill(index, order.role == OrderRole::Entry, now);
             return;
         }
         trade.exit.add(fill);
@@ -463,7 +463,7 @@ impl Gate {
     }
 
     /// Account-wide modes, and the leverage of one instrument.
-    fn on_config(&mut self, fact: &AccountEvent, now: Wall) {
+    fn on_config(&mut self, fact: &AccountEvent) {
         if fact.leverage > 0
             && let Some(row) = self.rows.get_mut(usize::from(fact.instrument))
         {
@@ -484,12 +484,11 @@ impl Gate {
                 self.account.modes_tried = false;
             }
             self.account.modes_differ = differ;
-            let _ = now;
         }
     }
 
     fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
-        let proves = self.note_absence(fact.token, now);
+        let proves = self.note_absence(fact.token);
         let Some(end) = self.reconcile.on_complete(fact.token, now) else {
             self.counters.answers_unexpected += u64::from(!proves);
             return;
@@ -516,7 +515,6 @@ impl Gate {
 
     /// Orders of ours that a complete list does not name are looked up one by one.
     fn on_orders_listed(&mut self, token: u32, asked: Wall, now: Wall) {
-        let mut foreign = false;
         for slot in 0..self.orders.top() {
             let Some(order) = self.orders.get_mut(slot) else {
                 continue;
@@ -525,10 +523,9 @@ impl Gate {
             if !order.progress.state.is_final() && older && order.seen_token != token {
                 order.lookup.start(now);
             }
-            foreign |= order.seen_token == token && order.role == OrderRole::Foreign;
         }
         // The list is whole, so another instance's orders would have been seen after it was asked.
-        if !foreign && self.account.foreign_instance < asked {
+        if self.account.foreign_instance < asked {
             self.account.foreign_instance = Wall(0);
         }
     }
@@ -607,7 +604,7 @@ impl Gate {
     }
 
     /// A complete list in which an unproven order did not appear. True when one waited for it.
-    fn note_absence(&mut self, token: u32, _now: Wall) -> bool {
+    fn note_absence(&mut self, token: u32) -> bool {
         let mut waited = false;
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)

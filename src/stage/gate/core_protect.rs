@@ -19,7 +19,7 @@ use crate::orders::trade::{ExitKind, Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::bracket_plan::{self, PlanRequest, StopAction};
 use crate::risk::gate::{Exit, check_exit};
-use crate::risk::trailing::{TrailInput, TrailState};
+use crate::risk::trailing::{TrailInput, TrailStage, TrailState};
 use bytemuck::Zeroable;
 
 /// Fills not yet in the venue's list of positions are believed for this long.
@@ -77,7 +77,7 @@ impl Gate {
         let slot = slot_of(trade.instrument, trade.position_side);
         if side_of(self.positions.lots(slot)) == Some(trade.side) {
             // The position was faster than the order's own report: protect first.
-            self.on_entry_fill(index, now);
+            self.on_entry_fill(index, true, now);
             self.step_open(index, now, out);
             return;
         }
@@ -104,7 +104,7 @@ impl Gate {
 
     /// The entry is filled, in part or whole: R, the wanted triggers and the ratchet follow the
     /// average price until nothing more can fill.
-    pub(super) fn on_entry_fill(&mut self, index: usize, now: Wall) {
+    pub(super) fn on_entry_fill(&mut self, index: usize, by_us: bool, now: Wall) {
         let verify_ns = Self::ms(self.params.timing.verify_ms);
         let Some(Desk { mut trade, .. }) = self.desks[index] else {
             return;
@@ -136,8 +136,9 @@ impl Gate {
         };
         let tick = instrument.tick_f64();
         let mut trail = self.desks[index].as_ref().and_then(|desk| desk.trail);
-        // R is frozen as soon as the ratchet has been used or the position was adopted.
-        if !trade.adopted && average > 0.0 {
+        // What the user adds, or what fills after the ratchet was used, moves neither R nor stop.
+        let frozen = trail.is_some_and(|trail| trail.stage == TrailStage::Trailing);
+        if by_us && !frozen && !trade.adopted && average > 0.0 {
             self.replan(&mut trade, average, tick);
             trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
         }
@@ -219,6 +220,7 @@ impl Gate {
             self.step_settling(index, now, out);
             return;
         }
+        self.expire_entry(index, now);
         let Some(cover) = self.read_cover(index, lots, now) else {
             return;
         };
@@ -244,6 +246,19 @@ impl Gate {
             now,
         );
         self.act(index, step, &cover, lots, now, out);
+    }
+
+    /// What is left of an entry after its time must not fill any more.
+    fn expire_entry(&mut self, index: usize, now: Wall) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        if now > trade.expires
+            && let Some(slot) = self.orders.find(&trade.entry_id, 0)
+            && let Some(order) = self.orders.get_mut(slot)
+        {
+            order.cancel_wanted |= !order.progress.state.is_final();
+        }
     }
 
     fn read_cover(&mut self, index: usize, lots: i64, now: Wall) -> Option<Cover> {

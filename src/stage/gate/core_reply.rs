@@ -121,11 +121,10 @@ impl Gate {
             Outcome::Accepted if late => Reason::Expired,
             Outcome::Accepted => self.entries_off_reason().unwrap_or(Reason::Expired),
             Outcome::RateLimited => Reason::BudgetSpent,
-            Outcome::Rejected
-            | Outcome::Duplicate
-            | Outcome::Ambiguous
-            | Outcome::NotSent
-            | Outcome::FatalAuth => Reason::LeverageHigh,
+            Outcome::NotSent => Reason::SendBusy,
+            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous | Outcome::FatalAuth => {
+                Reason::LeverageHigh
+            }
         };
         self.skip(index, reason, reply.venue_code, now, out);
     }

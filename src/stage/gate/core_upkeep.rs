@@ -26,8 +26,9 @@ const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 impl Gate {
     pub(super) fn step_account(&mut self, now: Wall, out: &mut Outputs) {
         if !self.is_feed_up() || !self.params.private_feed {
-            let due = self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms);
+            let due = self.polled.0 + Self::ms(self.params.poll_every_ms);
             if self.reconcile.is_complete() && now.0 >= due {
+                self.polled = now;
                 for list in [
                     ListKind::OrdersPending,
                     ListKind::BracketsPending,
@@ -49,8 +50,7 @@ impl Gate {
     pub(super) fn account_timer(&self, now: Wall) -> Wall {
         let mut timer = self.reconcile.next_at();
         if (!self.is_feed_up() || !self.params.private_feed) && self.reconcile.is_complete() {
-            let poll = Wall(self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms));
-            timer = timer.min(poll.max(Wall(now.0 + NS_PER_MS)));
+            timer = timer.min(Wall(self.polled.0 + Self::ms(self.params.poll_every_ms)));
         }
         for (_, order) in self.orders.iter() {
             timer = timer.min(order.lookup.next_at().unwrap_or(NEVER));
@@ -132,9 +132,8 @@ impl Gate {
                 .positions
                 .lots(slot_of(order.instrument, order.position_side));
             let unmoved = order.role != OrderRole::Entry || held == order.position_before;
-            let unproven = matches!(order.progress.state, State::Sent | State::Unknown);
             let read = self.reconcile.is_complete();
-            if unproven && read && order.lookup.is_dead(now, order.signed, unmoved) {
+            if read && order.lookup.is_dead(now, order.signed, unmoved) {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
@@ -208,10 +207,6 @@ impl Gate {
             let due = order.cancel_sent == Wall(0) || now.since(order.cancel_sent) >= SWEEP_RETRY_NS;
             let wanted = order.cancel_wanted && can_cancel(order.progress.state) && due;
             if !wanted || !out.has_room() || self.calls.is_full() {
-                continue;
-            }
-            if order.role == OrderRole::Close {
-                // It only reduces, and the position is gone: it ends by itself.
                 continue;
             }
             if !self.budget.try_spend(Spend::Entry, now) {
