@@ -108,27 +108,7 @@ impl Gate {
             let _ = out.answers.try_push(answer);
             return;
         };
-        let duplicate = self.is_seen(alert.id_hash, now);
-        let proposal = Proposal {
-            instrument,
-            side,
-            score: alert.score,
-            probability: alert.probability,
-            ev_r: None,
-            cost_r: 0.0,
-            price: if alert.price.is_finite() { alert.price } else { 0.0 },
-            atr: 0.0,
-            level: 0.0,
-            quote_volume: self.rows[instrument.index()].quote_volume,
-            panic: false,
-            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
-            formed: if alert.sender_ms > 0 {
-                Wall::from_ms(alert.sender_ms)
-            } else {
-                now
-            },
-            duplicate,
-        };
+        let proposal = self.proposal_of(alert, instrument, side, now);
         // Alerts get numbers of their own, apart from those of signals: the top bit is set.
         let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
         let origin = Origin {
@@ -160,6 +140,29 @@ impl Gate {
         }
         let _ = out.answers.try_push(answer);
         self.pump(now, out);
+    }
+
+    fn proposal_of(&self, alert: &Alert, instrument: InstrumentId, side: Side, now: Wall) -> Proposal {
+        Proposal {
+            instrument,
+            side,
+            score: alert.score,
+            probability: alert.probability,
+            ev_r: None,
+            cost_r: 0.0,
+            price: if alert.price.is_finite() { alert.price } else { 0.0 },
+            atr: 0.0,
+            level: 0.0,
+            quote_volume: self.rows[instrument.index()].quote_volume,
+            panic: false,
+            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
+            formed: if alert.sender_ms > 0 {
+                Wall::from_ms(alert.sender_ms)
+            } else {
+                now
+            },
+            duplicate: self.is_seen(alert.id_hash, now),
+        }
     }
 
     /// What the gate would say to `proposal` now, comparison by comparison. Changes nothing.
@@ -478,6 +481,11 @@ impl Gate {
             desk.timer = NEVER;
         }
         self.counters.entries_sent += 1;
+        self.entry_line(&trade, place.price_ticks, now, out);
+        Ok(())
+    }
+
+    fn entry_line(&self, trade: &Trade, price_ticks: i64, now: Wall, out: &mut Outputs) {
         let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
         line.side = trade.side as u8;
         line.order_type = trade.order_type as u8;
@@ -485,14 +493,13 @@ impl Gate {
         line.signal = trade.signal;
         line.client_id = trade.entry_id;
         line.command = CommandKind::Place as u8;
-        line.price_ticks = place.price_ticks;
+        line.price_ticks = price_ticks;
         line.size_lots = trade.planned_lots;
         line.sl_ticks = trade.attached_sl_ticks;
         line.tp_ticks = trade.attached_tp_ticks;
         line.score = trade.score;
         line.probability = trade.probability;
         out.event(line);
-        Ok(())
     }
 
     fn call_of(&mut self, purpose: Purpose, trade: &Trade, now: Wall) -> Option<u64> {

@@ -313,14 +313,7 @@ impl Gate {
             history_asked: 0,
             guard,
         };
-        let trail = (image.has_trail == 1).then(|| {
-            let stage = if image.trailing == 1 {
-                TrailStage::Trailing
-            } else {
-                TrailStage::Initial
-            };
-            TrailState::restore(side, image.trail_entry, image.trail_risk, image.trail_best, stage)
-        });
+        let trail = restored_trail(image, side);
         if self.open_desk(trade, trail, now).is_none() {
             self.counters.tables_full += 1;
         }
@@ -446,4 +439,14 @@ impl Gate {
         let length = symbol.iter().position(|byte| *byte == 0).unwrap_or(SYMBOL_MAX);
         self.instruments.id_of(&symbol[..length])
     }
+}
+
+fn restored_trail(image: &TradeImage, side: Side) -> Option<TrailState> {
+    let stage = if image.trailing == 1 {
+        TrailStage::Trailing
+    } else {
+        TrailStage::Initial
+    };
+    (image.has_trail == 1)
+        .then(|| TrailState::restore(side, image.trail_entry, image.trail_risk, image.trail_best, stage))
 }

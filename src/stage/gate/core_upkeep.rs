@@ -14,7 +14,7 @@ use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{instrument_of, side_of, slot_of};
-use crate::orders::trade::{Filled, Stage, Trade};
+use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::bracket_plan::{self, PlanRequest};
 
@@ -327,85 +327,15 @@ impl Gate {
             (PositionMode::LongShort, _) => PositionSide::Long,
         };
         let entry = position.average_price;
-        let plan = bracket_plan::plan(
-            &self.params.brackets,
-            &PlanRequest {
-                side,
-                entry,
-                tick,
-                atr: 0.0,
-                level: 0.0,
-                spread_bps: 0.0,
-                panic: false,
-                // Its leverage is the owner's choice; the stop is still nearer than most.
-                leverage: 1,
-            },
-        );
-        let standing = cover(
-            self.brackets
-                .iter()
-                .filter(move |row| row.instrument == instrument),
-            position_side,
-            position.lots,
-            &Guard::new(0, 0),
-            self.instance,
-        );
-        let (mut guard, risk) = match (&plan, standing.covered) {
-            // A stop stands: it is the owner's, and stays where it is.
-            (_, true) => {
-                let distance = (entry - standing.sl_ticks as f64 * tick) * side.sign() as f64;
-                (
-                    Guard::new(standing.sl_ticks, standing.tp_ticks),
-                    distance.max(0.0),
-                )
-            }
-            (Ok(plan), false) if self.params.brackets.enabled => {
-                (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk)
-            }
-            (Ok(_) | Err(_), false) => (Guard::new(0, 0), 0.0),
-        };
-        if plan.is_err() && !standing.covered && self.params.brackets.enabled {
-            guard.close(CloseCause::Naked);
-        }
-        let trade = Trade {
-            number: self.next_trade,
-            stage: Stage::Open,
-            adopted: true,
+        let mut trade = Trade::adopted(
+            self.next_trade,
             instrument,
             position_side,
-            side,
-            signal: 0,
-            timeframe: 0,
-            score: 0.0,
-            probability: 0.0,
-            atr: 0.0,
-            level: 0.0,
-            panic: false,
-            leverage: 0,
-            order_type: OrderType::Market,
-            price_ticks: 0,
-            planned_lots: position.lots.abs(),
-            reference: entry,
-            attached_sl_ticks: 0,
-            attached_tp_ticks: 0,
-            risk,
-            entry_id: ClientOrderId::default(),
-            expires: now,
-            entry: Filled {
-                lots: position.lots.abs(),
-                value: position.lots.abs() as f64 * entry,
-                fee: 0.0,
-            },
-            exit: Filled::default(),
-            exit_kind: None,
-            decided: now,
-            first_fill: now,
-            last_fill: now,
-            seen_open: true,
-            flat_since: Wall(0),
-            history_asked: 0,
-            guard,
-        };
+            position.lots,
+            entry,
+            now,
+        );
+        (trade.guard, trade.risk) = self.adopted_guard(&trade, position.lots, tick);
         if self.open_desk(trade, None, now).is_none() {
             self.counters.tables_full += 1;
             return;
@@ -419,6 +349,50 @@ impl Gate {
         line.fill_price = entry;
         line.reason = Reason::PositionOpen as u16;
         out.event(line);
+    }
+
+    /// The stop that stands, which is the owner's and stays where it is; else one of ours; else,
+    /// where none can be placed, the way out. With it the risk in price units.
+    fn adopted_guard(&self, trade: &Trade, lots: i64, tick: f64) -> (Guard, f64) {
+        let (instrument, entry) = (trade.instrument, trade.reference);
+        let standing = cover(
+            self.brackets
+                .iter()
+                .filter(move |row| row.instrument == instrument),
+            trade.position_side,
+            lots,
+            &Guard::new(0, 0),
+            self.instance,
+        );
+        if standing.covered {
+            let distance = (entry - standing.sl_ticks as f64 * tick) * trade.side.sign() as f64;
+            return (
+                Guard::new(standing.sl_ticks, standing.tp_ticks),
+                distance.max(0.0),
+            );
+        }
+        if !self.params.brackets.enabled {
+            return (Guard::new(0, 0), 0.0);
+        }
+        let request = PlanRequest {
+            side: trade.side,
+            entry,
+            tick,
+            atr: 0.0,
+            level: 0.0,
+            spread_bps: 0.0,
+            panic: false,
+            // Its leverage is the owner's choice; the stop is still nearer than most.
+            leverage: 1,
+        };
+        match bracket_plan::plan(&self.params.brackets, &request) {
+            Ok(plan) => (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk),
+            Err(_) => {
+                let mut guard = Guard::new(0, 0);
+                guard.close(CloseCause::Naked);
+                (guard, 0.0)
+            }
+        }
     }
 }
 
