@@ -6,7 +6,7 @@ use scene::{BTC, Scene, params, two_brackets};
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
-use smart_scanner::risk::{TrailMode, TrailParams};
+use smart_scanner::risk::{BracketMode, TrailMode, TrailParams};
 use smart_scanner::stage::gate::core::{Gate, GateParams};
 use smart_scanner::stage::gate::core_outputs::Outputs;
 use smart_scanner::stage::gate::core_snapshot::{SNAPSHOT_MAX, SnapshotFault};
@@ -1124,4 +1124,328 @@ fn the_gate_never_writes_more_than_it_promises() {
     assert_eq!(room.events, out.events.capacity());
     assert_eq!(room.outcomes, out.outcomes.capacity());
     assert_eq!(room.answers, out.answers.capacity());
+}
+
+#[test]
+fn the_first_of_two_targets_takes_half_and_frees_the_rest_of_risk() {
+    let mut halves = trailing(two_brackets(params()).capabilities);
+    halves.brackets.mode = BracketMode::Atr;
+    halves.brackets.scale_out_part = 0.5;
+    let mut scene = Scene::new(halves);
+    let mut signal = scene.make_signal(BTC, Side::Buy);
+    signal.atr = 250.0;
+    scene.send_signal(&signal);
+    let entry = scene.last(CommandKind::Place);
+    // R is 300: the whole has its target at 3 R, half of it at 1.6 R.
+    assert_eq!((entry.sl_ticks, entry.tp_ticks), (597_001, 609_001));
+    scene.reply(&entry, Outcome::Accepted, 77);
+    let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+    scene.account(filled);
+    scene.position(8, 60_000.1);
+    let row = scene.bracket(78, Side::Sell, 8, 597_001, 609_001, OrderState::Live);
+    scene.account(row);
+    let part = scene.last(CommandKind::PlaceBracket);
+    assert_eq!((part.size_lots, part.sl_ticks, part.tp_ticks), (4, 0, 604_801));
+    scene.reply(&part, Outcome::Accepted, 79);
+    scene.run_ms(1_000);
+    assert_eq!(scene.commands.len(), 2, "both stand: {:?}", scene.kinds());
+
+    scene.quote(60_480.0, 60_480.2);
+    let mut taken = scene.bracket(79, Side::Sell, 4, 0, 604_801, OrderState::Effective);
+    taken.client_id = part.client_id;
+    taken.detail = 1;
+    scene.account(taken);
+    let fill = scene.foreign_order(Side::Sell, 4, 60_480.1, 1);
+    scene.account(fill);
+    scene.position(4, 60_000.1);
+    scene.run_ms(1_500);
+    scene.quote(60_480.0, 60_480.2);
+    assert_eq!(scene.count(CommandKind::PlaceBracket), 2, "not the part again");
+    let moved = scene.last(CommandKind::PlaceBracket);
+    assert!(
+        moved.sl_ticks > 600_001 && moved.size_lots == -1,
+        "the rest is beyond break-even"
+    );
+    scene.reply(&moved, Outcome::Accepted, 80);
+    let fill = scene.foreign_order(Side::Sell, 4, 60_100.1, 2);
+    scene.account(fill);
+    scene.position(0, 0.0);
+    let closed = scene.closed();
+    assert_eq!((closed.len(), closed[0].exit, closed[0].filled_lots), (1, 2, 8));
+    assert!(closed[0].pnl > 0.0);
+}
+
+#[test]
+fn in_long_short_mode_a_position_has_its_side() {
+    let mut hedged = params();
+    hedged.position_mode = PositionMode::LongShort;
+    hedged.limits.single_position_per_symbol = false;
+    hedged.limits.cooldown_sec = 0;
+    let mut scene = Scene::unsynced(hedged);
+    scene.sync();
+    let mut config = scene.fact(AccountKind::Config);
+    config.position_side = PositionSide::Long as u8;
+    config.leverage = 3;
+    scene.account(config);
+    scene.quote(60_000.0, 60_000.1);
+    for (side, position_side) in [(Side::Buy, PositionSide::Long), (Side::Sell, PositionSide::Short)] {
+        scene.signal(side);
+        let entry = scene.last(CommandKind::Place);
+        assert_eq!(entry.position_side, position_side as u8, "{side:?}");
+        let venue_id = scene.venue_id();
+        scene.reply(&entry, Outcome::Accepted, venue_id);
+        let mut filled = scene.order(&entry, venue_id, OrderState::Filled, 8, 60_000.0);
+        filled.position_side = position_side as u8;
+        scene.account(filled);
+        let mut held = scene.fact(AccountKind::Position);
+        held.position_side = position_side as u8;
+        held.size_lots = 8;
+        held.average_price = 60_000.0;
+        scene.account(held);
+        scene.listed.push(held);
+        let id = scene.venue_id();
+        let mut row = scene.bracket(
+            id,
+            side.opposite(),
+            8,
+            entry.sl_ticks,
+            entry.tp_ticks,
+            OrderState::Live,
+        );
+        row.position_side = position_side as u8;
+        scene.account(row);
+        scene.listed.push(row);
+    }
+    scene.signal(Side::Buy);
+    assert_eq!(scene.refusals(Reason::PositionOpen), 1, "one on each side");
+    scene.run_ms(35_000);
+    assert_eq!(scene.commands.len(), 2);
+    let mut status = Status::default();
+    scene.gate.status(scene.now, &mut status);
+    assert_eq!(status.positions.len(), 2);
+    assert!(status.positions.iter().all(|position| position.protected));
+}
+
+#[test]
+fn modes_that_differ_keep_entries_off_until_they_are_set() {
+    let mut scene = Scene::new(params());
+    let mut config = scene.fact(AccountKind::Config);
+    config.margin_mode = MarginMode::Isolated as u8;
+    config.position_side = PositionSide::Net as u8;
+    scene.account(config);
+    assert_eq!(
+        scene.kinds(),
+        vec![CommandKind::SetPositionMode, CommandKind::SetMarginMode]
+    );
+    scene.signal(Side::Buy);
+    assert_eq!(scene.refusals(Reason::AccountUnsynced), 1);
+    config.margin_mode = MarginMode::Cross as u8;
+    scene.account(config);
+    scene.signal(Side::Buy);
+    assert_eq!(scene.count(CommandKind::Place), 1);
+}
+
+#[test]
+fn an_order_that_the_venue_forgot_ends_at_last() {
+    let mut scene = Scene::new(params());
+    scene.signal(Side::Buy);
+    let entry = scene.last(CommandKind::Place);
+    scene.reply(&entry, Outcome::Accepted, 77);
+    // No push ever comes, and the list of pending orders does not name it.
+    let mut status = Status::default();
+    for _ in 0..120 {
+        scene.fetches.clear();
+        scene.run_ms(1_000);
+        for lookup in scene.fetches.clone() {
+            if lookup.list == ListKind::OrderDetail as u8 {
+                let mut none = scene.fact(AccountKind::NotFound);
+                none.token = lookup.token;
+                scene.account(none);
+            }
+        }
+    }
+    scene.gate.status(scene.now, &mut status);
+    assert_eq!((status.entries_in_flight, status.orders_live), (0, 0));
+}
+
+#[test]
+fn another_daemon_on_the_account_stops_entries() {
+    let mut scene = Scene::new(params());
+    let tag = smart_scanner::model::client_id::instance_tag("other");
+    let mut order = scene.fact(AccountKind::Order);
+    order.client_id = smart_scanner::model::client_id::ClientOrderId::new(
+        tag,
+        1,
+        smart_scanner::model::client_id::Role::Entry,
+        1,
+    );
+    order.venue_id = 9;
+    order.side = Side::Buy as u8;
+    order.state = OrderState::Live as u8;
+    order.size_lots = 1;
+    scene.account(order);
+    scene.signal(Side::Buy);
+    assert_eq!(scene.refusals(Reason::AccountUnsynced), 1);
+    assert_eq!(scene.gate.counters().foreign_instance_orders, 1);
+    assert!(scene.commands.is_empty(), "its orders are not ours to cancel");
+    scene.run_ms(31_000);
+    assert!(
+        scene.gate.entries_enabled(),
+        "a whole list without it clears the alarm"
+    );
+}
+
+#[test]
+fn the_call_budget_keeps_protection_affordable() {
+    let mut spent = params();
+    spent.budget.calls_max = 3;
+    spent.budget.reserve = 2;
+    let mut scene = Scene::new(spent);
+    scene.signal(Side::Buy);
+    assert_eq!(scene.count(CommandKind::Place), 1, "one, and two to protect it");
+    scene.quote_of(InstrumentId(1), 60_000.0, 60_000.1);
+    let other = scene.make_signal(InstrumentId(1), Side::Buy);
+    scene.send_signal(&other);
+    assert_eq!(scene.refusals(Reason::BudgetSpent), 1);
+    let entry = scene.last(CommandKind::Place);
+    scene.reply(&entry, Outcome::Accepted, 77);
+    let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+    scene.account(filled);
+    scene.position(8, 60_000.1);
+    scene.run_ms(2_000);
+    assert_eq!(scene.count(CommandKind::PlaceBracket), 1);
+    assert_eq!(scene.count(CommandKind::Place), 2, "and a close");
+}
+
+/// A small generator of its own: the same seed gives the same run everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Whatever the venue says, in whatever order: invariants hold, timers move, and no command of an
+/// exit can do more than reduce.
+#[test]
+fn nothing_that_the_venue_says_breaks_the_gate() {
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut dice = Dice(seed);
+        let mut chaotic = trailing(Capabilities {
+            amend: seed % 3 == 0,
+            two_brackets: seed % 2 == 0,
+            trigger_types: seed % 5 == 0,
+        });
+        chaotic.limits.cooldown_sec = 1;
+        chaotic.limits.entries_per_hour_max = 0;
+        let mut scene = Scene::new(chaotic);
+        scene.answers_lists = false;
+        let mut mid = 60_000.0;
+        for _ in 0..400 {
+            chaos(&mut scene, &mut dice, &mut mid);
+        }
+        let entries: Vec<u64> = scene
+            .commands
+            .iter()
+            .filter(|command| command.kind == CommandKind::Place as u8 && command.reduce_only == 0)
+            .map(|command| command.signal)
+            .collect();
+        let mut once = entries.clone();
+        once.dedup();
+        assert_eq!(entries, once, "one entry a signal");
+        for command in &scene.commands {
+            let exit = matches!(
+                CommandKind::from_code(command.kind),
+                Some(CommandKind::PlaceBracket | CommandKind::ClosePosition)
+            );
+            assert!(!exit || command.reduce_only == 1);
+        }
+    }
+}
+
+fn chaos(scene: &mut Scene, dice: &mut Dice, mid: &mut f64) {
+    match dice.below(10) {
+        0 => {
+            let side = if dice.below(2) == 0 { Side::Buy } else { Side::Sell };
+            scene.signal(side);
+        }
+        1 => {
+            *mid += dice.below(400) as f64 - 200.0;
+            scene.quote(*mid, *mid + 0.1);
+        }
+        2 => scene.run_ms(dice.below(3_000) as i64),
+        3 | 4 => {
+            if let Some(command) = pick(&scene.commands, dice) {
+                let outcome = Outcome::from_code(1 + dice.below(7) as u8).expect("a code");
+                let code = [0, 102_038, 102_022, 102_068, 152_002][dice.below(5) as usize];
+                let id = scene.venue_id();
+                scene.reply_code(&command, outcome, id, code);
+            }
+        }
+        5 => {
+            if let Some(command) = pick(&scene.commands, dice) {
+                let state = OrderState::from_code(1 + dice.below(7) as u8).expect("a code");
+                let filled = dice.below(command.size_lots.unsigned_abs() + 1) as i64;
+                let id = 5_000 + dice.below(5);
+                let fact = scene.order(&command, id, state, filled, *mid);
+                scene.account(fact);
+            }
+        }
+        6 => {
+            let state = OrderState::from_code(1 + dice.below(7) as u8).expect("a code");
+            let side = if dice.below(2) == 0 { Side::Buy } else { Side::Sell };
+            let command = pick(&scene.commands, dice);
+            let (sl, tp) = command.map_or((590_000, 610_000), |command| (command.sl_ticks, command.tp_ticks));
+            let lots = dice.below(10) as i64 - 1;
+            let mut fact = scene.bracket(1_000 + dice.below(60), side, lots, sl, tp, state);
+            if let (Some(command), 0) = (command, dice.below(3)) {
+                fact.client_id = command.client_id;
+            }
+            fact.detail = dice.below(3) as u8;
+            scene.account(fact);
+        }
+        7 => {
+            let lots = dice.below(17) as i64 - 8;
+            scene.position(lots, *mid);
+        }
+        8 => {
+            if let Some(request) = pick(&scene.fetches, dice) {
+                let kind = [
+                    AccountKind::ListComplete,
+                    AccountKind::ListFailed,
+                    AccountKind::NotFound,
+                ];
+                let mut end = scene.fact(kind[dice.below(3) as usize]);
+                end.token = request.token;
+                end.list = request.list;
+                scene.account(end);
+            }
+        }
+        _ => {
+            let kind = [
+                AccountKind::SocketUp,
+                AccountKind::SocketDown,
+                AccountKind::SocketUp,
+            ];
+            let fact = scene.fact(kind[dice.below(3) as usize]);
+            scene.account(fact);
+            let requests = std::mem::take(&mut scene.fetches);
+            for request in &requests {
+                scene.answer_list(request);
+            }
+        }
+    }
+}
+
+fn pick<T: Copy>(from: &[T], dice: &mut Dice) -> Option<T> {
+    let recent = &from[from.len().saturating_sub(8)..];
+    recent
+        .get(dice.below(recent.len().max(1) as u64) as usize)
+        .copied()
 }

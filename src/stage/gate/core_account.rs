@@ -59,6 +59,15 @@ impl Gate {
             return;
         }
         let known = self.orders.find(&fact.client_id, fact.venue_id);
+        let ours = known.and_then(|slot| self.orders.get(slot));
+        if ours.is_some_and(|order| {
+            order.role != OrderRole::Foreign && fact.filled_lots > order.progress.size_lots
+        }) {
+            // More than was asked for cannot have been filled.
+            self.counters.events_invalid += 1;
+            self.reconcile.want(ListKind::Positions, now);
+            return;
+        }
         let Some(slot) = known.or_else(|| self.adopt_order(fact, state, side, now)) else {
             return;
         };
@@ -365,6 +374,13 @@ impl Gate {
             return;
         };
         let guard = &mut desk.trade.guard;
+        if state == OrderState::Effective && row.is_some_and(|row| guard.is_part(&row)) {
+            // The first target is taken: the rest risks nothing any more.
+            guard.part_tp_ticks = 0;
+            if let Some(trail) = desk.trail.as_mut() {
+                trail.release();
+            }
+        }
         let own = row.is_some_and(|row| row.linked || row.client_id.is_of(self.instance));
         match state {
             // An order is on its way; the position will go, or be found naked and closed.

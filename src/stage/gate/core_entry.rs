@@ -16,7 +16,7 @@ use crate::orders::lookup::Lookup;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Filled, Stage, Trade};
 use crate::risk::gate::{self, AccountView, Approved, Context, GateReport, Order, Proposal};
-use crate::risk::{Spend, gate::Market};
+use crate::risk::{Spend, bracket_plan, gate::Market};
 use bytemuck::Zeroable;
 
 /// `Alert::timeframe` of an alert that names none.
@@ -344,8 +344,7 @@ impl Gate {
     ) -> Result<(), Reason> {
         let order = approved.get();
         let entry_id = self.new_id(Role::Entry);
-        let bracket = self.params.brackets.enabled;
-        let plan = order.plan;
+        let guard = self.planned_guard(&order);
         let trade = Trade {
             number: self.next_trade,
             stage: Stage::Leverage,
@@ -365,9 +364,9 @@ impl Gate {
             price_ticks: order.price.0,
             planned_lots: order.lots.0,
             reference: order.reference,
-            attached_sl_ticks: if bracket { plan.sl_ticks } else { 0 },
-            attached_tp_ticks: if bracket { plan.tp_ticks } else { 0 },
-            risk: plan.risk,
+            attached_sl_ticks: guard.want_sl_ticks,
+            attached_tp_ticks: guard.want_tp_ticks,
+            risk: order.plan.risk,
             entry_id,
             expires: Wall(now.0 + Self::ms(self.params.entry_ttl_ms)),
             entry: Filled::default(),
@@ -379,11 +378,7 @@ impl Gate {
             seen_open: false,
             flat_since: Wall(0),
             history_asked: 0,
-            guard: if bracket {
-                Guard::new(plan.sl_ticks, plan.tp_ticks)
-            } else {
-                Guard::new(0, 0)
-            },
+            guard,
         };
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
@@ -402,6 +397,25 @@ impl Gate {
             self.clear_desk(index);
         }
         sent
+    }
+
+    /// The triggers that an order's plan wants; with two targets the farther is for the whole.
+    fn planned_guard(&self, order: &Order) -> Guard {
+        if !self.params.brackets.enabled {
+            return Guard::new(0, 0);
+        }
+        let min_lots = self
+            .instruments
+            .get(order.instrument)
+            .map_or(1, |row| row.min_lots.0);
+        let first = bracket_plan::first_lots(&self.params.brackets, &order.plan, order.lots.0, min_lots);
+        if first == 0 {
+            return Guard::new(order.plan.sl_ticks, order.plan.tp_ticks);
+        }
+        let mut guard = Guard::new(order.plan.sl_ticks, order.plan.tp2_ticks);
+        guard.part_tp_ticks = order.plan.tp_ticks;
+        guard.part_lots = first;
+        guard
     }
 
     fn send_leverage(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {

@@ -73,6 +73,8 @@ pub(super) struct TradeImage {
     pub(super) attached_tp_ticks: i64,
     pub(super) want_sl_ticks: i64,
     pub(super) want_tp_ticks: i64,
+    pub(super) part_tp_ticks: i64,
+    pub(super) part_lots: i64,
     pub(super) entry_lots: i64,
     pub(super) exit_lots: i64,
     pub(super) expires: u64,

@@ -29,6 +29,7 @@ impl Gate {
             return;
         }
         self.expire_entry(index, now);
+        self.note_part(index, lots);
         let Some(cover) = self.read_cover(index, lots, now) else {
             return;
         };
@@ -54,6 +55,16 @@ impl Gate {
             now,
         );
         self.act(index, step, &cover, lots, now, out);
+    }
+
+    /// Once anything has left, the first target has done its work or has lost its meaning.
+    fn note_part(&mut self, index: usize, lots: i64) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            let trade = &mut desk.trade;
+            if trade.exit.lots > 0 || (trade.seen_open && lots.abs() < trade.entry.lots) {
+                trade.guard.part_tp_ticks = 0;
+            }
+        }
     }
 
     /// What is left of an entry after its time must not fill any more.
@@ -199,6 +210,7 @@ impl Gate {
                 }
             }
             Step::Place => self.place_bracket(index, cover, lots, now, out),
+            Step::PlacePart => self.place_part(index, lots, now, out),
             Step::Cancel(venue_id) => {
                 self.change_bracket(index, PendingKind::Cancel, venue_id, cover, now, out)
             }
@@ -270,6 +282,61 @@ impl Gate {
             guard.back_off(now);
         }
         self.send_guard(index, PendingKind::Place, place, now, out);
+    }
+
+    /// The first target: a bracket without a stop, for part of the position.
+    fn place_part(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let last = self.last_price(trade.instrument);
+        let tick = self
+            .instruments
+            .get(trade.instrument)
+            .map_or(0.0, |row| row.tick_f64());
+        let mut tp_ticks = trade.guard.part_tp_ticks;
+        if last > 0.0 && tick > 0.0 {
+            tp_ticks =
+                bracket_plan::settle_target(&self.params.brackets, trade.side, tp_ticks, last / tick, false);
+        }
+        let exit = Exit {
+            instrument: trade.instrument,
+            side: exit_side(trade.side),
+            lots: trade.guard.part_lots,
+            sl_ticks: 0,
+            tp_ticks,
+        };
+        let Ok(approved) = check_exit(exit, lots) else {
+            // Less is open than was planned: one target is enough.
+            self.end_part(index, now);
+            return;
+        };
+        if !self.pay(index, Spend::Trailing, now) {
+            return;
+        }
+        let exit = approved.get();
+        let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
+        place.side = exit.side as u8;
+        place.position_side = trade.position_side as u8;
+        place.margin_mode = self.params.margin_mode as u8;
+        place.reduce_only = 1;
+        place.size_lots = exit.lots;
+        place.tp_ticks = exit.tp_ticks;
+        place.client_id = self.new_id(Role::Bracket);
+        place.signal = trade.signal;
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.guard.part_tp_ticks = exit.tp_ticks;
+            desk.trade.guard.back_off(now);
+        }
+        self.send_guard(index, PendingKind::Place, place, now, out);
+    }
+
+    /// No first target any more.
+    pub(super) fn end_part(&mut self, index: usize, now: Wall) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.guard.part_tp_ticks = 0;
+            desk.timer = now;
+        }
     }
 
     /// The wanted triggers, moved off the wrong side of the price; `None` = the stop was hit.
@@ -400,6 +467,7 @@ impl Gate {
                 venue_id: send.venue_id,
                 sl_ticks: send.sl_ticks,
                 tp_ticks: send.tp_ticks,
+                lots: send.size_lots,
                 since: now,
                 unknown: false,
                 token: 0,

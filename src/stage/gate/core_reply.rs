@@ -286,7 +286,13 @@ impl Gate {
                 }
             }
             (PendingKind::Place, Outcome::Rejected) => {
-                self.on_bracket_refused(index, reply.venue_code, now, out);
+                if pending.sl_ticks == 0 {
+                    // The first target is a convenience; the bracket of the whole stands.
+                    self.end_part(index, now);
+                    self.end_pending(index);
+                } else {
+                    self.on_bracket_refused(index, reply.venue_code, now, out);
+                }
             }
             (PendingKind::Cancel, Outcome::Rejected) => {
                 // It was filled, triggered or cancelled, or never was: the list will say.
@@ -351,7 +357,7 @@ impl Gate {
                 instrument: trade.instrument,
                 position_side: trade.position_side,
                 side: exit_side(trade.side),
-                lots: -1,
+                lots: pending.lots,
                 tp_ticks: pending.tp_ticks,
                 sl_ticks: pending.sl_ticks,
                 linked: true,

@@ -243,6 +243,8 @@ impl Gate {
             attached_tp_ticks: trade.attached_tp_ticks,
             want_sl_ticks: trade.guard.want_sl_ticks,
             want_tp_ticks: trade.guard.want_tp_ticks,
+            part_tp_ticks: trade.guard.part_tp_ticks,
+            part_lots: trade.guard.part_lots,
             entry_lots: trade.entry.lots,
             exit_lots: trade.exit.lots,
             expires: trade.expires.0,
@@ -269,6 +271,8 @@ impl Gate {
         let mut guard = Guard::new(image.want_sl_ticks, image.want_tp_ticks);
         guard.closing = CloseCause::from_code(image.closing);
         guard.external_cancels = image.external_cancels;
+        guard.part_tp_ticks = image.part_tp_ticks;
+        guard.part_lots = image.part_lots;
         let trade = Trade {
             number: image.number,
             stage,
