@@ -95,12 +95,16 @@ impl OrderBook {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// Slot of the order with this client id (when not empty) or venue id (when not 0).
+    /// Slot of the order with this client id, or with this venue id (when not 0) where one of the
+    /// two sides does not say its client id.
     pub fn find(&self, client_id: &ClientOrderId, venue_id: u64) -> Option<usize> {
         self.slots[..self.top].iter().position(|slot| {
             slot.as_ref().is_some_and(|order| {
-                let by_client = !client_id.is_empty() && order.client_id == *client_id;
-                by_client || (venue_id != 0 && order.progress.venue_id == venue_id)
+                if client_id.is_empty() || order.client_id.is_empty() {
+                    venue_id != 0 && order.progress.venue_id == venue_id
+                } else {
+                    order.client_id == *client_id
+                }
             })
         })
     }

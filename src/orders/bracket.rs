@@ -74,6 +74,8 @@ pub struct PendingCall {
     pub venue_id: u64,
     pub sl_ticks: i64,
     pub tp_ticks: i64,
+    /// −1 = the whole position.
+    pub lots: i64,
     pub since: Wall,
     /// The answer was lost: it is being looked up.
     pub unknown: bool,
@@ -97,6 +99,9 @@ pub struct Guard {
     /// The stop and target that should stand; 0 = none is wanted.
     pub want_sl_ticks: i64,
     pub want_tp_ticks: i64,
+    /// A first target for part of the position, 0 = none (any more).
+    pub part_tp_ticks: i64,
+    pub part_lots: i64,
     /// Since when the position is known to have no stop; 0 = it has one, or there is no position.
     pub naked_since: Wall,
     /// Until when an attached bracket may still appear; 0 = none is expected.
@@ -121,6 +126,8 @@ impl Guard {
         Guard {
             want_sl_ticks,
             want_tp_ticks,
+            part_tp_ticks: 0,
+            part_lots: 0,
             naked_since: Wall(0),
             attached_until: Wall(0),
             attached_asked: false,
@@ -134,6 +141,11 @@ impl Guard {
             next_close: Wall(0),
             external_cancels: 0,
         }
+    }
+
+    /// Whether this is the bracket of the first target.
+    pub fn is_part(&self, row: &BracketRow) -> bool {
+        self.part_tp_ticks != 0 && row.sl_ticks == 0 && row.tp_ticks == self.part_tp_ticks
     }
 
     /// Whether a stop is wanted at all.
@@ -185,8 +197,10 @@ pub struct Cover {
     pub tp_ticks: i64,
     /// A bracket of ours that is not the wanted one; 0 = none.
     pub surplus: u64,
-    /// Any bracket of ours; 0 = none.
+    /// Any bracket of ours but the first target's; 0 = none.
     pub own: u64,
+    /// The first target stands.
+    pub part: bool,
 }
 
 /// Reads the rows that guard a position of `lots` (signed).
@@ -207,6 +221,10 @@ pub fn cover<'a>(
     let (mut stop_lots, mut stop_wanted) = (0i64, false);
     let mut target_wanted = guard.want_tp_ticks == 0;
     for row in rows.clone().filter(guards) {
+        if guard.is_part(row) {
+            cover.part = true;
+            continue;
+        }
         if row.sl_ticks != 0 {
             stop_lots = stop_lots.saturating_add(if full(row) { lots.abs() } else { row.lots });
             let tighter = cover.sl_ticks == 0 || (row.sl_ticks - cover.sl_ticks) * sign > 0;
@@ -225,7 +243,12 @@ pub fn cover<'a>(
     }
     cover.covered = lots != 0 && stop_lots >= lots.abs();
     cover.wanted = cover.covered && stop_wanted && target_wanted;
-    cover.surplus = surplus(rows.filter(guards).filter(|row| is_own(row)), &full, guard);
+    cover.surplus = surplus(
+        rows.filter(guards)
+            .filter(|row| is_own(row) && !guard.is_part(row)),
+        &full,
+        guard,
+    );
     cover
 }
 
@@ -268,6 +291,8 @@ pub enum Step {
     LookForAttached,
     /// Place a bracket for the whole position at the wanted triggers.
     Place,
+    /// Place the first target, for part of the position.
+    PlacePart,
     Cancel(u64),
     Amend(u64),
     Close(CloseCause),
@@ -306,7 +331,10 @@ pub fn decide(
 
 fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now: Wall) -> Step {
     if cover.wanted {
+        let part_missing = guard.part_tp_ticks != 0 && !cover.part;
         return match cover.surplus {
+            0 if part_missing && now >= guard.next_attempt => Step::PlacePart,
+            0 if part_missing => Step::WaitUntil(guard.next_attempt),
             0 => Step::Rest,
             venue_id => Step::Cancel(venue_id),
         };

@@ -214,9 +214,9 @@ pub fn apply(order: Progress, event: Event) -> Result<Progress, IllegalTransitio
         (Sent | Live | PartiallyFilled | Rejected | Dead, Event::CancelFailed) => illegal,
 
         (Sent | Unknown, Event::ProvenDead) => to(Dead),
-        (Live | PartiallyFilled | PendingCancel | Filled | Canceled | Rejected | Dead, Event::ProvenDead) => {
-            illegal
-        }
+        // It was acknowledged and the venue has forgotten it, as after a reset of its state.
+        (Live | PartiallyFilled | PendingCancel, Event::ProvenDead) => to(Canceled),
+        (Filled | Canceled | Rejected | Dead, Event::ProvenDead) => illegal,
     }
 }
 

@@ -119,19 +119,20 @@ impl Reconcile {
         if round_over && now.since(self.started) >= self.every_ns {
             self.start(now);
         }
-        for index in 0..LISTS.len() {
-            if let Stand::Asked { at, .. } = self.stands[index]
+        for (list, stand) in LISTS.into_iter().zip(&mut self.stands) {
+            if let Stand::Asked { at, .. } = *stand
                 && now.since(at) >= ANSWER_NS
             {
                 self.failures += 1;
-                self.stands[index] = Stand::Wanted(now);
+                *stand = Stand::Wanted(now);
             }
-            if let Stand::Wanted(at) = self.stands[index]
+            if let Stand::Wanted(at) = *stand
                 && now >= at
             {
-                let token = self.token();
-                self.stands[index] = Stand::Asked { token, at: now };
-                return Some((LISTS[index], token));
+                let token = self.next_token;
+                self.next_token = token.wrapping_add(1).max(1);
+                *stand = Stand::Asked { token, at: now };
+                return Some((list, token));
             }
         }
         None

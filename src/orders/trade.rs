@@ -134,6 +134,56 @@ pub struct Trade {
 }
 
 impl Trade {
+    /// A position of `lots` (signed, not 0) at `average` that was found at the venue.
+    pub fn adopted(
+        number: u64,
+        instrument: InstrumentId,
+        position_side: PositionSide,
+        lots: i64,
+        average: f64,
+        now: Wall,
+    ) -> Self {
+        Trade {
+            number,
+            stage: Stage::Open,
+            adopted: true,
+            instrument,
+            position_side,
+            side: if lots > 0 { Side::Buy } else { Side::Sell },
+            signal: 0,
+            timeframe: 0,
+            score: 0.0,
+            probability: 0.0,
+            atr: 0.0,
+            level: 0.0,
+            panic: false,
+            leverage: 0,
+            order_type: OrderType::Market,
+            price_ticks: 0,
+            planned_lots: lots.abs(),
+            reference: average,
+            attached_sl_ticks: 0,
+            attached_tp_ticks: 0,
+            risk: 0.0,
+            entry_id: ClientOrderId::default(),
+            expires: now,
+            entry: Filled {
+                lots: lots.abs(),
+                value: lots.abs() as f64 * average,
+                fee: 0.0,
+            },
+            exit: Filled::default(),
+            exit_kind: None,
+            decided: now,
+            first_fill: now,
+            last_fill: now,
+            seen_open: true,
+            flat_since: Wall(0),
+            history_asked: 0,
+            guard: Guard::new(0, 0),
+        }
+    }
+
     /// Lots that fills say are open.
     pub fn filled_lots(&self) -> i64 {
         (self.entry.lots - self.exit.lots).max(0)

@@ -83,6 +83,18 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
     })
 }
 
+/// Lots that leave at the first of two targets; 0 when there is one target, or when either part
+/// would be below the instrument's minimum.
+pub fn first_lots(params: &BracketParams, plan: &Plan, lots: i64, min_lots: i64) -> i64 {
+    let first = (lots as f64 * params.scale_out_part + 1e-9).floor() as i64;
+    let least = min_lots.max(1);
+    if plan.tp2_ticks != 0 && first >= least && lots - first >= least {
+        first
+    } else {
+        0
+    }
+}
+
 fn uses_atr(params: &BracketParams, request: &PlanRequest) -> bool {
     params.smart && params.mode != BracketMode::Bps && request.atr > 0.0 && request.atr.is_finite()
 }
@@ -210,114 +222,76 @@ mod tests {
         }
     }
 
+    /// The plan around 60,000 must have its stop `sl` and its target `tp` away.
+    fn expect(name: &str, params: BracketParams, change: impl Fn(&mut PlanRequest), sl: f64, tp: f64) {
+        let mut request = request(Side::Buy);
+        change(&mut request);
+        let plan = plan(&params, &request).expect(name);
+        let ticks = |price: f64| (price * 10.0).round() as i64;
+        assert_eq!(plan.sl_ticks, ticks(60_000.0 - sl), "{name}");
+        assert_eq!(plan.tp_ticks, ticks(60_000.0 + tp), "{name}");
+        assert!((plan.risk - sl).abs() < 1e-6, "{name}");
+    }
+
+    fn mode(mode: BracketMode) -> BracketParams {
+        BracketParams {
+            mode,
+            ..BracketParams::default()
+        }
+    }
+
     #[test]
     fn every_mode_gives_its_distances() {
-        // (params, request, sl distance, tp distance) around 60,000.
-        let base = BracketParams::default();
-        let plain = BracketParams { smart: false, ..base };
-        let bps = BracketParams {
-            mode: BracketMode::Bps,
-            ..base
+        let plain = BracketParams {
+            smart: false,
+            ..BracketParams::default()
         };
-        let level = BracketParams {
-            mode: BracketMode::LevelAtr,
-            ..base
+        expect("atr", mode(BracketMode::Atr), |_| {}, 360.0, 576.0);
+        expect("plain bps", plain, |_| {}, 300.0, 480.0);
+        expect("smart bps", mode(BracketMode::Bps), |_| {}, 300.0, 480.0);
+        expect("no atr", mode(BracketMode::Atr), |r| r.atr = 0.0, 300.0, 480.0);
+        // 59,500 less 12 bps of it is 59,428.6.
+        let level = mode(BracketMode::LevelAtr);
+        expect("level", level, |r| r.level = 59_500.0, 571.4, 914.2);
+        expect("near level", level, |r| r.level = 59_990.0, 360.0, 576.0);
+        expect("level above", level, |r| r.level = 61_000.0, 360.0, 576.0);
+    }
+
+    #[test]
+    fn distances_are_clamped_and_shrunk() {
+        let atr = mode(BracketMode::Atr);
+        expect("floor of cost", atr, |r| r.atr = 10.0, 216.0, 345.6);
+        expect(
+            "floor of spread",
+            atr,
+            |r| (r.atr, r.spread_bps) = (10.0, 20.0),
+            360.0,
+            576.0,
+        );
+        expect("ceiling", atr, |r| r.atr = 5_000.0, 900.0, 1_440.0);
+        expect("panic", atr, |r| (r.panic, r.atr) = (true, 500.0), 360.0, 576.0);
+        let plain = BracketParams { smart: false, ..atr };
+        expect("panic is not for plain", plain, |r| r.panic = true, 300.0, 480.0);
+    }
+
+    #[test]
+    fn two_targets_need_two_sizes() {
+        let params = BracketParams {
+            scale_out_part: 0.5,
+            ..BracketParams::default()
         };
-        let ask = request(Side::Buy);
-        let cases = [
-            ("atr", base, ask, 360.0, 576.0),
-            ("plain bps", plain, ask, 300.0, 480.0),
-            ("smart bps", bps, ask, 300.0, 480.0),
-            ("no atr", base, PlanRequest { atr: 0.0, ..ask }, 300.0, 480.0),
-            (
-                "floor of cost",
-                base,
-                PlanRequest { atr: 10.0, ..ask },
-                216.0,
-                345.6,
-            ),
-            (
-                "floor of spread",
-                base,
-                PlanRequest {
-                    atr: 10.0,
-                    spread_bps: 20.0,
-                    ..ask
-                },
-                360.0,
-                576.0,
-            ),
-            (
-                "ceiling",
-                base,
-                PlanRequest { atr: 5_000.0, ..ask },
-                900.0,
-                1_440.0,
-            ),
-            (
-                "panic",
-                base,
-                PlanRequest {
-                    panic: true,
-                    atr: 500.0,
-                    ..ask
-                },
-                360.0,
-                576.0,
-            ),
-            (
-                "panic is not for plain",
-                plain,
-                PlanRequest { panic: true, ..ask },
-                300.0,
-                480.0,
-            ),
-            // 59,500 less 12 bps of it is 59,428.6.
-            (
-                "level",
-                level,
-                PlanRequest {
-                    level: 59_500.0,
-                    ..ask
-                },
-                571.4,
-                914.2,
-            ),
-            (
-                "near level",
-                level,
-                PlanRequest {
-                    level: 59_990.0,
-                    ..ask
-                },
-                360.0,
-                576.0,
-            ),
-            (
-                "level above",
-                level,
-                PlanRequest {
-                    level: 61_000.0,
-                    ..ask
-                },
-                360.0,
-                576.0,
-            ),
-        ];
-        for (name, params, request, sl, tp) in cases {
-            let plan = plan(&params, &request).expect(name);
+        let plan = plan(&params, &request(Side::Sell)).expect("a plan");
+        // R is 360: targets at 1.6 and 3 of it.
+        assert_eq!((plan.tp_ticks, plan.tp2_ticks), (594_240, 589_200));
+        for (lots, min_lots, first) in [(8, 1, 4), (9, 1, 4), (8, 5, 0), (1, 1, 0), (2, 1, 1)] {
             assert_eq!(
-                plan.sl_ticks,
-                ((60_000.0f64 - sl) * 10.0).round() as i64,
-                "{name}"
+                first_lots(&params, &plan, lots, min_lots),
+                first,
+                "{lots} {min_lots}"
             );
-            assert_eq!(
-                plan.tp_ticks,
-                ((60_000.0f64 + tp) * 10.0).round() as i64,
-                "{name}"
-            );
-            assert!((plan.risk - sl).abs() < 1e-6, "{name}");
         }
+        let one = Plan { tp2_ticks: 0, ..plan };
+        assert_eq!(first_lots(&params, &one, 8, 1), 0);
     }
 
     #[test]

@@ -181,6 +181,14 @@ impl Scales<'_> {
         self.line(gate, f64::from(u8::from(fine)), 1.0, fine)
     }
 
+    /// Writes down a refusal that was found elsewhere.
+    fn result<T>(&mut self, result: Result<T, Reason>) -> Result<T, Reason> {
+        if let Err(reason) = result {
+            self.holds(reason, false)?;
+        }
+        result
+    }
+
     /// Equality passes; NaN does not.
     fn at_least(&mut self, gate: Reason, value: f64, limit: f64) -> Result<(), Reason> {
         self.line(gate, value, limit, value >= limit)
@@ -212,41 +220,22 @@ pub fn check(
     check_market(&mut scales, context)?;
     check_account(&mut scales, context)?;
 
-    let market = context.market;
     let entry = match proposal.side {
-        Side::Buy => market.ask,
-        Side::Sell => market.bid,
+        Side::Buy => context.market.ask,
+        Side::Sell => context.market.bid,
     };
     let leverage = context.limits.leverage.min(context.instrument.max_leverage);
     scales.holds(
         Reason::LeverageHigh,
         leverage > 0 && !context.account.leverage_refused,
     )?;
-    let tick = context.instrument.tick_f64();
-    let plan = bracket_plan::plan(
-        context.brackets,
-        &PlanRequest {
-            side: proposal.side,
-            entry,
-            tick,
-            atr: proposal.atr,
-            level: proposal.level,
-            spread_bps: market.spread_bps(),
-            panic: proposal.panic,
-            leverage,
-        },
-    );
-    let plan = match plan {
-        Ok(plan) => plan,
-        Err(reason) => return Err(scales.holds(reason, false).err().unwrap_or(reason)),
-    };
-    check_plan(&mut scales, proposal, context, &plan, entry)?;
+    let plan = check_plan(&mut scales, proposal, context, entry, leverage)?;
     let ev_r = proposal
         .ev_r
         .unwrap_or_else(|| expected_value(proposal.probability, &plan));
     scales.at_least(Reason::ExpectedValueLow, ev_r, context.limits.ev_r_min)?;
 
-    let worst = worst_price(context.limits, market, proposal.side);
+    let worst = worst_price(context.limits, context.market, proposal.side);
     let size = sizing::size(
         context.instrument,
         context.limits,
@@ -262,11 +251,9 @@ pub fn check(
             sl_fraction: plan.sl_fraction,
         },
     );
-    let size = match size {
-        Ok(size) => size,
-        Err(reason) => return Err(scales.holds(reason, false).err().unwrap_or(reason)),
-    };
+    let size = scales.result(size)?;
     // Never worse than the settings say: a buy rounds down, a sell up.
+    let tick = context.instrument.tick_f64();
     let price = match proposal.side {
         Side::Buy => floor_tick(worst / tick),
         Side::Sell => ceil_tick(worst / tick),
@@ -407,14 +394,29 @@ fn check_account(scales: &mut Scales<'_>, context: &Context<'_>) -> Result<(), R
     )
 }
 
+/// The bracket at `entry`, if its risk, its cost and the way of the price allow one.
 fn check_plan(
     scales: &mut Scales<'_>,
     proposal: &Proposal,
     context: &Context<'_>,
-    plan: &Plan,
     entry: f64,
-) -> Result<(), Reason> {
+    leverage: u16,
+) -> Result<Plan, Reason> {
     let limits = context.limits;
+    let plan = bracket_plan::plan(
+        context.brackets,
+        &PlanRequest {
+            side: proposal.side,
+            entry,
+            tick: context.instrument.tick_f64(),
+            atr: proposal.atr,
+            level: proposal.level,
+            spread_bps: context.market.spread_bps(),
+            panic: proposal.panic,
+            leverage,
+        },
+    );
+    let plan = scales.result(plan)?;
     if proposal.price > 0.0 {
         let moved_r = (entry - proposal.price).abs() / plan.risk;
         scales.at_most(Reason::PriceMoved, moved_r, limits.price_moved_r_max)?;
@@ -425,7 +427,8 @@ fn check_plan(
     } else {
         plan.cost_r
     };
-    scales.at_most(Reason::CostHigh, cost_r, limits.cost_r_max)
+    scales.at_most(Reason::CostHigh, cost_r, limits.cost_r_max)?;
+    Ok(plan)
 }
 
 /// The touch, worse by ORDER_SLIPPAGE_BPS.

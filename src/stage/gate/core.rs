@@ -18,6 +18,7 @@ use crate::model::{
     INSTRUMENTS_MAX, Instrument, InstrumentId, Instruments, MarginMode, PositionMode, PositionSide, Reason,
     Side, TriggerType, Wall,
 };
+use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
 use crate::orders::positions::{SLOTS, slot_of};
 use crate::orders::trade::{Stage, TRADES_MAX};
@@ -181,6 +182,8 @@ pub struct Gate {
     pub(super) next_alert: u64,
     pub(super) rows: Vec<Row>,
     pub(super) desks: Vec<Option<Desk>>,
+    /// One past the highest desk in use.
+    pub(super) desks_top: usize,
     /// Index of the desk of a position slot, plus one; 0 = none.
     pub(super) desk_of: Vec<u16>,
     pub(super) orders: OrderBook,
@@ -199,6 +202,8 @@ pub struct Gate {
     pub(super) entries_on: bool,
     /// Restored from a snapshot: no trade is touched before the venue has told how things are.
     pub(super) awaits_truth: bool,
+    /// When the lists were last polled for want of a private feed.
+    pub(super) polled: Wall,
     pub(super) timer: Wall,
     pub(super) counters: Counters,
 }
@@ -219,6 +224,7 @@ impl Gate {
             next_alert: 1,
             rows: vec![Row::default(); INSTRUMENTS_MAX],
             desks: vec![None; TRADES_MAX],
+            desks_top: 0,
             desk_of: vec![0; SLOTS],
             orders: OrderBook::default(),
             brackets: BracketBook::default(),
@@ -235,6 +241,7 @@ impl Gate {
             journal_full: false,
             entries_on: false,
             awaits_truth: false,
+            polled: Wall(0),
             timer: Wall(0),
             counters: Counters::default(),
         }
@@ -255,7 +262,7 @@ impl Gate {
         self.shutting_down = true;
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
-                && order.role == crate::orders::book::OrderRole::Entry
+                && order.role == OrderRole::Entry
             {
                 order.cancel_wanted = true;
             }
@@ -382,7 +389,7 @@ impl Gate {
     pub(super) fn pump(&mut self, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
         self.lose_calls(now, out);
-        for index in 0..self.desks.len() {
+        for index in 0..self.desks_top {
             if self.desks[index].as_ref().is_some_and(|desk| desk.timer <= now) && out.has_room() {
                 self.step_desk(index, now, out);
             }
@@ -394,7 +401,10 @@ impl Gate {
 
     /// The earliest moment at which anything is due.
     fn update_timer(&mut self, now: Wall) {
-        let desks = self.desks.iter().flatten().map(|desk| desk.timer);
+        let desks = self.desks[..self.desks_top]
+            .iter()
+            .flatten()
+            .map(|desk| desk.timer);
         let calls = self.calls.iter().map(|call| Wall(call.since.0 + CALL_LOST_NS));
         let due = desks
             .chain(calls)
@@ -452,7 +462,7 @@ impl Gate {
 
     /// Index of the desk of trade `number`.
     pub(super) fn desk_of_trade(&self, number: u64) -> Option<usize> {
-        self.desks
+        self.desks[..self.desks_top]
             .iter()
             .position(|desk| number != 0 && desk.as_ref().is_some_and(|desk| desk.trade.number == number))
     }
@@ -467,6 +477,7 @@ impl Gate {
             timer: now,
         });
         self.desk_of[slot] = index as u16 + 1;
+        self.desks_top = self.desks_top.max(index + 1);
         Some(index)
     }
 
@@ -475,6 +486,9 @@ impl Gate {
         let Some(desk) = self.desks[index].take() else {
             return;
         };
+        while self.desks_top > 0 && self.desks[self.desks_top - 1].is_none() {
+            self.desks_top -= 1;
+        }
         let trade = desk.trade;
         self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
         for slot in 0..self.orders.top() {
@@ -484,11 +498,11 @@ impl Gate {
             if order.trade != trade.number {
                 continue;
             }
-            if order.progress.state.is_final() {
+            if order.progress.state.is_final() || order.role == OrderRole::Foreign {
                 self.orders.remove(slot);
             } else {
                 order.trade = 0;
-                order.cancel_wanted = true;
+                order.cancel_wanted = order.role == OrderRole::Entry;
             }
         }
     }
@@ -528,6 +542,9 @@ impl Gate {
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         self.orders.check_invariants()?;
         self.positions.check_invariants()?;
+        if self.desks[self.desks_top..].iter().any(Option::is_some) {
+            return Err("a desk is in use beyond the top");
+        }
         for (index, desk) in self.desks.iter().enumerate() {
             let Some(desk) = desk else { continue };
             let trade = &desk.trade;

@@ -3,7 +3,7 @@
 //! Rows are whole states and are merged, never added; a list that failed says nothing. An answer to
 //! a read is told from a push by its token.
 
-use super::core::{Desk, Gate, Purpose};
+use super::core::{Desk, Gate};
 use super::core_outputs::{Outputs, event};
 use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
 use crate::model::{
@@ -15,11 +15,6 @@ use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_b
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{PositionReport, Source, slot_of};
 use crate::orders::trade::{ExitKind, Stage};
-
-/// A bracket younger than this when a list was asked for may be missing from it and still stand.
-const LIST_LAG_NS: u64 = 5_000_000_000;
-/// A cancel may take this long before a bracket that still stands is cancelled again.
-const CANCEL_REST_NS: u64 = 2_000_000_000;
 
 impl Gate {
     /// One fact about the account, pushed or read.
@@ -64,6 +59,15 @@ impl Gate {
             return;
         }
         let known = self.orders.find(&fact.client_id, fact.venue_id);
+        let ours = known.and_then(|slot| self.orders.get(slot));
+        if ours.is_some_and(|order| {
+            order.role != OrderRole::Foreign && fact.filled_lots > order.progress.size_lots
+        }) {
+            // More than was asked for cannot have been filled.
+            self.counters.events_invalid += 1;
+            self.reconcile.want(ListKind::Positions, now);
+            return;
+        }
         let Some(slot) = known.or_else(|| self.adopt_order(fact, state, side, now)) else {
             return;
         };
@@ -144,7 +148,7 @@ impl Gate {
         let trade = desk
             .map(|desk| desk.trade)
             .filter(|trade| fact.update_ms >= trade.decided.ms() && trade.stage != Stage::Leverage);
-        let orphan = ours && !state.is_final();
+        let orphan = ours && !state.is_final() && fact.reduce_only == 0;
         let exits = trade.is_some() && (fact.filled_lots > 0 || fact.reduce_only == 1);
         if !orphan && !exits {
             return None;
@@ -216,7 +220,7 @@ impl Gate {
         let trade = &mut desk.trade;
         if order.side == trade.side {
             trade.entry.add(fill);
-            self.on_entry_fill(index, now);
+            self.on_entry_fill(index, order.role == OrderRole::Entry, now);
             return;
         }
         trade.exit.add(fill);
@@ -370,6 +374,13 @@ impl Gate {
             return;
         };
         let guard = &mut desk.trade.guard;
+        if state == OrderState::Effective && row.is_some_and(|row| guard.is_part(&row)) {
+            // The first target is taken: the rest risks nothing any more.
+            guard.part_tp_ticks = 0;
+            if let Some(trail) = desk.trail.as_mut() {
+                trail.release();
+            }
+        }
         let own = row.is_some_and(|row| row.linked || row.client_id.is_of(self.instance));
         match state {
             // An order is on its way; the position will go, or be found naked and closed.
@@ -487,143 +498,5 @@ impl Gate {
             self.account.modes_tried = false;
         }
         self.account.modes_differ = differ;
-    }
-
-    fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
-        let proves = self.note_absence(fact.token, now);
-        let Some(end) = self.reconcile.on_complete(fact.token, now) else {
-            self.counters.answers_unexpected += u64::from(!proves);
-            return;
-        };
-        match end.list {
-            ListKind::Positions => {
-                self.positions.on_complete(Source::Read, end.asked, now);
-                self.account.positions_heard = now;
-                self.wake_changed(now);
-            }
-            ListKind::OrdersPending => self.on_orders_listed(fact.token, end.asked, now),
-            ListKind::BracketsPending => self.on_brackets_listed(fact.token, end.asked, now),
-            _ => {}
-        }
-        if end.round_complete {
-            // The venue answered with these credentials.
-            self.account.fatal_auth = false;
-            self.awaits_truth = false;
-            for desk in self.desks.iter_mut().flatten() {
-                desk.timer = desk.timer.min(now);
-            }
-        }
-    }
-
-    /// Orders of ours that a complete list does not name are looked up one by one.
-    fn on_orders_listed(&mut self, token: u32, asked: Wall, now: Wall) {
-        let mut foreign = false;
-        for slot in 0..self.orders.top() {
-            let Some(order) = self.orders.get_mut(slot) else {
-                continue;
-            };
-            let older = order.touched < asked;
-            if !order.progress.state.is_final() && older && order.seen_token != token {
-                order.lookup.start(now);
-            }
-            foreign |= order.seen_token == token && order.role == OrderRole::Foreign;
-        }
-        // The list is whole, so another instance's orders would have been seen after it was asked.
-        if !foreign && self.account.foreign_instance < asked {
-            self.account.foreign_instance = Wall(0);
-        }
-    }
-
-    /// Brackets that a complete list does not name are gone.
-    fn on_brackets_listed(&mut self, token: u32, asked: Wall, now: Wall) {
-        for row in self.brackets.iter_mut() {
-            let in_flight = self.calls.iter().any(|call| {
-                call.purpose != Purpose::Entry && call.venue_id != 0 && call.venue_id == row.venue_id
-            });
-            if row.seen_token == token && row.cancel_sent.0 + CANCEL_REST_NS <= asked.0 && !in_flight {
-                row.cancel_sent = Wall(0);
-            }
-        }
-        self.brackets.retain(|row| {
-            let young = row.touched.0 + LIST_LAG_NS > asked.0;
-            row.seen_token == token || young
-        });
-        for desk in self.desks.iter_mut().flatten() {
-            desk.timer = desk.timer.min(now);
-        }
-    }
-
-    fn on_list_failed(&mut self, fact: &AccountEvent, now: Wall) {
-        if self.reconcile.on_failed(fact.token, now) == Some(ListKind::Positions) {
-            self.positions.on_broken(Source::Read);
-        }
-        for slot in 0..self.orders.top() {
-            if let Some(order) = self.orders.get_mut(slot)
-                && fact.token != 0
-            {
-                let lookup = &mut order.lookup;
-                if lookup.token == fact.token {
-                    lookup.climb(now);
-                } else if lookup.pending_token == fact.token {
-                    lookup.pending_token = 0;
-                } else if lookup.history_token == fact.token {
-                    lookup.history_token = 0;
-                }
-            }
-        }
-        for desk in self.desks.iter_mut().flatten() {
-            if let Some(pending) = desk.trade.guard.call.as_mut()
-                && fact.token != 0
-                && pending.token == fact.token
-            {
-                pending.token = 0;
-                pending.next_lookup = Wall(now.0 + 300_000_000);
-                desk.timer = now;
-            }
-        }
-    }
-
-    /// A lookup by id found nothing: evidence, not yet proof.
-    fn on_not_found(&mut self, fact: &AccountEvent, now: Wall) {
-        if fact.token == 0 {
-            return;
-        }
-        for slot in 0..self.orders.top() {
-            if let Some(order) = self.orders.get_mut(slot)
-                && order.lookup.token == fact.token
-            {
-                if order.lookup.is_late_enough(order.signed) {
-                    order.lookup.absence.detail = true;
-                }
-                order.lookup.climb(now);
-            }
-        }
-        for index in 0..self.desks.len() {
-            let pending = self.desks[index].as_ref().and_then(|desk| desk.trade.guard.call);
-            if pending.is_some_and(|pending| pending.token == fact.token) {
-                // A bracket only reduces: a second one is harmless, none is not.
-                self.end_pending(index);
-            }
-        }
-    }
-
-    /// A complete list in which an unproven order did not appear. True when one waited for it.
-    fn note_absence(&mut self, token: u32, _now: Wall) -> bool {
-        let mut waited = false;
-        for slot in 0..self.orders.top() {
-            if let Some(order) = self.orders.get_mut(slot)
-                && token != 0
-            {
-                let unseen = order.seen_token != token;
-                if order.lookup.pending_token == token {
-                    order.lookup.absence.pending = unseen;
-                    waited = true;
-                } else if order.lookup.history_token == token {
-                    order.lookup.absence.history = unseen;
-                    waited = true;
-                }
-            }
-        }
-        waited
     }
 }

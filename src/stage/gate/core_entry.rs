@@ -16,7 +16,7 @@ use crate::orders::lookup::Lookup;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Filled, Stage, Trade};
 use crate::risk::gate::{self, AccountView, Approved, Context, GateReport, Order, Proposal};
-use crate::risk::{Spend, gate::Market};
+use crate::risk::{Spend, bracket_plan, gate::Market};
 use bytemuck::Zeroable;
 
 /// `Alert::timeframe` of an alert that names none.
@@ -76,16 +76,17 @@ impl Gate {
             level: signal.level,
             panic,
         };
-        match self.check(&proposal, now, None) {
-            Ok(approved) => {
-                self.remember([signal.id, 0], now);
-                if let Err(reason) = self.enter(approved, &origin, now, out) {
-                    self.refuse(&proposal, &origin, reason, now, out);
-                }
-            }
-            Err(reason) => self.refuse(&proposal, &origin, reason, now, out),
+        let entered = self.check(&proposal, now, None).and_then(|approved| {
+            self.remember([signal.id, 0], now);
+            self.enter(approved, &origin, now, out)
+        });
+        if let Err(reason) = entered {
+            self.refuse(&proposal, &origin, reason, now, out);
         }
-        self.pump(now, out);
+        // A refusal changes nothing that upkeep could be waiting for.
+        if entered.is_ok() || self.timer <= now {
+            self.pump(now, out);
+        }
     }
 
     /// A signal from outside. Always answers.
@@ -107,27 +108,7 @@ impl Gate {
             let _ = out.answers.try_push(answer);
             return;
         };
-        let duplicate = self.is_seen(alert.id_hash, now);
-        let proposal = Proposal {
-            instrument,
-            side,
-            score: alert.score,
-            probability: alert.probability,
-            ev_r: None,
-            cost_r: 0.0,
-            price: if alert.price.is_finite() { alert.price } else { 0.0 },
-            atr: 0.0,
-            level: 0.0,
-            quote_volume: self.rows[instrument.index()].quote_volume,
-            panic: false,
-            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
-            formed: if alert.sender_ms > 0 {
-                Wall::from_ms(alert.sender_ms)
-            } else {
-                now
-            },
-            duplicate,
-        };
+        let proposal = self.proposal_of(alert, instrument, side, now);
         // Alerts get numbers of their own, apart from those of signals: the top bit is set.
         let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
         let origin = Origin {
@@ -159,6 +140,29 @@ impl Gate {
         }
         let _ = out.answers.try_push(answer);
         self.pump(now, out);
+    }
+
+    fn proposal_of(&self, alert: &Alert, instrument: InstrumentId, side: Side, now: Wall) -> Proposal {
+        Proposal {
+            instrument,
+            side,
+            score: alert.score,
+            probability: alert.probability,
+            ev_r: None,
+            cost_r: 0.0,
+            price: if alert.price.is_finite() { alert.price } else { 0.0 },
+            atr: 0.0,
+            level: 0.0,
+            quote_volume: self.rows[instrument.index()].quote_volume,
+            panic: false,
+            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
+            formed: if alert.sender_ms > 0 {
+                Wall::from_ms(alert.sender_ms)
+            } else {
+                now
+            },
+            duplicate: self.is_seen(alert.id_hash, now),
+        }
     }
 
     /// What the gate would say to `proposal` now, comparison by comparison. Changes nothing.
@@ -285,7 +289,7 @@ impl Gate {
                 .get(instrument)
                 .map_or(0.0, |row| row.notional_f64(crate::model::Lots(lots.abs()), price))
         };
-        for desk in self.desks.iter().flatten() {
+        for desk in self.desks[..self.desks_top].iter().flatten() {
             let trade = &desk.trade;
             let slot = slot_of(trade.instrument, trade.position_side);
             let in_flight: i64 = self.open_entry_lots(trade);
@@ -340,8 +344,7 @@ impl Gate {
     ) -> Result<(), Reason> {
         let order = approved.get();
         let entry_id = self.new_id(Role::Entry);
-        let bracket = self.params.brackets.enabled;
-        let plan = order.plan;
+        let guard = self.planned_guard(&order);
         let trade = Trade {
             number: self.next_trade,
             stage: Stage::Leverage,
@@ -361,9 +364,9 @@ impl Gate {
             price_ticks: order.price.0,
             planned_lots: order.lots.0,
             reference: order.reference,
-            attached_sl_ticks: if bracket { plan.sl_ticks } else { 0 },
-            attached_tp_ticks: if bracket { plan.tp_ticks } else { 0 },
-            risk: plan.risk,
+            attached_sl_ticks: guard.want_sl_ticks,
+            attached_tp_ticks: guard.want_tp_ticks,
+            risk: order.plan.risk,
             entry_id,
             expires: Wall(now.0 + Self::ms(self.params.entry_ttl_ms)),
             entry: Filled::default(),
@@ -375,11 +378,7 @@ impl Gate {
             seen_open: false,
             flat_since: Wall(0),
             history_asked: 0,
-            guard: if bracket {
-                Guard::new(plan.sl_ticks, plan.tp_ticks)
-            } else {
-                Guard::new(0, 0)
-            },
+            guard,
         };
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
@@ -398,6 +397,25 @@ impl Gate {
             self.clear_desk(index);
         }
         sent
+    }
+
+    /// The triggers that an order's plan wants; with two targets the farther is for the whole.
+    fn planned_guard(&self, order: &Order) -> Guard {
+        if !self.params.brackets.enabled {
+            return Guard::new(0, 0);
+        }
+        let min_lots = self
+            .instruments
+            .get(order.instrument)
+            .map_or(1, |row| row.min_lots.0);
+        let first = bracket_plan::first_lots(&self.params.brackets, &order.plan, order.lots.0, min_lots);
+        if first == 0 {
+            return Guard::new(order.plan.sl_ticks, order.plan.tp_ticks);
+        }
+        let mut guard = Guard::new(order.plan.sl_ticks, order.plan.tp2_ticks);
+        guard.part_tp_ticks = order.plan.tp_ticks;
+        guard.part_lots = first;
+        guard
     }
 
     fn send_leverage(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
@@ -477,6 +495,11 @@ impl Gate {
             desk.timer = NEVER;
         }
         self.counters.entries_sent += 1;
+        self.entry_line(&trade, place.price_ticks, now, out);
+        Ok(())
+    }
+
+    fn entry_line(&self, trade: &Trade, price_ticks: i64, now: Wall, out: &mut Outputs) {
         let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
         line.side = trade.side as u8;
         line.order_type = trade.order_type as u8;
@@ -484,14 +507,13 @@ impl Gate {
         line.signal = trade.signal;
         line.client_id = trade.entry_id;
         line.command = CommandKind::Place as u8;
-        line.price_ticks = place.price_ticks;
+        line.price_ticks = price_ticks;
         line.size_lots = trade.planned_lots;
         line.sl_ticks = trade.attached_sl_ticks;
         line.tp_ticks = trade.attached_tp_ticks;
         line.score = trade.score;
         line.probability = trade.probability;
         out.event(line);
-        Ok(())
     }
 
     fn call_of(&mut self, purpose: Purpose, trade: &Trade, now: Wall) -> Option<u64> {
@@ -523,7 +545,7 @@ impl Gate {
         if !(signal.atr.is_finite() && signal.atr > 0.0) {
             return;
         }
-        for desk in self.desks.iter_mut().flatten() {
+        for desk in self.desks[..self.desks_top].iter_mut().flatten() {
             if desk.trade.instrument == instrument && desk.trade.timeframe == signal.timeframe {
                 desk.trade.atr = signal.atr;
             }

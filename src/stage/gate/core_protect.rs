@@ -1,214 +1,23 @@
-//! One trade, step by step: verify, protect, trail, close, settle.
+//! One open position: verify its bracket, place it, move it.
 //!
-//! `step_desk` is called after every input that concerns the trade and when its timer is due. It
-//! does at most one thing to the venue at a time, and always leaves a timer behind while a position
+//! Does at most one thing to the venue at a time, and always leaves a timer behind while a position
 //! is without its stop.
 
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
 use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
-use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
+use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
-use crate::model::{OrderType, Side, TriggerType, Wall};
-use crate::orders::book::{Order, OrderRole};
+use crate::model::{TriggerType, Wall};
 use crate::orders::bracket::{CloseCause, Cover, PendingCall, PendingKind, Step, cover, decide, exit_side};
-use crate::orders::lifecycle::{Progress, State};
-use crate::orders::lookup::Lookup;
-use crate::orders::positions::{side_of, slot_of};
-use crate::orders::trade::{ExitKind, Stage, Trade};
+use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
-use crate::risk::bracket_plan::{self, PlanRequest, StopAction};
+use crate::risk::bracket_plan::{self, StopAction};
 use crate::risk::gate::{Exit, check_exit};
-use crate::risk::trailing::{TrailInput, TrailState};
-use bytemuck::Zeroable;
-
-/// Fills not yet in the venue's list of positions are believed for this long.
-const FILL_GUARD_NS: u64 = 5 * NS_PER_SEC;
-/// Reads of the history for the fills that closed a position, and when to give up.
-const SETTLE_MS: [u64; 3] = [300, 1_500, 5_000];
-const SETTLE_END_MS: u64 = 10_000;
-/// The bracket is planned anew when the fill is off by more than this part of R.
-const REPLAN_R: f64 = 0.1;
-/// Closing through close-position instead of an order from this attempt on, every other time.
-const CLOSE_POSITION_FROM: u8 = 2;
+use crate::risk::trailing::TrailInput;
 
 impl Gate {
-    /// The next thing to do for one trade.
-    pub(super) fn step_desk(&mut self, index: usize, now: Wall, out: &mut Outputs) {
-        let Some(desk) = self.desks[index].as_ref() else {
-            return;
-        };
-        if self.awaits_truth {
-            // The end of the first round wakes every desk.
-            self.rest(index);
-            return;
-        }
-        match desk.trade.stage {
-            Stage::Leverage => {
-                if now > desk.trade.expires {
-                    // The reply will find no desk; the leverage is then set for the next entry.
-                    self.skip(index, crate::model::Reason::Expired, 0, now, out);
-                } else {
-                    let expires = desk.trade.expires;
-                    self.set_desk_timer(index, Wall(expires.0 + 1));
-                }
-            }
-            Stage::Entering => self.step_entering(index, now, out),
-            Stage::Open => self.step_open(index, now, out),
-            Stage::Settling => self.step_settling(index, now, out),
-        }
-    }
-
-    fn set_desk_timer(&mut self, index: usize, at: Wall) {
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.timer = at;
-        }
-    }
-
-    fn entry_order(&self, trade: &Trade) -> Option<&Order> {
-        let slot = self.orders.find(&trade.entry_id, 0)?;
-        self.orders.get(slot)
-    }
-
-    fn step_entering(&mut self, index: usize, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let slot = slot_of(trade.instrument, trade.position_side);
-        if side_of(self.positions.lots(slot)) == Some(trade.side) {
-            // The position was faster than the order's own report: protect first.
-            self.on_entry_fill(index, now);
-            self.step_open(index, now, out);
-            return;
-        }
-        let state = self.entry_order(&trade).map(|order| order.progress.state);
-        match state {
-            Some(State::Canceled | State::Rejected | State::Dead | State::Filled) | None => {
-                self.drop_entry(index, state.unwrap_or(State::Dead), now, 0, out);
-            }
-            Some(State::Live | State::PartiallyFilled) if now > trade.expires => {
-                // An entry meant for now must not execute later.
-                if let Some(at) = self.orders.find(&trade.entry_id, 0)
-                    && let Some(order) = self.orders.get_mut(at)
-                {
-                    order.cancel_wanted = true;
-                }
-                self.rest(index);
-            }
-            Some(State::Live | State::PartiallyFilled) => {
-                self.set_desk_timer(index, Wall(trade.expires.0 + 1));
-            }
-            Some(State::Sent | State::Unknown | State::PendingCancel) => self.rest(index),
-        }
-    }
-
-    /// The entry is filled, in part or whole: R, the wanted triggers and the ratchet follow the
-    /// average price until nothing more can fill.
-    pub(super) fn on_entry_fill(&mut self, index: usize, now: Wall) {
-        let verify_ns = Self::ms(self.params.timing.verify_ms);
-        let Some(Desk { mut trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let slot = slot_of(trade.instrument, trade.position_side);
-        let average = if trade.entry.lots > 0 {
-            trade.entry.average()
-        } else {
-            self.positions.get(slot).average_price
-        };
-        let Some(instrument) = self.instruments.get(trade.instrument) else {
-            return;
-        };
-        if trade.first_fill == Wall(0) {
-            trade.first_fill = now;
-            trade.guard.note_cover(false, now);
-            let attached = trade.attached_sl_ticks != 0;
-            trade.guard.attached_until = if attached {
-                Wall(now.0 + verify_ns)
-            } else {
-                Wall(0)
-            };
-        }
-        trade.last_fill = now;
-        trade.stage = if trade.stage == Stage::Settling {
-            trade.stage
-        } else {
-            Stage::Open
-        };
-        let tick = instrument.tick_f64();
-        let mut trail = self.desks[index].as_ref().and_then(|desk| desk.trail);
-        // R is frozen as soon as the ratchet has been used or the position was adopted.
-        if !trade.adopted && average > 0.0 {
-            self.replan(&mut trade, average, tick);
-            trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
-        }
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade = trade;
-            desk.trail = trail;
-            desk.timer = now;
-        }
-    }
-
-    /// Moves the wanted triggers when the fill is off by more than 0.1 R, and freezes R.
-    fn replan(&self, trade: &mut Trade, average: f64, tick: f64) {
-        if trade.attached_sl_ticks == 0 {
-            return;
-        }
-        let planned_risk = (trade.reference - trade.attached_sl_ticks as f64 * tick).abs();
-        let off = (average - trade.reference).abs();
-        if off > REPLAN_R * planned_risk {
-            let market = &self.rows[trade.instrument.index()].market;
-            let plan = bracket_plan::plan(
-                &self.params.brackets,
-                &PlanRequest {
-                    side: trade.side,
-                    entry: average,
-                    tick,
-                    atr: trade.atr,
-                    level: trade.level,
-                    spread_bps: if market.has_quote() {
-                        market.spread_bps()
-                    } else {
-                        0.0
-                    },
-                    panic: trade.panic,
-                    leverage: trade.leverage,
-                },
-            );
-            if let Ok(plan) = plan {
-                trade.guard.want_sl_ticks = plan.sl_ticks;
-                trade.guard.want_tp_ticks = plan.tp_ticks;
-                trade.risk = plan.risk;
-                return;
-            }
-        }
-        trade.guard.want_sl_ticks = trade.attached_sl_ticks;
-        trade.guard.want_tp_ticks = trade.attached_tp_ticks;
-        trade.risk = (average - trade.attached_sl_ticks as f64 * tick).abs();
-    }
-
-    /// Signed lots of a trade's position: the venue's word, or the fills' while it lags.
-    fn position_lots(&mut self, index: usize, now: Wall) -> i64 {
-        let heard = self.account.positions_heard;
-        let Some(desk) = self.desks[index].as_mut() else {
-            return 0;
-        };
-        let trade = &mut desk.trade;
-        let venue = self
-            .positions
-            .lots(slot_of(trade.instrument, trade.position_side));
-        if side_of(venue) == Some(trade.side) {
-            trade.seen_open = true;
-            return venue;
-        }
-        let believed = trade.last_fill.0 + FILL_GUARD_NS;
-        let disproved = now.0 > believed && heard.0 > trade.last_fill.0 + NS_PER_SEC;
-        if trade.seen_open || disproved {
-            return 0;
-        }
-        trade.filled_lots() * trade.side.sign()
-    }
-
-    fn step_open(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+    pub(super) fn step_open(&mut self, index: usize, now: Wall, out: &mut Outputs) {
         let lots = self.position_lots(index, now);
         if lots == 0 {
             if let Some(desk) = self.desks[index].as_mut() {
@@ -219,6 +28,8 @@ impl Gate {
             self.step_settling(index, now, out);
             return;
         }
+        self.expire_entry(index, now);
+        self.note_part(index, lots);
         let Some(cover) = self.read_cover(index, lots, now) else {
             return;
         };
@@ -244,6 +55,29 @@ impl Gate {
             now,
         );
         self.act(index, step, &cover, lots, now, out);
+    }
+
+    /// Once anything has left, the first target has done its work or has lost its meaning.
+    fn note_part(&mut self, index: usize, lots: i64) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            let trade = &mut desk.trade;
+            if trade.exit.lots > 0 || (trade.seen_open && lots.abs() < trade.entry.lots) {
+                trade.guard.part_tp_ticks = 0;
+            }
+        }
+    }
+
+    /// What is left of an entry after its time must not fill any more.
+    fn expire_entry(&mut self, index: usize, now: Wall) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        if now > trade.expires
+            && let Some(slot) = self.orders.find(&trade.entry_id, 0)
+            && let Some(order) = self.orders.get_mut(slot)
+        {
+            order.cancel_wanted |= !order.progress.state.is_final();
+        }
     }
 
     fn read_cover(&mut self, index: usize, lots: i64, now: Wall) -> Option<Cover> {
@@ -376,6 +210,7 @@ impl Gate {
                 }
             }
             Step::Place => self.place_bracket(index, cover, lots, now, out),
+            Step::PlacePart => self.place_part(index, lots, now, out),
             Step::Cancel(venue_id) => {
                 self.change_bracket(index, PendingKind::Cancel, venue_id, cover, now, out)
             }
@@ -449,6 +284,61 @@ impl Gate {
         self.send_guard(index, PendingKind::Place, place, now, out);
     }
 
+    /// The first target: a bracket without a stop, for part of the position.
+    fn place_part(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let last = self.last_price(trade.instrument);
+        let tick = self
+            .instruments
+            .get(trade.instrument)
+            .map_or(0.0, |row| row.tick_f64());
+        let mut tp_ticks = trade.guard.part_tp_ticks;
+        if last > 0.0 && tick > 0.0 {
+            tp_ticks =
+                bracket_plan::settle_target(&self.params.brackets, trade.side, tp_ticks, last / tick, false);
+        }
+        let exit = Exit {
+            instrument: trade.instrument,
+            side: exit_side(trade.side),
+            lots: trade.guard.part_lots,
+            sl_ticks: 0,
+            tp_ticks,
+        };
+        let Ok(approved) = check_exit(exit, lots) else {
+            // Less is open than was planned: one target is enough.
+            self.end_part(index, now);
+            return;
+        };
+        if !self.pay(index, Spend::Trailing, now) {
+            return;
+        }
+        let exit = approved.get();
+        let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
+        place.side = exit.side as u8;
+        place.position_side = trade.position_side as u8;
+        place.margin_mode = self.params.margin_mode as u8;
+        place.reduce_only = 1;
+        place.size_lots = exit.lots;
+        place.tp_ticks = exit.tp_ticks;
+        place.client_id = self.new_id(Role::Bracket);
+        place.signal = trade.signal;
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.guard.part_tp_ticks = exit.tp_ticks;
+            desk.trade.guard.back_off(now);
+        }
+        self.send_guard(index, PendingKind::Place, place, now, out);
+    }
+
+    /// No first target any more.
+    pub(super) fn end_part(&mut self, index: usize, now: Wall) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.guard.part_tp_ticks = 0;
+            desk.timer = now;
+        }
+    }
+
     /// The wanted triggers, moved off the wrong side of the price; `None` = the stop was hit.
     fn settled_triggers(&self, trade: &Trade, cover: &Cover) -> Option<(i64, i64)> {
         let guard = &trade.guard;
@@ -517,7 +407,7 @@ impl Gate {
     }
 
     /// Takes a call from the budget, or comes back when one is free again.
-    fn pay(&mut self, index: usize, spend: Spend, now: Wall) -> bool {
+    pub(super) fn pay(&mut self, index: usize, spend: Spend, now: Wall) -> bool {
         let paid = self.calls.remaining_capacity() > 0 && self.budget.try_spend(spend, now);
         if !paid {
             let at = self.budget.next_release().unwrap_or(Wall(now.0 + NS_PER_SEC));
@@ -527,7 +417,7 @@ impl Gate {
     }
 
     /// Sends a protective command and makes the desk wait for its answer.
-    fn send_guard(
+    pub(super) fn send_guard(
         &mut self,
         index: usize,
         kind: PendingKind,
@@ -577,6 +467,7 @@ impl Gate {
                 venue_id: send.venue_id,
                 sl_ticks: send.sl_ticks,
                 tp_ticks: send.tp_ticks,
+                lots: send.size_lots,
                 since: now,
                 unknown: false,
                 token: 0,
@@ -589,235 +480,5 @@ impl Gate {
                 NEVER
             };
         }
-    }
-
-    fn close_position(&mut self, index: usize, cause: CloseCause, lots: i64, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: lots.abs(),
-            sl_ticks: 0,
-            tp_ticks: 0,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
-            self.counters.exits_refused += 1;
-            return;
-        };
-        let exit = approved.get();
-        if self.orders.is_full() || !self.pay(index, Spend::Protect, now) {
-            return;
-        }
-        let attempt = trade.guard.close_attempts;
-        let whole = attempt >= CLOSE_POSITION_FROM && attempt % 2 == 0;
-        let kind = if whole {
-            CommandKind::ClosePosition
-        } else {
-            CommandKind::Place
-        };
-        let mut close = command(kind, Lane::Close, trade.instrument, now);
-        close.side = exit.side as u8;
-        close.order_type = OrderType::Market as u8;
-        close.position_side = trade.position_side as u8;
-        close.margin_mode = self.params.margin_mode as u8;
-        close.reduce_only = 1;
-        close.size_lots = exit.lots;
-        close.client_id = self.new_id(Role::Close);
-        close.signal = trade.signal;
-        if !whole {
-            self.orders.insert(close_order(
-                &trade,
-                exit.side,
-                close.client_id,
-                exit.lots,
-                lots,
-                now,
-            ));
-        }
-        if let Some(desk) = self.desks[index].as_mut() {
-            let guard = &mut desk.trade.guard;
-            guard.close(cause);
-            guard.close_attempts = guard.close_attempts.saturating_add(1);
-            guard.next_close = Wall(now.0 + Self::ms(self.params.timing.close_retry_ms));
-        }
-        if cause == CloseCause::Naked && attempt == 0 {
-            self.counters.naked_closes += 1;
-            let mut line = event(GateEventKind::NakedClose, trade.instrument, now);
-            line.signal = trade.signal;
-            line.size_lots = lots;
-            out.event(line);
-        }
-        self.send_guard(index, PendingKind::Close, close, now, out);
-        self.reconcile.want(ListKind::Positions, now);
-    }
-
-    /// Asks for one open position to be closed at market; false when there is none.
-    pub fn close(
-        &mut self,
-        instrument: crate::model::InstrumentId,
-        side: Side,
-        now: Wall,
-        out: &mut Outputs,
-    ) -> bool {
-        let slot = slot_of(instrument, self.position_side(side));
-        let Some(index) = self.desk_at(slot) else {
-            return false;
-        };
-        let Some(desk) = self.desks[index].as_mut() else {
-            return false;
-        };
-        if desk.trade.stage != Stage::Open || desk.trade.side != side {
-            return false;
-        }
-        desk.trade.guard.close(CloseCause::Asked);
-        desk.timer = now;
-        self.pump(now, out);
-        true
-    }
-
-    /// The position is gone: wait for its fills, then say how the trade ended.
-    fn step_settling(&mut self, index: usize, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let slot = slot_of(trade.instrument, trade.position_side);
-        if side_of(self.positions.lots(slot)) == Some(trade.side) {
-            // It was not gone after all: a list was older than a fill.
-            if let Some(desk) = self.desks[index].as_mut() {
-                desk.trade.stage = Stage::Open;
-                desk.trade.flat_since = Wall(0);
-            }
-            self.step_open(index, now, out);
-            return;
-        }
-        let entry_open = self.orders.iter().any(|(_, order)| {
-            order.trade == trade.number && order.role == OrderRole::Entry && !order.progress.state.is_final()
-        });
-        if trade.is_settled() && !entry_open {
-            self.finish(index, now, out);
-            return;
-        }
-        let since_ms = now.since(trade.flat_since) / NS_PER_MS;
-        if since_ms >= SETTLE_END_MS && !entry_open {
-            self.finish(index, now, out);
-            return;
-        }
-        let asked = usize::from(trade.history_asked);
-        let due_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
-        if since_ms >= due_ms && asked < SETTLE_MS.len() {
-            let token = self.reconcile.token();
-            let mut request = fetch(ListKind::OrdersHistory, Lane::Reconcile, token, now);
-            request.instrument = trade.instrument.0;
-            request.from_ms = trade.decided.ms();
-            let _ = out.fetches.try_push(request);
-            if let Some(desk) = self.desks[index].as_mut() {
-                desk.trade.history_asked += 1;
-            }
-        }
-        let asked = usize::from(
-            self.desks[index]
-                .as_ref()
-                .map_or(0, |desk| desk.trade.history_asked),
-        );
-        let next_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
-        // Held open by an entry that may still fill: that order's own lookups wake the desk.
-        let next = Wall(trade.flat_since.0 + next_ms * NS_PER_MS);
-        self.set_desk_timer(index, if next > now { next } else { NEVER });
-    }
-
-    /// The trade is over: account for it, teach, and clear the desk.
-    fn finish(&mut self, index: usize, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let lot_base = self
-            .instruments
-            .get(trade.instrument)
-            .map_or(0.0, |instrument| instrument.lot_base_f64());
-        // Without all its fills the result is not known, and an unknown result teaches nothing.
-        let known = trade.is_settled();
-        let (pnl, r) = if known {
-            (trade.pnl(lot_base), trade.r(lot_base))
-        } else {
-            (0.0, 0.0)
-        };
-        let exit = trade.exit_kind.unwrap_or(ExitKind::Other);
-        let mut line = event(GateEventKind::TradeClosed, trade.instrument, now);
-        line.side = trade.side as u8;
-        line.exit = exit as u8;
-        line.timeframe = trade.timeframe;
-        line.signal = trade.signal;
-        line.client_id = trade.entry_id;
-        line.size_lots = trade.entry.lots;
-        line.filled_lots = trade.exit.lots;
-        line.sl_ticks = trade.guard.want_sl_ticks;
-        line.tp_ticks = trade.guard.want_tp_ticks;
-        line.fill_price = trade.exit.average();
-        line.fee = trade.entry.fee + trade.exit.fee;
-        line.pnl = pnl;
-        line.r = r;
-        line.score = trade.score;
-        line.probability = trade.probability;
-        line.reason = if known {
-            0
-        } else {
-            crate::model::Reason::ReplyItemMissing as u16
-        };
-        out.event(line);
-        if known {
-            self.day.realised_usd += pnl;
-            self.day.losses_in_row = if pnl < 0.0 { self.day.losses_in_row + 1 } else { 0 };
-        }
-        if known && trade.signal != 0 && trade.risk > 0.0 {
-            let mut outcome = TradeOutcome::zeroed();
-            outcome.header.time_ns = now.0;
-            outcome.signal = trade.signal;
-            outcome.r = r;
-            outcome.instrument = trade.instrument.0;
-            outcome.timeframe = trade.timeframe;
-            outcome.exit = match exit {
-                ExitKind::Target => 1,
-                ExitKind::Stop => 2,
-                ExitKind::Time => 3,
-                ExitKind::Other | ExitKind::Liquidation | ExitKind::Manual => 4,
-            };
-            outcome.closed_ms = now.ms();
-            let _ = out.outcomes.try_push(outcome);
-        }
-        self.counters.trades_closed += 1;
-        self.rows[trade.instrument.index()].activity = now;
-        self.clear_desk(index);
-    }
-}
-
-fn close_order(
-    trade: &Trade,
-    side: Side,
-    client_id: ClientOrderId,
-    lots: i64,
-    held: i64,
-    now: Wall,
-) -> Order {
-    Order {
-        client_id,
-        role: OrderRole::Close,
-        instrument: trade.instrument,
-        position_side: trade.position_side,
-        side,
-        reduce_only: true,
-        progress: Progress::sent(lots),
-        price_ticks: 0,
-        trade: trade.number,
-        since: now,
-        touched: now,
-        signed: now,
-        position_before: held,
-        category: 0,
-        lookup: Lookup::default(),
-        seen_token: 0,
-        cancel_wanted: false,
-        cancel_sent: Wall(0),
     }
 }

@@ -10,7 +10,9 @@ use crate::model::message::{CommandKind, GateEventKind, ListKind, Outcome, SendR
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Reason, Wall};
 use crate::orders::book::BracketRow;
-use crate::orders::bracket::{CloseCause, PendingKind, exit_side, is_no_position, is_trigger_refusal};
+use crate::orders::bracket::{
+    CloseCause, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
+};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Stage;
@@ -121,11 +123,10 @@ impl Gate {
             Outcome::Accepted if late => Reason::Expired,
             Outcome::Accepted => self.entries_off_reason().unwrap_or(Reason::Expired),
             Outcome::RateLimited => Reason::BudgetSpent,
-            Outcome::Rejected
-            | Outcome::Duplicate
-            | Outcome::Ambiguous
-            | Outcome::NotSent
-            | Outcome::FatalAuth => Reason::LeverageHigh,
+            Outcome::NotSent => Reason::SendBusy,
+            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous | Outcome::FatalAuth => {
+                Reason::LeverageHigh
+            }
         };
         self.skip(index, reason, reply.venue_code, now, out);
     }
@@ -261,24 +262,8 @@ impl Gate {
             return;
         };
         match (pending.kind, outcome) {
-            (PendingKind::Place, Outcome::Accepted) => {
-                self.on_bracket_placed(index, reply.venue_id, now);
-            }
-            (PendingKind::Cancel, Outcome::Accepted) => {
-                if let Some(at) = self.brackets.find(&ClientOrderId::default(), pending.venue_id) {
-                    self.brackets.remove(at);
-                }
-                self.end_pending(index);
-            }
-            (PendingKind::Amend, Outcome::Accepted) => {
-                if let Some(at) = self.brackets.find(&ClientOrderId::default(), pending.venue_id)
-                    && let Some(row) = self.brackets.get_mut(at)
-                {
-                    row.sl_ticks = pending.sl_ticks;
-                    row.tp_ticks = pending.tp_ticks;
-                    row.touched = now;
-                }
-                self.end_pending(index);
+            (PendingKind::Place | PendingKind::Cancel | PendingKind::Amend, Outcome::Accepted) => {
+                self.on_bracket_done(index, &pending, reply.venue_id, now);
             }
             (PendingKind::Place, Outcome::Duplicate | Outcome::Ambiguous) => {
                 if let Some(desk) = self.desks[index].as_mut()
@@ -301,7 +286,13 @@ impl Gate {
                 }
             }
             (PendingKind::Place, Outcome::Rejected) => {
-                self.on_bracket_refused(index, reply.venue_code, now, out);
+                if pending.sl_ticks == 0 {
+                    // The first target is a convenience; the bracket of the whole stands.
+                    self.end_part(index, now);
+                    self.end_pending(index);
+                } else {
+                    self.on_bracket_refused(index, reply.venue_code, now, out);
+                }
             }
             (PendingKind::Cancel, Outcome::Rejected) => {
                 // It was filled, triggered or cancelled, or never was: the list will say.
@@ -327,6 +318,30 @@ impl Gate {
         }
     }
 
+    /// The venue did what a protective call asked for.
+    fn on_bracket_done(&mut self, index: usize, pending: &PendingCall, venue_id: u64, now: Wall) {
+        let row = self.brackets.find(&ClientOrderId::default(), pending.venue_id);
+        match (pending.kind, row) {
+            (PendingKind::Place, _) => {
+                self.on_bracket_placed(index, venue_id, now);
+                return;
+            }
+            (PendingKind::Cancel, Some(at)) => {
+                self.brackets.remove(at);
+            }
+            (PendingKind::Amend, Some(at)) => {
+                if let Some(row) = self.brackets.get_mut(at) {
+                    row.sl_ticks = pending.sl_ticks;
+                    row.tp_ticks = pending.tp_ticks;
+                    row.touched = now;
+                }
+            }
+            // A push was faster, or it is not about a bracket.
+            (PendingKind::Cancel | PendingKind::Amend, None) | (PendingKind::Close, _) => {}
+        }
+        self.end_pending(index);
+    }
+
     /// The venue took a bracket of ours: it stands, until a push or a list says otherwise.
     pub(super) fn on_bracket_placed(&mut self, index: usize, venue_id: u64, now: Wall) {
         let Some(Desk { trade, .. }) = self.desks[index] else {
@@ -342,7 +357,7 @@ impl Gate {
                 instrument: trade.instrument,
                 position_side: trade.position_side,
                 side: exit_side(trade.side),
-                lots: -1,
+                lots: pending.lots,
                 tp_ticks: pending.tp_ticks,
                 sl_ticks: pending.sl_ticks,
                 linked: true,

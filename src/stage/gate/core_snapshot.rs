@@ -10,7 +10,9 @@
 //! ```
 
 use super::core::{Day, Desk, ENTRIES_MAX, Gate, SEEN_MAX};
-use crate::model::client_id::ClientOrderId;
+use super::core_image::{
+    ActivityImage, BracketImage, Head, MAGIC, OrderImage, Reader, SeenImage, TradeImage, VERSION, Writer,
+};
 use crate::model::instrument::SYMBOL_MAX;
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, OrderType, PositionSide, Side, Wall};
@@ -20,137 +22,6 @@ use crate::orders::lifecycle::{Progress, State};
 use crate::orders::lookup::Lookup;
 use crate::orders::trade::{ExitKind, Filled, Stage, TRADES_MAX, Trade};
 use crate::risk::trailing::{TrailStage, TrailState};
-use bytemuck::{Pod, Zeroable};
-
-const MAGIC: u64 = u64::from_le_bytes(*b"ssc-gate");
-/// Raised with every change of an image.
-pub const VERSION: u32 = 1;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Head {
-    magic: u64,
-    version: u32,
-    epoch: u32,
-    instance: u32,
-    kill_switch: u32,
-    trades: u32,
-    orders: u32,
-    brackets: u32,
-    activities: u32,
-    seen: u32,
-    entries: u32,
-    sequence: u64,
-    next_trade: u64,
-    next_alert: u64,
-    day: u64,
-    realised_usd: f64,
-    losses_in_row: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct TradeImage {
-    symbol: [u8; SYMBOL_MAX],
-    entry_id: ClientOrderId,
-    number: u64,
-    signal: u64,
-    stage: u8,
-    adopted: u8,
-    position_side: u8,
-    side: u8,
-    timeframe: u8,
-    panic: u8,
-    order_type: u8,
-    exit_kind: u8,
-    closing: u8,
-    has_trail: u8,
-    trailing: u8,
-    external_cancels: u8,
-    leverage: u16,
-    zero: u16,
-    score: f64,
-    probability: f64,
-    atr: f64,
-    level: f64,
-    reference: f64,
-    risk: f64,
-    entry_value: f64,
-    entry_fee: f64,
-    exit_value: f64,
-    exit_fee: f64,
-    trail_entry: f64,
-    trail_risk: f64,
-    trail_best: f64,
-    price_ticks: i64,
-    planned_lots: i64,
-    attached_sl_ticks: i64,
-    attached_tp_ticks: i64,
-    want_sl_ticks: i64,
-    want_tp_ticks: i64,
-    entry_lots: i64,
-    exit_lots: i64,
-    expires: u64,
-    decided: u64,
-    first_fill: u64,
-    last_fill: u64,
-    flat_since: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct OrderImage {
-    symbol: [u8; SYMBOL_MAX],
-    client_id: ClientOrderId,
-    role: u8,
-    position_side: u8,
-    side: u8,
-    reduce_only: u8,
-    state: u8,
-    category: u8,
-    cancel_wanted: u8,
-    zero: u8,
-    size_lots: i64,
-    filled_lots: i64,
-    average_price: f64,
-    fee: f64,
-    update_ms: i64,
-    venue_id: u64,
-    price_ticks: i64,
-    trade: u64,
-    since: u64,
-    signed: u64,
-    position_before: i64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct BracketImage {
-    symbol: [u8; SYMBOL_MAX],
-    client_id: ClientOrderId,
-    venue_id: u64,
-    lots: i64,
-    tp_ticks: i64,
-    sl_ticks: i64,
-    position_side: u8,
-    side: u8,
-    linked: u8,
-    zero: [u8; 5],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct ActivityImage {
-    symbol: [u8; SYMBOL_MAX],
-    at: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct SeenImage {
-    key: [u64; 2],
-    at: u64,
-}
 
 /// Bytes that a snapshot can need at most.
 pub const SNAPSHOT_MAX: usize = size_of::<Head>()
@@ -176,41 +47,6 @@ pub enum SnapshotFault {
     Broken,
     #[error("gate snapshot: epoch {saved} is not before this run's {this}; write the epoch durably first")]
     Epoch { saved: u32, this: u32 },
-}
-
-/// Writes images one after the other.
-struct Writer<'a> {
-    bytes: &'a mut [u8],
-    at: usize,
-}
-
-impl Writer<'_> {
-    fn put<T: Pod>(&mut self, image: &T) -> Result<(), SnapshotFault> {
-        let end = self.at + size_of::<T>();
-        let given = self.bytes.len();
-        let room = self
-            .bytes
-            .get_mut(self.at..end)
-            .ok_or(SnapshotFault::TooSmall { given, needed: end })?;
-        room.copy_from_slice(bytemuck::bytes_of(image));
-        self.at = end;
-        Ok(())
-    }
-}
-
-/// Reads them back; the bytes need no alignment.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn take<T: Pod>(&mut self) -> Result<T, SnapshotFault> {
-        let end = self.at + size_of::<T>();
-        let bytes = self.bytes.get(self.at..end).ok_or(SnapshotFault::Broken)?;
-        self.at = end;
-        Ok(bytemuck::pod_read_unaligned(bytes))
-    }
 }
 
 impl Gate {
@@ -407,6 +243,8 @@ impl Gate {
             attached_tp_ticks: trade.attached_tp_ticks,
             want_sl_ticks: trade.guard.want_sl_ticks,
             want_tp_ticks: trade.guard.want_tp_ticks,
+            part_tp_ticks: trade.guard.part_tp_ticks,
+            part_lots: trade.guard.part_lots,
             entry_lots: trade.entry.lots,
             exit_lots: trade.exit.lots,
             expires: trade.expires.0,
@@ -433,6 +271,8 @@ impl Gate {
         let mut guard = Guard::new(image.want_sl_ticks, image.want_tp_ticks);
         guard.closing = CloseCause::from_code(image.closing);
         guard.external_cancels = image.external_cancels;
+        guard.part_tp_ticks = image.part_tp_ticks;
+        guard.part_lots = image.part_lots;
         let trade = Trade {
             number: image.number,
             stage,
@@ -477,14 +317,7 @@ impl Gate {
             history_asked: 0,
             guard,
         };
-        let trail = (image.has_trail == 1).then(|| {
-            let stage = if image.trailing == 1 {
-                TrailStage::Trailing
-            } else {
-                TrailStage::Initial
-            };
-            TrailState::restore(side, image.trail_entry, image.trail_risk, image.trail_best, stage)
-        });
+        let trail = restored_trail(image, side);
         if self.open_desk(trade, trail, now).is_none() {
             self.counters.tables_full += 1;
         }
@@ -597,7 +430,7 @@ impl Gate {
         self.counters.tables_full += u64::from(!fits);
     }
 
-    fn symbol_bytes(&self, id: InstrumentId) -> [u8; SYMBOL_MAX] {
+    pub(super) fn symbol_bytes(&self, id: InstrumentId) -> [u8; SYMBOL_MAX] {
         let mut bytes = [0; SYMBOL_MAX];
         if let Some(instrument) = self.instruments.get(id) {
             let symbol = instrument.symbol.as_bytes();
@@ -610,4 +443,14 @@ impl Gate {
         let length = symbol.iter().position(|byte| *byte == 0).unwrap_or(SYMBOL_MAX);
         self.instruments.id_of(&symbol[..length])
     }
+}
+
+fn restored_trail(image: &TradeImage, side: Side) -> Option<TrailState> {
+    let stage = if image.trailing == 1 {
+        TrailStage::Trailing
+    } else {
+        TrailStage::Initial
+    };
+    (image.has_trail == 1)
+        .then(|| TrailState::restore(side, image.trail_entry, image.trail_risk, image.trail_best, stage))
 }

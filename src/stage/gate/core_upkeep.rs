@@ -14,7 +14,7 @@ use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{instrument_of, side_of, slot_of};
-use crate::orders::trade::{Filled, Stage, Trade};
+use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::bracket_plan::{self, PlanRequest};
 
@@ -26,8 +26,9 @@ const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 impl Gate {
     pub(super) fn step_account(&mut self, now: Wall, out: &mut Outputs) {
         if !self.is_feed_up() || !self.params.private_feed {
-            let due = self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms);
+            let due = self.polled.0 + Self::ms(self.params.poll_every_ms);
             if self.reconcile.is_complete() && now.0 >= due {
+                self.polled = now;
                 for list in [
                     ListKind::OrdersPending,
                     ListKind::BracketsPending,
@@ -49,8 +50,7 @@ impl Gate {
     pub(super) fn account_timer(&self, now: Wall) -> Wall {
         let mut timer = self.reconcile.next_at();
         if (!self.is_feed_up() || !self.params.private_feed) && self.reconcile.is_complete() {
-            let poll = Wall(self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms));
-            timer = timer.min(poll.max(Wall(now.0 + NS_PER_MS)));
+            timer = timer.min(Wall(self.polled.0 + Self::ms(self.params.poll_every_ms)));
         }
         for (_, order) in self.orders.iter() {
             timer = timer.min(order.lookup.next_at().unwrap_or(NEVER));
@@ -132,9 +132,8 @@ impl Gate {
                 .positions
                 .lots(slot_of(order.instrument, order.position_side));
             let unmoved = order.role != OrderRole::Entry || held == order.position_before;
-            let unproven = matches!(order.progress.state, State::Sent | State::Unknown);
             let read = self.reconcile.is_complete();
-            if unproven && read && order.lookup.is_dead(now, order.signed, unmoved) {
+            if read && order.lookup.is_dead(now, order.signed, unmoved) {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
@@ -208,10 +207,6 @@ impl Gate {
             let due = order.cancel_sent == Wall(0) || now.since(order.cancel_sent) >= SWEEP_RETRY_NS;
             let wanted = order.cancel_wanted && can_cancel(order.progress.state) && due;
             if !wanted || !out.has_room() || self.calls.is_full() {
-                continue;
-            }
-            if order.role == OrderRole::Close {
-                // It only reduces, and the position is gone: it ends by itself.
                 continue;
             }
             if !self.budget.try_spend(Spend::Entry, now) {
@@ -332,85 +327,15 @@ impl Gate {
             (PositionMode::LongShort, _) => PositionSide::Long,
         };
         let entry = position.average_price;
-        let plan = bracket_plan::plan(
-            &self.params.brackets,
-            &PlanRequest {
-                side,
-                entry,
-                tick,
-                atr: 0.0,
-                level: 0.0,
-                spread_bps: 0.0,
-                panic: false,
-                // Its leverage is the owner's choice; the stop is still nearer than most.
-                leverage: 1,
-            },
-        );
-        let standing = cover(
-            self.brackets
-                .iter()
-                .filter(move |row| row.instrument == instrument),
-            position_side,
-            position.lots,
-            &Guard::new(0, 0),
-            self.instance,
-        );
-        let (mut guard, risk) = match (&plan, standing.covered) {
-            // A stop stands: it is the owner's, and stays where it is.
-            (_, true) => {
-                let distance = (entry - standing.sl_ticks as f64 * tick) * side.sign() as f64;
-                (
-                    Guard::new(standing.sl_ticks, standing.tp_ticks),
-                    distance.max(0.0),
-                )
-            }
-            (Ok(plan), false) if self.params.brackets.enabled => {
-                (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk)
-            }
-            (Ok(_) | Err(_), false) => (Guard::new(0, 0), 0.0),
-        };
-        if plan.is_err() && !standing.covered && self.params.brackets.enabled {
-            guard.close(CloseCause::Naked);
-        }
-        let trade = Trade {
-            number: self.next_trade,
-            stage: Stage::Open,
-            adopted: true,
+        let mut trade = Trade::adopted(
+            self.next_trade,
             instrument,
             position_side,
-            side,
-            signal: 0,
-            timeframe: 0,
-            score: 0.0,
-            probability: 0.0,
-            atr: 0.0,
-            level: 0.0,
-            panic: false,
-            leverage: 0,
-            order_type: OrderType::Market,
-            price_ticks: 0,
-            planned_lots: position.lots.abs(),
-            reference: entry,
-            attached_sl_ticks: 0,
-            attached_tp_ticks: 0,
-            risk,
-            entry_id: ClientOrderId::default(),
-            expires: now,
-            entry: Filled {
-                lots: position.lots.abs(),
-                value: position.lots.abs() as f64 * entry,
-                fee: 0.0,
-            },
-            exit: Filled::default(),
-            exit_kind: None,
-            decided: now,
-            first_fill: now,
-            last_fill: now,
-            seen_open: true,
-            flat_since: Wall(0),
-            history_asked: 0,
-            guard,
-        };
+            position.lots,
+            entry,
+            now,
+        );
+        (trade.guard, trade.risk) = self.adopted_guard(&trade, position.lots, tick);
         if self.open_desk(trade, None, now).is_none() {
             self.counters.tables_full += 1;
             return;
@@ -424,6 +349,50 @@ impl Gate {
         line.fill_price = entry;
         line.reason = Reason::PositionOpen as u16;
         out.event(line);
+    }
+
+    /// The stop that stands, which is the owner's and stays where it is; else one of ours; else,
+    /// where none can be placed, the way out. With it the risk in price units.
+    fn adopted_guard(&self, trade: &Trade, lots: i64, tick: f64) -> (Guard, f64) {
+        let (instrument, entry) = (trade.instrument, trade.reference);
+        let standing = cover(
+            self.brackets
+                .iter()
+                .filter(move |row| row.instrument == instrument),
+            trade.position_side,
+            lots,
+            &Guard::new(0, 0),
+            self.instance,
+        );
+        if standing.covered {
+            let distance = (entry - standing.sl_ticks as f64 * tick) * trade.side.sign() as f64;
+            return (
+                Guard::new(standing.sl_ticks, standing.tp_ticks),
+                distance.max(0.0),
+            );
+        }
+        if !self.params.brackets.enabled {
+            return (Guard::new(0, 0), 0.0);
+        }
+        let request = PlanRequest {
+            side: trade.side,
+            entry,
+            tick,
+            atr: 0.0,
+            level: 0.0,
+            spread_bps: 0.0,
+            panic: false,
+            // Its leverage is the owner's choice; the stop is still nearer than most.
+            leverage: 1,
+        };
+        match bracket_plan::plan(&self.params.brackets, &request) {
+            Ok(plan) => (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk),
+            Err(_) => {
+                let mut guard = Guard::new(0, 0);
+                guard.close(CloseCause::Naked);
+                (guard, 0.0)
+            }
+        }
     }
 }
 

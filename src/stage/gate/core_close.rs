@@ -1,0 +1,265 @@
+//! The end of a trade: closing it at market, waiting for its fills, accounting for it.
+//!
+//! A close is a reduce-only order with an id of its own, repeated until the position is gone. A
+//! result that cannot be known is reported as such and teaches nothing.
+
+use super::core::{Desk, Gate, NEVER};
+use super::core_outputs::{Outputs, command, event, fetch};
+use crate::model::client_id::{ClientOrderId, Role};
+use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
+use crate::model::time::NS_PER_MS;
+use crate::model::{OrderType, Side, Wall};
+use crate::orders::book::{Order, OrderRole};
+use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
+use crate::orders::lifecycle::Progress;
+use crate::orders::lookup::Lookup;
+use crate::orders::positions::{side_of, slot_of};
+use crate::orders::trade::{ExitKind, Stage, Trade};
+use crate::risk::Spend;
+use crate::risk::gate::{Exit, check_exit};
+use bytemuck::Zeroable;
+
+/// Reads of the history for the fills that closed a position, and when to give up.
+const SETTLE_MS: [u64; 3] = [300, 1_500, 5_000];
+const SETTLE_END_MS: u64 = 10_000;
+/// Closing through close-position instead of an order from this attempt on, every other time.
+const CLOSE_POSITION_FROM: u8 = 2;
+
+impl Gate {
+    pub(super) fn close_position(
+        &mut self,
+        index: usize,
+        cause: CloseCause,
+        lots: i64,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let exit = Exit {
+            instrument: trade.instrument,
+            side: exit_side(trade.side),
+            lots: lots.abs(),
+            sl_ticks: 0,
+            tp_ticks: 0,
+        };
+        let Ok(approved) = check_exit(exit, lots) else {
+            self.counters.exits_refused += 1;
+            return;
+        };
+        let exit = approved.get();
+        if self.orders.is_full() || !self.pay(index, Spend::Protect, now) {
+            return;
+        }
+        let attempt = trade.guard.close_attempts;
+        let whole = attempt >= CLOSE_POSITION_FROM && attempt % 2 == 0;
+        let kind = if whole {
+            CommandKind::ClosePosition
+        } else {
+            CommandKind::Place
+        };
+        let mut close = command(kind, Lane::Close, trade.instrument, now);
+        close.side = exit.side as u8;
+        close.order_type = OrderType::Market as u8;
+        close.position_side = trade.position_side as u8;
+        close.margin_mode = self.params.margin_mode as u8;
+        close.reduce_only = 1;
+        close.size_lots = exit.lots;
+        close.client_id = self.new_id(Role::Close);
+        close.signal = trade.signal;
+        if !whole {
+            self.orders.insert(close_order(
+                &trade,
+                exit.side,
+                close.client_id,
+                exit.lots,
+                lots,
+                now,
+            ));
+        }
+        if let Some(desk) = self.desks[index].as_mut() {
+            let guard = &mut desk.trade.guard;
+            guard.close(cause);
+            guard.close_attempts = guard.close_attempts.saturating_add(1);
+            guard.next_close = Wall(now.0 + Self::ms(self.params.timing.close_retry_ms));
+        }
+        if cause == CloseCause::Naked && attempt == 0 {
+            self.counters.naked_closes += 1;
+            let mut line = event(GateEventKind::NakedClose, trade.instrument, now);
+            line.signal = trade.signal;
+            line.size_lots = lots;
+            out.event(line);
+        }
+        self.send_guard(index, PendingKind::Close, close, now, out);
+        self.reconcile.want(ListKind::Positions, now);
+    }
+
+    /// Asks for one open position to be closed at market; false when there is none.
+    pub fn close(
+        &mut self,
+        instrument: crate::model::InstrumentId,
+        side: Side,
+        now: Wall,
+        out: &mut Outputs,
+    ) -> bool {
+        let slot = slot_of(instrument, self.position_side(side));
+        let Some(index) = self.desk_at(slot) else {
+            return false;
+        };
+        let Some(desk) = self.desks[index].as_mut() else {
+            return false;
+        };
+        if desk.trade.stage != Stage::Open || desk.trade.side != side {
+            return false;
+        }
+        desk.trade.guard.close(CloseCause::Asked);
+        desk.timer = now;
+        self.pump(now, out);
+        true
+    }
+
+    /// The position is gone: wait for its fills, then say how the trade ended.
+    pub(super) fn step_settling(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let slot = slot_of(trade.instrument, trade.position_side);
+        if side_of(self.positions.lots(slot)) == Some(trade.side) {
+            // It was not gone after all: a list was older than a fill.
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.trade.stage = Stage::Open;
+                desk.trade.flat_since = Wall(0);
+            }
+            self.step_open(index, now, out);
+            return;
+        }
+        let entry_open = self.orders.iter().any(|(_, order)| {
+            order.trade == trade.number && order.role == OrderRole::Entry && !order.progress.state.is_final()
+        });
+        if trade.is_settled() && !entry_open {
+            self.finish(index, now, out);
+            return;
+        }
+        let since_ms = now.since(trade.flat_since) / NS_PER_MS;
+        if since_ms >= SETTLE_END_MS && !entry_open {
+            self.finish(index, now, out);
+            return;
+        }
+        let asked = usize::from(trade.history_asked);
+        let due_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
+        if since_ms >= due_ms && asked < SETTLE_MS.len() {
+            let token = self.reconcile.token();
+            let mut request = fetch(ListKind::OrdersHistory, Lane::Reconcile, token, now);
+            request.instrument = trade.instrument.0;
+            request.from_ms = trade.decided.ms();
+            let _ = out.fetches.try_push(request);
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.trade.history_asked += 1;
+            }
+        }
+        let asked = usize::from(
+            self.desks[index]
+                .as_ref()
+                .map_or(0, |desk| desk.trade.history_asked),
+        );
+        let next_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
+        // Held open by an entry that may still fill: that order's own lookups wake the desk.
+        let next = Wall(trade.flat_since.0 + next_ms * NS_PER_MS);
+        self.set_desk_timer(index, if next > now { next } else { NEVER });
+    }
+
+    /// The trade is over: account for it, teach, and clear the desk.
+    fn finish(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let lot_base = self
+            .instruments
+            .get(trade.instrument)
+            .map_or(0.0, |instrument| instrument.lot_base_f64());
+        // Without all its fills the result is not known, and an unknown result teaches nothing.
+        let known = trade.is_settled();
+        let (pnl, r) = if known {
+            (trade.pnl(lot_base), trade.r(lot_base))
+        } else {
+            (0.0, 0.0)
+        };
+        let exit = trade.exit_kind.unwrap_or(ExitKind::Other);
+        let mut line = event(GateEventKind::TradeClosed, trade.instrument, now);
+        line.side = trade.side as u8;
+        line.exit = exit as u8;
+        line.timeframe = trade.timeframe;
+        line.signal = trade.signal;
+        line.client_id = trade.entry_id;
+        line.size_lots = trade.entry.lots;
+        line.filled_lots = trade.exit.lots;
+        line.sl_ticks = trade.guard.want_sl_ticks;
+        line.tp_ticks = trade.guard.want_tp_ticks;
+        line.fill_price = trade.exit.average();
+        line.fee = trade.entry.fee + trade.exit.fee;
+        line.pnl = pnl;
+        line.r = r;
+        line.score = trade.score;
+        line.probability = trade.probability;
+        line.reason = if known {
+            0
+        } else {
+            crate::model::Reason::ReplyItemMissing as u16
+        };
+        out.event(line);
+        if known {
+            self.day.realised_usd += pnl;
+            self.day.losses_in_row = if pnl < 0.0 { self.day.losses_in_row + 1 } else { 0 };
+        }
+        if known && trade.signal != 0 && trade.risk > 0.0 {
+            let mut outcome = TradeOutcome::zeroed();
+            outcome.header.time_ns = now.0;
+            outcome.signal = trade.signal;
+            outcome.r = r;
+            outcome.instrument = trade.instrument.0;
+            outcome.timeframe = trade.timeframe;
+            outcome.exit = match exit {
+                ExitKind::Target => 1,
+                ExitKind::Stop => 2,
+                ExitKind::Time => 3,
+                ExitKind::Other | ExitKind::Liquidation | ExitKind::Manual => 4,
+            };
+            outcome.closed_ms = now.ms();
+            let _ = out.outcomes.try_push(outcome);
+        }
+        self.counters.trades_closed += 1;
+        self.rows[trade.instrument.index()].activity = now;
+        self.clear_desk(index);
+    }
+}
+
+fn close_order(
+    trade: &Trade,
+    side: Side,
+    client_id: ClientOrderId,
+    lots: i64,
+    held: i64,
+    now: Wall,
+) -> Order {
+    Order {
+        client_id,
+        role: OrderRole::Close,
+        instrument: trade.instrument,
+        position_side: trade.position_side,
+        side,
+        reduce_only: true,
+        progress: Progress::sent(lots),
+        price_ticks: 0,
+        trade: trade.number,
+        since: now,
+        touched: now,
+        signed: now,
+        position_before: held,
+        category: 0,
+        lookup: Lookup::default(),
+        seen_token: 0,
+        cancel_wanted: false,
+        cancel_sent: Wall(0),
+    }
+}

@@ -1,0 +1,199 @@
+//! One trade on its way in: from the decision to the first fill, and what it risks.
+//!
+//! `step_desk` is called after every input that concerns the trade and when its timer is due.
+
+use super::core::{Desk, Gate};
+use super::core_outputs::Outputs;
+use crate::model::Wall;
+use crate::model::time::NS_PER_SEC;
+use crate::orders::book::Order;
+use crate::orders::lifecycle::State;
+use crate::orders::positions::{side_of, slot_of};
+use crate::orders::trade::{Stage, Trade};
+use crate::risk::bracket_plan::{self, PlanRequest};
+use crate::risk::trailing::{TrailStage, TrailState};
+
+/// Fills not yet in the venue's list of positions are believed for this long.
+const FILL_GUARD_NS: u64 = 5 * NS_PER_SEC;
+/// The bracket is planned anew when the fill is off by more than this part of R.
+const REPLAN_R: f64 = 0.1;
+
+impl Gate {
+    /// The next thing to do for one trade.
+    pub(super) fn step_desk(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+        let Some(desk) = self.desks[index].as_ref() else {
+            return;
+        };
+        if self.awaits_truth {
+            // The end of the first round wakes every desk.
+            self.rest(index);
+            return;
+        }
+        match desk.trade.stage {
+            Stage::Leverage => {
+                if now > desk.trade.expires {
+                    // The reply will find no desk; the leverage is then set for the next entry.
+                    self.skip(index, crate::model::Reason::Expired, 0, now, out);
+                } else {
+                    let expires = desk.trade.expires;
+                    self.set_desk_timer(index, Wall(expires.0 + 1));
+                }
+            }
+            Stage::Entering => self.step_entering(index, now, out),
+            Stage::Open => self.step_open(index, now, out),
+            Stage::Settling => self.step_settling(index, now, out),
+        }
+    }
+
+    pub(super) fn set_desk_timer(&mut self, index: usize, at: Wall) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.timer = at;
+        }
+    }
+
+    fn entry_order(&self, trade: &Trade) -> Option<&Order> {
+        let slot = self.orders.find(&trade.entry_id, 0)?;
+        self.orders.get(slot)
+    }
+
+    fn step_entering(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let slot = slot_of(trade.instrument, trade.position_side);
+        if side_of(self.positions.lots(slot)) == Some(trade.side) {
+            // The position was faster than the order's own report: protect first.
+            self.on_entry_fill(index, true, now);
+            self.step_open(index, now, out);
+            return;
+        }
+        let state = self.entry_order(&trade).map(|order| order.progress.state);
+        match state {
+            Some(State::Canceled | State::Rejected | State::Dead | State::Filled) | None => {
+                self.drop_entry(index, state.unwrap_or(State::Dead), now, 0, out);
+            }
+            Some(State::Live | State::PartiallyFilled) if now > trade.expires => {
+                // An entry meant for now must not execute later.
+                if let Some(at) = self.orders.find(&trade.entry_id, 0)
+                    && let Some(order) = self.orders.get_mut(at)
+                {
+                    order.cancel_wanted = true;
+                }
+                self.rest(index);
+            }
+            Some(State::Live | State::PartiallyFilled) => {
+                self.set_desk_timer(index, Wall(trade.expires.0 + 1));
+            }
+            Some(State::Sent | State::Unknown | State::PendingCancel) => self.rest(index),
+        }
+    }
+
+    /// The entry is filled, in part or whole: R, the wanted triggers and the ratchet follow the
+    /// average price until nothing more can fill.
+    pub(super) fn on_entry_fill(&mut self, index: usize, by_us: bool, now: Wall) {
+        let verify_ns = Self::ms(self.params.timing.verify_ms);
+        let Some(Desk { mut trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let slot = slot_of(trade.instrument, trade.position_side);
+        let average = if trade.entry.lots > 0 {
+            trade.entry.average()
+        } else {
+            self.positions.get(slot).average_price
+        };
+        let Some(instrument) = self.instruments.get(trade.instrument) else {
+            return;
+        };
+        if trade.first_fill == Wall(0) {
+            trade.first_fill = now;
+            trade.guard.note_cover(false, now);
+            let attached = trade.attached_sl_ticks != 0;
+            trade.guard.attached_until = if attached {
+                Wall(now.0 + verify_ns)
+            } else {
+                Wall(0)
+            };
+        }
+        trade.last_fill = now;
+        trade.stage = if trade.stage == Stage::Settling {
+            trade.stage
+        } else {
+            Stage::Open
+        };
+        let tick = instrument.tick_f64();
+        let mut trail = self.desks[index].as_ref().and_then(|desk| desk.trail);
+        // What the user adds, or what fills after the ratchet was used, moves neither R nor stop.
+        let frozen = trail.is_some_and(|trail| trail.stage == TrailStage::Trailing);
+        if by_us && !frozen && !trade.adopted && average > 0.0 {
+            self.replan(&mut trade, average, tick);
+            trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
+        }
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade = trade;
+            desk.trail = trail;
+            desk.timer = now;
+        }
+    }
+
+    /// Moves the wanted triggers when the fill is off by more than 0.1 R, and freezes R.
+    fn replan(&self, trade: &mut Trade, average: f64, tick: f64) {
+        if trade.attached_sl_ticks == 0 {
+            return;
+        }
+        let planned_risk = (trade.reference - trade.attached_sl_ticks as f64 * tick).abs();
+        let off = (average - trade.reference).abs();
+        if off > REPLAN_R * planned_risk {
+            let market = &self.rows[trade.instrument.index()].market;
+            let plan = bracket_plan::plan(
+                &self.params.brackets,
+                &PlanRequest {
+                    side: trade.side,
+                    entry: average,
+                    tick,
+                    atr: trade.atr,
+                    level: trade.level,
+                    spread_bps: if market.has_quote() {
+                        market.spread_bps()
+                    } else {
+                        0.0
+                    },
+                    panic: trade.panic,
+                    leverage: trade.leverage,
+                },
+            );
+            if let Ok(plan) = plan {
+                let two = trade.guard.part_tp_ticks != 0 && plan.tp2_ticks != 0;
+                trade.guard.want_sl_ticks = plan.sl_ticks;
+                trade.guard.want_tp_ticks = if two { plan.tp2_ticks } else { plan.tp_ticks };
+                trade.guard.part_tp_ticks = if two { plan.tp_ticks } else { 0 };
+                trade.risk = plan.risk;
+                return;
+            }
+        }
+        trade.guard.want_sl_ticks = trade.attached_sl_ticks;
+        trade.guard.want_tp_ticks = trade.attached_tp_ticks;
+        trade.risk = (average - trade.attached_sl_ticks as f64 * tick).abs();
+    }
+
+    /// Signed lots of a trade's position: the venue's word, or the fills' while it lags.
+    pub(super) fn position_lots(&mut self, index: usize, now: Wall) -> i64 {
+        let heard = self.account.positions_heard;
+        let Some(desk) = self.desks[index].as_mut() else {
+            return 0;
+        };
+        let trade = &mut desk.trade;
+        let venue = self
+            .positions
+            .lots(slot_of(trade.instrument, trade.position_side));
+        if side_of(venue) == Some(trade.side) {
+            trade.seen_open = true;
+            return venue;
+        }
+        let believed = trade.last_fill.0 + FILL_GUARD_NS;
+        let disproved = now.0 > believed && heard.0 > trade.last_fill.0 + NS_PER_SEC;
+        if trade.seen_open || disproved {
+            return 0;
+        }
+        trade.filled_lots() * trade.side.sign()
+    }
+}
