@@ -2,6 +2,7 @@
 //! the same as computing everything from the raw candles.
 
 mod batch;
+mod recorded;
 
 use proptest::prelude::*;
 use serde_json::Value;
