@@ -1,6 +1,6 @@
 //! Every series of the run: indicator states, the candles they look back on, and context lookups.
 //!
-//! All memory is reserved at start (36 KiB a series). A correction of one of the last 64 candles
+//! All memory is reserved at start (37 KiB a series). A correction of one of the last 64 candles
 //! restores a checkpoint and commits again, so the result is what it would have been.
 
 use super::params::{Params, context_of};

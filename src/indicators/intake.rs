@@ -532,4 +532,39 @@ mod tests {
             "c12b c13"
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 256, failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn commits_follow_each_other_whatever_arrives(
+            rows in proptest::collection::vec((0u8..6, 0i64..60), 1..120),
+        ) {
+            let mut check = Check::new();
+            let mut last = Some(9);
+            for (kind, minute) in rows {
+                let steps = match kind {
+                    0 => check.take(candle(minute), 0),
+                    1 | 2 => check.take(candle(minute), LIVE),
+                    3 => check.take(candle(minute), HISTORY),
+                    4 => check.take(candle(minute), HISTORY | tick_flag::LAST_OF_BACKFILL),
+                    _ => check.steps(|intake, emit| intake.fail_backfill(&mut |step| emit(step))),
+                };
+                for step in steps.split(' ') {
+                    if step == "R" {
+                        last = None;
+                    } else if let Some(number) = step.strip_prefix('c') {
+                        let number: i64 = number.trim_end_matches(['b', 's']).parse().expect("a minute");
+                        proptest::prop_assert!(last.is_none_or(|last| number == last + 1), "{steps}");
+                        last = Some(number);
+                    } else if let Some(number) = step.strip_prefix('l') {
+                        let number: i64 = number.parse().expect("a minute");
+                        proptest::prop_assert!(last.is_some_and(|last| number <= last), "{steps}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -291,10 +291,11 @@ impl Core {
         let ema21 = self.ema21.commit(close);
         row.set(Feature::Ema21, ema21);
         row.set(Feature::Ema55, self.ema55.commit(close));
+        let known = self.ema21_history.count() >= EMA_SLOPE_STEPS;
+        let before = known.then(|| self.ema21_history.ago(EMA_SLOPE_STEPS));
+        let change = ema21.zip(before).map(|(average, before)| average / before - 1.0);
+        row.set(Feature::Ema21Slope5, change);
         if let Some(average) = ema21 {
-            let known = self.ema21_history.count() >= EMA_SLOPE_STEPS;
-            let before = known.then(|| self.ema21_history.ago(EMA_SLOPE_STEPS));
-            row.set(Feature::Ema21Slope5, before.map(|before| average / before - 1.0));
             self.ema21_history.push(average);
         }
         row.set(Feature::Slope, self.slope.commit(close, atr14));

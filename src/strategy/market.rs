@@ -30,6 +30,16 @@ impl Market {
         (self.ready_count > 0).then(|| balance / f64::from(self.ready_count))
     }
 
+    /// The regime with its confirmation count, for a snapshot.
+    pub fn state(&self) -> RegimeState {
+        self.state
+    }
+
+    /// Puts a saved state back; the counts follow from the series' own states.
+    pub fn restore(&mut self, state: RegimeState) {
+        self.state = state;
+    }
+
     /// Takes one instrument's change on the market timeframe.
     pub fn on_series(&mut self, before: &RegimeState, after: &RegimeState) {
         self.count(before, -1);
@@ -78,5 +88,76 @@ impl Market {
             Regime::Panic => add(&mut self.panic_count),
             Regime::Chop | Regime::Neutral => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(regime: Regime) -> RegimeState {
+        RegimeState::of(regime)
+    }
+
+    /// A market in which so many instruments are in each regime.
+    fn market(regimes: &[(Regime, usize)]) -> Market {
+        let mut market = Market::default();
+        for (regime, count) in regimes {
+            for _ in 0..*count {
+                market.on_series(&RegimeState::default(), &ready(*regime));
+            }
+        }
+        market
+    }
+
+    fn after(market: &mut Market, leader: Regime, candles: usize) -> Regime {
+        for _ in 0..candles {
+            market.on_leader(leader);
+            market.settle(2);
+        }
+        market.regime()
+    }
+
+    #[test]
+    fn the_leaders_trend_needs_breadth_and_two_candles() {
+        use Regime::*;
+        let mut along = market(&[(TrendUp, 3), (TrendDown, 1), (Neutral, 6)]);
+        assert_eq!(along.breadth(), Some(0.2));
+        assert_eq!(after(&mut along, TrendUp, 1), Neutral);
+        assert_eq!(after(&mut along, TrendUp, 1), TrendUp);
+        assert_eq!(after(&mut along, TrendDown, 2), Neutral, "the others go up");
+        let mut alone = market(&[(TrendUp, 1), (TrendDown, 1), (Neutral, 8)]);
+        assert_eq!(after(&mut alone, TrendUp, 5), Neutral);
+        assert_eq!(after(&mut alone, Chop, 2), Chop);
+        assert_eq!(market(&[]).breadth(), None);
+    }
+
+    #[test]
+    fn panic_comes_from_the_leader_or_from_a_third_of_the_others() {
+        use Regime::*;
+        assert_eq!(after(&mut market(&[(Neutral, 10)]), Panic, 1), Panic);
+        assert_eq!(after(&mut market(&[(Panic, 4), (Neutral, 6)]), TrendUp, 1), Panic);
+        assert_eq!(
+            after(&mut market(&[(Panic, 3), (Neutral, 7)]), Neutral, 3),
+            Neutral,
+            "equal is not more"
+        );
+    }
+
+    #[test]
+    fn a_series_that_changes_is_counted_once() {
+        use Regime::*;
+        let mut market = market(&[(TrendUp, 2)]);
+        market.on_series(&ready(TrendUp), &ready(TrendDown));
+        assert_eq!(market.breadth(), Some(0.0));
+        market.on_series(&ready(TrendDown), &RegimeState::default());
+        assert_eq!(market.breadth(), Some(1.0));
+    }
+
+    #[test]
+    fn without_news_nothing_changes() {
+        let mut market = market(&[(Regime::Panic, 9)]);
+        market.settle(2);
+        assert_eq!(market.regime(), Regime::Neutral);
     }
 }

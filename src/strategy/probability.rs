@@ -216,3 +216,117 @@ pub fn probability(
         None => (heuristic(candidate), Source::Heuristic),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(side: Side) -> Candidate {
+        Candidate {
+            side,
+            score: 3.5,
+            component_count: 2,
+            family_count: 2,
+            er_mix: 0.0,
+            relative: Relative::Neutral,
+            follows_trend: true,
+            timeframe: Timeframe::M5,
+            close_ms: 6 * 3_600_000,
+            btc_ret_5: Some(0.01),
+            breadth: None,
+            plan: Plan {
+                sl_distance: 50.0,
+                tp_distance: 80.0,
+                cost_r: 0.12,
+            },
+        }
+    }
+
+    fn index(name: &str) -> usize {
+        MODEL_FEATURES
+            .iter()
+            .position(|feature| *feature == name)
+            .expect("a feature")
+    }
+
+    #[test]
+    fn the_heuristic_starts_at_the_first_touch_rate() {
+        let base = candidate(Side::Buy);
+        assert!((heuristic(&base) - 50.0 / 130.0).abs() < 1e-12);
+        let logit = |p: f64| (p / (1.0 - p)).ln();
+        let gain = |better: Candidate| logit(heuristic(&better)) - logit(50.0 / 130.0);
+        assert!((gain(Candidate { score: 4.5, ..base }) - 0.5).abs() < 1e-12);
+        assert!(
+            (gain(Candidate {
+                family_count: 9,
+                ..base
+            }) - 0.3)
+                .abs()
+                < 1e-12
+        );
+        assert!(
+            (gain(Candidate {
+                relative: Relative::Aligned,
+                ..base
+            }) - 0.25)
+                .abs()
+                < 1e-12
+        );
+        assert!(
+            (gain(Candidate {
+                relative: Relative::Chop,
+                ..base
+            }) + 0.25)
+                .abs()
+                < 1e-12
+        );
+        let dear = Plan {
+            cost_r: 0.25,
+            ..base.plan
+        };
+        assert!((gain(Candidate { plan: dear, ..base }) + 0.8).abs() < 1e-12);
+        assert_eq!(heuristic(&Candidate { score: 99.0, ..base }), 0.80);
+        assert_eq!(heuristic(&Candidate { score: -99.0, ..base }), 0.05);
+    }
+
+    #[test]
+    fn directional_features_carry_the_side_and_absent_ones_stay_absent() {
+        let mut row = FeatureRow::default();
+        row.candle.close = 103.0;
+        row.set(Feature::Ret5, Some(0.02));
+        row.set(Feature::Rsi14, Some(60.0));
+        row.set(Feature::BbL, Some(99.0));
+        row.set(Feature::BbU, Some(104.0));
+        row.set(Feature::Atr14Pct, Some(0.01));
+        row.set(Feature::SpreadBps, Some(0.0));
+        let inputs = [Side::Buy, Side::Sell].map(|side| model_inputs(&row, &candidate(side)));
+        for (name, value) in [
+            ("ret_5", 0.02),
+            ("rsi_c", 0.2),
+            ("bb_pctb", 0.3),
+            ("btc_ret_5", 0.01),
+        ] {
+            let [long, short] = inputs.map(|inputs| inputs.get(index(name)).expect("present"));
+            assert!(
+                (long - value).abs() < 1e-12 && (short + value).abs() < 1e-12,
+                "{name}"
+            );
+        }
+        let [long, short] = inputs;
+        assert_eq!(long.get(index("atr14_pct")), short.get(index("atr14_pct")));
+        assert!(
+            (long.get(index("sin_hour")).expect("present") - 1.0).abs() < 1e-12,
+            "six in the morning"
+        );
+        assert!((long.get(index("ln_tf_min")).expect("present") - 5f64.ln()).abs() < 1e-12);
+        for absent in ["breadth", "z_vwap", "ln_spread_bps", "funding_8h"] {
+            assert_eq!(long.get(index(absent)), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn the_logistic_is_stable_at_both_ends() {
+        assert_eq!((logistic(0.0), logistic(-1e6), logistic(1e6)), (0.5, 0.0, 1.0));
+        assert!((logistic(2.0) + logistic(-2.0) - 1.0).abs() < 1e-15);
+    }
+}

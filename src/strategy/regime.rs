@@ -132,6 +132,16 @@ impl RegimeState {
         Regime::from_code(self.regime).unwrap_or(Regime::Neutral)
     }
 
+    /// A ready state in `regime`.
+    #[cfg(test)]
+    pub(super) fn of(regime: Regime) -> Self {
+        RegimeState {
+            regime: regime as u8,
+            ready: 1,
+            ..RegimeState::default()
+        }
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ready == 1
     }

@@ -151,12 +151,18 @@ impl Scorer {
         fits
     }
 
-    pub fn market_regime(&self) -> Regime {
-        self.market.regime()
+    /// The market's regime and breadth; `state` is for snapshots.
+    pub fn market(&self) -> &Market {
+        &self.market
     }
 
-    pub fn breadth(&self) -> Option<f64> {
-        self.market.breadth()
+    /// Puts the market's saved state back.
+    pub fn restore_market(&mut self, state: RegimeState) {
+        self.market.restore(state);
+    }
+
+    pub fn market_regime(&self) -> Regime {
+        self.market.regime()
     }
 
     /// The regime of one series.

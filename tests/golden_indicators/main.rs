@@ -2,6 +2,7 @@
 //! the same as computing everything from the raw candles.
 
 mod batch;
+mod recorded;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -390,6 +391,51 @@ fn rows_that_cannot_be_believed_change_nothing() {
         assert!(board.commit(series, &bad, 0, &mut row).is_err(), "{bad:?}");
     }
     assert_eq!(board.state_bytes(series), before);
+}
+
+#[test]
+fn a_used_row_is_filled_like_an_empty_one() {
+    use Feature::*;
+    let callers = [
+        DepthImbalance,
+        AggressorBuy,
+        CvdNorm,
+        SpreadBps,
+        DepthUsd,
+        TradesPerMin,
+        NotionalPerMin,
+        Funding8h,
+        FundingZ,
+        BtcRet5,
+        Breadth,
+        QuoteVolume24h,
+    ];
+    let (mut board, series) = board(TaCompat::Neutral);
+    let (mut other, _) = self::board(TaCompat::Neutral);
+    for candle in walk(61, 5.0, 300) {
+        let clean = commit(&mut other, series, &candle);
+        let mut used = FeatureRow::default();
+        Feature::ALL
+            .iter()
+            .for_each(|feature| used.set(*feature, Some(7.0)));
+        board
+            .commit(series, &candle, 0, &mut used)
+            .expect("a good candle");
+        for feature in Feature::ALL {
+            let expected = if callers.contains(feature) {
+                Some(7.0)
+            } else {
+                clean.get(*feature)
+            };
+            assert_eq!(
+                used.get(*feature),
+                expected,
+                "{} at {}",
+                feature.text(),
+                candle.open_ms
+            );
+        }
+    }
 }
 
 #[test]
