@@ -48,3 +48,8 @@ pub fn instruments() -> Instruments {
     }
     table
 }
+
+/// The float nearest to `text`, for values of more digits than a literal may have.
+pub fn float(text: &str) -> f64 {
+    text.parse().expect("a float")
+}

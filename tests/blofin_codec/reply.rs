@@ -243,7 +243,7 @@ fn every_account_list_is_read() {
     let (balance, _) = first(ListKind::Balance, balance);
     assert_eq!(
         (balance.equity, balance.available),
-        (61.338_743_775_651_804, 50.1)
+        (crate::float("61.338743775651804468"), 50.1)
     );
     let (config, _) = first(
         ListKind::Config,
