@@ -72,7 +72,7 @@ impl Exchange {
             .copied();
         let order = order.ok_or(Code::AmendFailed)?;
         let lots = amend.lots.unwrap_or(order.lots);
-        if lots < order.filled || lots == order.filled {
+        if lots <= order.filled {
             return Err(Code::SizeBelowFilled);
         }
         let request = NewOrder {

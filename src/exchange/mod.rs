@@ -8,14 +8,21 @@
 mod account;
 mod advance;
 pub mod amount;
+mod attach;
 mod code;
 mod command;
 mod event;
+mod fills;
+mod funding;
 mod ledger;
+mod liquidation;
 pub mod market;
 mod matching;
 mod order;
+mod play;
 mod position;
+mod publish;
+mod push;
 mod query;
 mod trigger;
 mod validate;
@@ -159,7 +166,7 @@ impl Exchange {
         }
         let now = driver.start();
         let depth = config.book_depth.clamp(5, 200);
-        Exchange {
+        let mut exchange = Exchange {
             config: ExchangeConfig {
                 book_depth: depth,
                 ..config
@@ -176,7 +183,11 @@ impl Exchange {
             touched: Vec::new(),
             scratch_levels: Vec::with_capacity(depth),
             scratch_ids: Vec::new(),
+        };
+        for index in 0..exchange.markets.len() {
+            exchange.open_market(InstrumentId(index as u16));
         }
+        exchange
     }
 
     /// The first instant of the market.

@@ -19,9 +19,20 @@ pub struct Coin {
     pub funding_rate: f64,
 }
 
+type Listed = (
+    &'static str,
+    f64,
+    &'static str,
+    &'static str,
+    &'static str,
+    u16,
+    i64,
+    i64,
+);
+
 /// Symbol, price, contract value, tick, lot, greatest leverage, greatest limit and market size in
 /// contracts: parameters published by the venue (reference §3.1); prices are round numbers.
-const LISTED: [(&str, f64, &str, &str, &str, u16, i64, i64); 13] = [
+const LISTED: [Listed; 13] = [
     ("BTC", 64_000.0, "0.001", "0.1", "0.1", 150, 1_000_000, 100_000),
     ("ETH", 3_200.0, "0.01", "0.01", "0.1", 150, 600_000, 200_000),
     ("SOL", 150.0, "1", "0.01", "0.01", 75, 1_000_000, 6_000),

@@ -3,7 +3,7 @@
 
 use super::catalog::{Coin, coins};
 use super::path::{Motion, Stream, pull};
-use super::{MarketEvent, MarketKind, MarketSource, history};
+use super::{MarketEvent, MarketKind, MarketSource, Opening, history};
 use crate::model::{Candle, InstrumentId, Instruments, Lots, Price, Side, Timeframe, Wall};
 use std::collections::VecDeque;
 
@@ -89,6 +89,7 @@ pub struct Generated {
     lives: Vec<Live>,
     /// Instruments in the order of their place inside a step interval.
     order: Vec<(u64, usize)>,
+    past_factor: history::PastFactor,
     factor: Motion,
     factor_stream: Stream,
     factor_change: f64,
@@ -138,6 +139,7 @@ impl Generated {
             instruments,
             lives,
             order,
+            past_factor: history::PastFactor::new(options.seed, options.start.ms()),
             factor: Motion::new(FACTOR_SIGMA_MINUTE / 60f64.sqrt(), true),
             factor_stream: Stream::new(options.seed, stream_name::FACTOR, 0),
             factor_change: 0.0,
@@ -232,20 +234,25 @@ impl Generated {
         }
     }
 
+    /// How an instrument stands before its first step.
+    pub(in crate::exchange) fn opening(&self, instrument: InstrumentId) -> Option<Opening> {
+        let coin = self.coins.get(instrument.index())?;
+        let contract_quote = coin.price * coin.instrument.contract_value.to_f64();
+        Some(Opening {
+            price: coin.price,
+            contracts: coin.turnover_minute / contract_quote,
+            funding_rate: Some(coin.funding_rate),
+        })
+    }
+
     /// Up to `limit` closed rows of before the start, oldest first.
     pub fn past(&self, instrument: InstrumentId, timeframe: Timeframe, limit: usize) -> Vec<Candle> {
         let Some(coin) = self.coins.get(instrument.index()) else {
             return Vec::new();
         };
         let start_ms = self.options.start.ms();
-        history::past(
-            self.options.seed,
-            instrument.index(),
-            coin,
-            start_ms,
-            timeframe,
-            limit,
-        )
+        let random = (self.options.seed, &self.past_factor);
+        history::past(random, instrument.index(), coin, start_ms, timeframe, limit)
     }
 
     /// The market as an endless stream of events: per step quote, mark, trade.

@@ -6,7 +6,7 @@
 
 use super::catalog::Coin;
 use super::generated::{FACTOR_SIGMA_MINUTE, stream_name};
-use super::path::{Motion, Stream, pull};
+use super::path::{Motion, Shock, Stream, pull};
 use crate::model::{Candle, Price, Timeframe};
 
 /// Step of the grid, and how many minutes back it reaches: each reach holds 1,440 rows of the
@@ -18,6 +18,34 @@ const SEGMENTS: [(Timeframe, i64); 5] = [
     (Timeframe::H1, 345_600),
     (Timeframe::H2, 2_073_600),
 ];
+
+/// What the common factor did on every step of the grid, segment by segment, newest first. Made once
+/// a market: every instrument's past needs all of it.
+#[derive(Clone, Debug)]
+pub struct PastFactor(Vec<Vec<Shock>>);
+
+impl PastFactor {
+    pub fn new(seed: u64, start_ms: i64) -> PastFactor {
+        let end_ms = Timeframe::M1.open_of(start_ms);
+        let mut close_ms = end_ms;
+        let segment = |(part, (step, back_minutes)): (usize, (Timeframe, i64))| {
+            let oldest_ms = oldest(end_ms, back_minutes);
+            let mut stream = Stream::new(seed, stream_name::PAST_FACTOR, part as u64);
+            let mut factor = Motion::new(FACTOR_SIGMA_MINUTE / 60f64.sqrt(), false);
+            let steps = (close_ms - oldest_ms).max(0) / step.ms();
+            close_ms -= steps * step.ms();
+            (0..steps)
+                .map(|_| factor.step(f64::from(step.minutes()) * 60.0, &mut stream))
+                .collect()
+        };
+        PastFactor(SEGMENTS.into_iter().enumerate().map(segment).collect())
+    }
+}
+
+/// Where a segment ends: on a day's border, so every timeframe's rows lie on one side of it.
+fn oldest(end_ms: i64, back_minutes: i64) -> i64 {
+    Timeframe::D1.open_of(end_ms - back_minutes * 60_000)
+}
 
 /// A row of the grid in ticks and lots.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +62,7 @@ struct Row {
 /// Up to `limit` rows of `timeframe` that closed at or before the minute of `start_ms`, oldest
 /// first.
 pub fn past(
-    seed: u64,
+    (seed, factor): (u64, &PastFactor),
     index: usize,
     coin: &Coin,
     start_ms: i64,
@@ -44,7 +72,7 @@ pub fn past(
     let end_ms = Timeframe::M1.open_of(start_ms);
     let mut rows: Vec<Candle> = Vec::with_capacity(limit);
     let mut sum: Option<Row> = None;
-    walk(seed, index, coin, end_ms, |step, row| {
+    walk((seed, factor), index, coin, end_ms, |step, row| {
         if !timeframe.minutes().is_multiple_of(step.minutes()) {
             return false;
         }
@@ -73,22 +101,23 @@ pub fn past(
 }
 
 /// Hands out base rows, newest first, until `each` returns false or the grid ends.
-fn walk(seed: u64, index: usize, coin: &Coin, end_ms: i64, mut each: impl FnMut(Timeframe, Row) -> bool) {
+fn walk(
+    (seed, factor): (u64, &PastFactor),
+    index: usize,
+    coin: &Coin,
+    end_ms: i64,
+    mut each: impl FnMut(Timeframe, Row) -> bool,
+) {
     let tick = coin.instrument.tick_f64();
     let nominal = coin.price / tick;
     let lot_base = coin.instrument.lot_base_f64();
     let mut close = nominal;
     let mut close_ms = end_ms;
-    for (part, (step, back_minutes)) in SEGMENTS.into_iter().enumerate() {
-        // Whole days: every timeframe's rows lie on one side of the border.
-        let oldest_ms = Timeframe::D1.open_of(end_ms - back_minutes * 60_000);
+    for (part, ((step, _), shocks)) in SEGMENTS.into_iter().zip(&factor.0).enumerate() {
         let seconds = f64::from(step.minutes()) * 60.0;
-        let mut common = Stream::new(seed, stream_name::PAST_FACTOR, part as u64);
         let mut own = Stream::new(seed, stream_name::PAST + index as u64, part as u64);
-        let mut factor = Motion::new(FACTOR_SIGMA_MINUTE / 60f64.sqrt(), false);
         let mut motion = Motion::new(coin.own_sigma_second(), true);
-        while close_ms > oldest_ms {
-            let shared = factor.step(seconds, &mut common);
+        for shared in shocks {
             let shock = motion.step(seconds, &mut own);
             // Backward in time the pull acts on the older price.
             let change = coin.beta * shared.change + shock.change - pull(close, nominal, seconds);
@@ -143,7 +172,14 @@ mod tests {
 
     fn rows(timeframe: Timeframe) -> Vec<Candle> {
         let coin = &catalog::coins(3)[2];
-        past(11, 2, coin, START, timeframe, 1_440)
+        past(
+            (11, &PastFactor::new(11, START)),
+            2,
+            coin,
+            START,
+            timeframe,
+            1_440,
+        )
     }
 
     #[test]

@@ -125,6 +125,15 @@ pub enum Market {
     External { instruments: Instruments, start: Wall },
 }
 
+/// How an instrument stands at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    pub price: f64,
+    /// Contracts traded in the interval before.
+    pub contracts: f64,
+    pub funding_rate: Option<f64>,
+}
+
 /// A row of the public tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicTrade {

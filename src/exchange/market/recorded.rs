@@ -419,7 +419,17 @@ fn read_candles(
         digits = (1..5).fold(digits, |most, at| most.max(digits_of(field(at))));
         candles.push(candle);
     }
-    let step = match candles.as_slice() {
+    let timeframe = grid_of(path, &candles)?;
+    let shape = Shape {
+        digits: digits + multiplier.log10().round().clamp(0.0, 9.0) as u8,
+        price: candles[0].close,
+    };
+    Ok((timeframe, candles, shape))
+}
+
+/// The timeframe of candles that lie on its grid, each later than the one before.
+fn grid_of(path: &Path, candles: &[Candle]) -> Result<Timeframe, RecordedError> {
+    let step = match candles {
         [first, second, ..] => second.open_ms - first.open_ms,
         _ => return Err(bad_row(path, 1, "fewer than two candles")),
     };
@@ -447,11 +457,7 @@ fn read_candles(
             "the candle is not later than the one before",
         ));
     }
-    let shape = Shape {
-        digits: digits + multiplier.log10().round().clamp(0.0, 9.0) as u8,
-        price: candles[0].close,
-    };
-    Ok((timeframe, candles, shape))
+    Ok(timeframe)
 }
 
 /// Digits after the point that matter.
