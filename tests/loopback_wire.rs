@@ -234,48 +234,23 @@ async fn every_auth_fault_has_its_code() {
     let good = Client::new(&server);
     let path = "/api/v1/account/balance";
     let stale = (now_ms() - 61_000).to_string();
+    let spoiled = |spoil: &dyn Fn(&mut Client)| {
+        let mut client = good.clone();
+        spoil(&mut client);
+        client
+    };
     let cases = [
-        (
-            "152401",
-            Client {
-                key: "nobody".into(),
-                ..good.clone()
-            },
-        ),
-        (
-            "152408",
-            Client {
-                passphrase: "no".into(),
-                ..good.clone()
-            },
-        ),
-        (
-            "152409",
-            Client {
-                secret: "no".into(),
-                ..good.clone()
-            },
-        ),
+        ("152001", spoiled(&|client| client.key.clear())),
+        ("152401", spoiled(&|client| client.key = "nobody".into())),
+        ("152408", spoiled(&|client| client.passphrase = "no".into())),
+        ("152409", spoiled(&|client| client.secret = "no".into())),
         (
             "152405",
-            Client {
-                timestamp: Some(stale),
-                ..good.clone()
-            },
+            spoiled(&|client| client.timestamp = Some(stale.clone())),
         ),
         (
             "152410",
-            Client {
-                timestamp: Some("1700000000".into()),
-                ..good.clone()
-            },
-        ),
-        (
-            "152001",
-            Client {
-                key: String::new(),
-                ..good.clone()
-            },
+            spoiled(&|client| client.timestamp = Some("1700000000".into())),
         ),
     ];
     for (expected, client) in cases {

@@ -61,6 +61,20 @@ pub enum ExchangeError {
     Signals(std::io::Error),
 }
 
+impl ExchangeError {
+    /// Whether what was asked for is at fault (exit code 2), not the machine (3).
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ExchangeError::Speed(_)
+            | ExchangeError::Balance(_)
+            | ExchangeError::NoAccount
+            | ExchangeError::SameKey(_)
+            | ExchangeError::Market { .. } => true,
+            ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => false,
+        }
+    }
+}
+
 /// Serves until SIGINT or SIGTERM.
 pub fn run(options: &ExchangeOptions) -> Result<(), ExchangeError> {
     // Signals are waited for before anything is printed: who reads the line may send one at once.

@@ -213,7 +213,7 @@ impl LoopbackVenue {
             if filter.is_some_and(|wanted| wanted != instrument_id) {
                 continue;
             }
-            self.send_private(id, |out| {
+            self.send_private(id, &arg, |out| {
                 out.push_str("{\"action\":\"update\",\"arg\":");
                 arg.push(out);
                 out.push_str(",\"data\":[");
@@ -235,7 +235,7 @@ impl LoopbackVenue {
             .filter(|row| filter.is_none_or(|wanted| wanted == row.instrument))
             .filter_map(|row| Some((row, *self.instrument(row.instrument)?)))
             .collect();
-        self.send_private(id, |out| {
+        self.send_private(id, arg, |out| {
             out.push_str("{\"arg\":");
             arg.push(out);
             out.push_str(",\"data\":");
@@ -248,7 +248,7 @@ impl LoopbackVenue {
 
     pub(super) fn send_balance(&mut self, id: SessionId, arg: &Arg, balance: &BalanceRow) {
         let now_ms = self.now.ms();
-        self.send_private(id, |out| {
+        self.send_private(id, arg, |out| {
             out.push_str("{\"arg\":");
             arg.push(out);
             out.push_str(",\"data\":");
@@ -257,8 +257,10 @@ impl LoopbackVenue {
         });
     }
 
-    fn send_private(&mut self, id: SessionId, write: impl FnOnce(&mut String)) {
-        match self.faults.fire(Moment::PrivatePush, "private") {
+    fn send_private(&mut self, id: SessionId, arg: &Arg, write: impl FnOnce(&mut String)) {
+        let mut channel = String::new();
+        arg.channel.push_name(&mut channel);
+        match self.faults.fire(Moment::PrivatePush, &channel) {
             Some(Fault::LosePush) => {}
             Some(Fault::CutSession) => {
                 self.frames.close(id);

@@ -189,12 +189,11 @@ impl LoopbackVenue {
             }
             Channel::MarkPriceCandle(timeframe) | Channel::IndexCandle(timeframe) => {
                 if let Some(mark) = exchange.mark(instrument_id) {
-                    let price = if matches!(channel, Channel::IndexCandle(_)) {
-                        mark.index
-                    } else {
-                        mark.mark
-                    };
-                    let candle = Candle::flat(timeframe.open_of(mark.time_ms), price);
+                    let is_index = matches!(channel, Channel::IndexCandle(_));
+                    let price = if is_index { mark.index } else { mark.mark };
+                    let (_, candle) =
+                        self.price_candles
+                            .absorb(instrument_id, channel, timeframe, mark.time_ms, price);
                     send.rows(only, |out| push_price_candle(out, &candle, false));
                 }
             }
