@@ -72,127 +72,150 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn perform(bench: &mut Bench, mode: MarginMode, hedged: bool, prices: &mut [i64; 3], act: &Act) {
-    let account = bench.account;
-    let now = bench.now();
-    let side_of = |buy: bool| if buy { Side::Buy } else { Side::Sell };
-    match *act {
-        Act::Move {
-            instrument,
-            change,
-            lots,
-        } => {
-            let price = &mut prices[usize::from(instrument)];
-            *price = (*price + change).max(500);
-            let price = *price;
-            bench.quote(InstrumentId(instrument), price, price + 2, lots);
+fn side_of(buy: bool) -> Side {
+    if buy { Side::Buy } else { Side::Sell }
+}
+
+/// The account's settings and the prices it trades at.
+struct Flow {
+    mode: MarginMode,
+    hedged: bool,
+    prices: [i64; 3],
+}
+
+impl Flow {
+    fn position_side(&self, long: bool) -> PositionSide {
+        match (self.hedged, long) {
+            (false, _) => PositionSide::Net,
+            (true, true) => PositionSide::Long,
+            (true, false) => PositionSide::Short,
         }
-        Act::Order {
-            instrument,
-            buy,
-            kind,
-            lots,
-            offset,
-            reduce,
-            legs,
-        } => {
-            let price = prices[usize::from(instrument)] + offset;
-            let sign = side_of(buy).sign();
-            let leg = |bit: u8, price: i64| (legs & bit != 0).then(|| Leg::market(Price(price)));
-            let order = NewOrder {
-                margin_mode: mode,
-                position_side: match (hedged, buy != reduce) {
-                    (false, _) => PositionSide::Net,
-                    (true, true) => PositionSide::Long,
-                    (true, false) => PositionSide::Short,
-                },
-                order_type: OrderType::ALL[usize::from(kind)],
-                reduce_only: reduce,
-                take_profit: leg(1, price + sign * 80),
-                stop_loss: leg(2, price - sign * 80),
-                ..limit(InstrumentId(instrument), side_of(buy), lots, price)
-            };
-            let _ = bench.place(order);
+    }
+
+    fn price(&self, instrument: u16) -> i64 {
+        self.prices[usize::from(instrument)]
+    }
+
+    /// `form`: which order type, and which legs (1 target, 2 stop, 3 both).
+    fn order(
+        &self,
+        instrument: u16,
+        buy: bool,
+        form: (u8, u8),
+        lots: i64,
+        offset: i64,
+        reduce: bool,
+    ) -> NewOrder {
+        let (kind, legs) = form;
+        let price = self.price(instrument) + offset;
+        let sign = side_of(buy).sign();
+        let leg = |bit: u8, price: i64| (legs & bit != 0).then(|| Leg::market(Price(price)));
+        NewOrder {
+            margin_mode: self.mode,
+            position_side: self.position_side(buy != reduce),
+            order_type: OrderType::ALL[usize::from(kind)],
+            reduce_only: reduce,
+            take_profit: leg(1, price + sign * 80),
+            stop_loss: leg(2, price - sign * 80),
+            ..limit(InstrumentId(instrument), side_of(buy), lots, price)
         }
-        Act::Bracket {
-            instrument,
-            buy,
-            lots,
-            tp,
-            sl,
-        } => {
-            let price = prices[usize::from(instrument)];
-            let sign = side_of(buy).sign();
-            let row = NewBracket {
-                margin_mode: mode,
-                position_side: match (hedged, buy) {
-                    (false, _) => PositionSide::Net,
-                    (true, true) => PositionSide::Short,
-                    (true, false) => PositionSide::Long,
-                },
-                ..bracket(
-                    InstrumentId(instrument),
-                    side_of(buy),
-                    lots,
-                    Some(price - sign * tp),
-                    Some(price + sign * sl),
-                )
-            };
-            let _ = bench.exchange.place_bracket(account, now, &row);
+    }
+
+    fn bracket(&self, instrument: u16, buy: bool, lots: Option<i64>, tp: i64, sl: i64) -> NewBracket {
+        let price = self.price(instrument);
+        let sign = side_of(buy).sign();
+        let (target, stop) = (Some(price - sign * tp), Some(price + sign * sl));
+        NewBracket {
+            margin_mode: self.mode,
+            position_side: self.position_side(!buy),
+            ..bracket(InstrumentId(instrument), side_of(buy), lots, target, stop)
         }
-        Act::Trigger {
-            instrument,
-            buy,
-            lots,
-            offset,
-            reduce,
-        } => {
-            let row = NewTrigger {
-                instrument: InstrumentId(instrument),
-                margin_mode: mode,
-                position_side: if hedged {
-                    PositionSide::Long
-                } else {
-                    PositionSide::Net
-                },
-                side: side_of(buy),
-                lots: Some(Lots(lots)),
-                trigger: Price(prices[usize::from(instrument)] + offset),
-                trigger_type: TriggerType::Last,
-                order_price: None,
-                reduce_only: reduce,
-                client_id: ClientOrderId::default(),
-                take_profit: None,
-                stop_loss: None,
-            };
-            let _ = bench.exchange.place_trigger(account, now, &row);
+    }
+
+    fn trigger(&self, instrument: u16, buy: bool, lots: i64, offset: i64, reduce: bool) -> NewTrigger {
+        NewTrigger {
+            instrument: InstrumentId(instrument),
+            margin_mode: self.mode,
+            position_side: self.position_side(true),
+            side: side_of(buy),
+            lots: Some(Lots(lots)),
+            trigger: Price(self.price(instrument) + offset),
+            trigger_type: TriggerType::Last,
+            order_price: None,
+            reduce_only: reduce,
+            client_id: ClientOrderId::default(),
+            take_profit: None,
+            stop_loss: None,
         }
-        Act::CancelOldest => {
-            let oldest = bench.exchange.orders_open(account).last().map(|order| order.id);
-            if let Some(id) = oldest {
-                bench.exchange.cancel(account, now, id).expect("it is alive");
+    }
+
+    /// Does one act; what the exchange refuses is part of the flow.
+    fn perform(&mut self, bench: &mut Bench, act: &Act) {
+        let (account, now, mode) = (bench.account, bench.now(), self.mode);
+        match *act {
+            Act::Move {
+                instrument,
+                change,
+                lots,
+            } => {
+                let price = (self.price(instrument) + change).max(500);
+                self.prices[usize::from(instrument)] = price;
+                bench.quote(InstrumentId(instrument), price, price + 2, lots);
             }
-        }
-        Act::Close { instrument } => {
-            for side in PositionSide::ALL {
-                let none = ClientOrderId::default();
-                let _ =
-                    bench
-                        .exchange
-                        .close_position(account, now, InstrumentId(instrument), mode, side, none);
+            Act::Order {
+                instrument,
+                buy,
+                kind,
+                lots,
+                offset,
+                reduce,
+                legs,
+            } => {
+                let _ = bench.place(self.order(instrument, buy, (kind, legs), lots, offset, reduce));
             }
-        }
-        Act::Wait { ms } => {
-            bench.ms += ms;
-            let mut events = Vec::new();
-            bench.exchange.advance(Wall::from_ms(bench.ms), &mut events);
-        }
-        Act::Leverage { instrument, leverage } => {
-            for side in PositionSide::ALL {
-                let _ =
-                    bench
+            Act::Bracket {
+                instrument,
+                buy,
+                lots,
+                tp,
+                sl,
+            } => {
+                let row = self.bracket(instrument, buy, lots, tp, sl);
+                let _ = bench.exchange.place_bracket(account, now, &row);
+            }
+            Act::Trigger {
+                instrument,
+                buy,
+                lots,
+                offset,
+                reduce,
+            } => {
+                let row = self.trigger(instrument, buy, lots, offset, reduce);
+                let _ = bench.exchange.place_trigger(account, now, &row);
+            }
+            Act::CancelOldest => {
+                let oldest = bench.exchange.orders_open(account).last().map(|order| order.id);
+                if let Some(id) = oldest {
+                    bench.exchange.cancel(account, now, id).expect("it is alive");
+                }
+            }
+            Act::Close { instrument } => {
+                let (id, none) = (InstrumentId(instrument), ClientOrderId::default());
+                for side in PositionSide::ALL {
+                    let _ = bench.exchange.close_position(account, now, id, mode, side, none);
+                }
+            }
+            Act::Wait { ms } => {
+                bench.ms += ms;
+                bench.exchange.advance(Wall::from_ms(bench.ms), &mut Vec::new());
+            }
+            Act::Leverage { instrument, leverage } => {
+                for side in PositionSide::ALL {
+                    let id = InstrumentId(instrument);
+                    let _ = bench
                         .exchange
-                        .set_leverage(account, now, InstrumentId(instrument), mode, side, leverage);
+                        .set_leverage(account, now, id, mode, side, leverage);
+                }
             }
         }
     }
@@ -216,14 +239,18 @@ fn run(acts: &[Act], hedged: bool, isolated: bool, config: ExchangeConfig) -> Re
             .set_position_mode(bench.account, PositionMode::LongShort)
             .expect("nothing is open");
     }
-    let mut prices = [10_000, 100_000, 20_000];
-    for (index, price) in prices.iter().enumerate() {
+    let mut flow = Flow {
+        mode,
+        hedged,
+        prices: [10_000, 100_000, 20_000],
+    };
+    for (index, price) in flow.prices.iter().enumerate() {
         bench.quote(InstrumentId(index as u16), *price, price + 2, 50);
     }
     let mut trace = String::new();
     for act in acts {
         bench.ms += 250;
-        perform(&mut bench, mode, hedged, &mut prices, act);
+        flow.perform(&mut bench, act);
         bench
             .exchange
             .check_invariants()
@@ -237,7 +264,7 @@ fn run(acts: &[Act], hedged: bool, isolated: bool, config: ExchangeConfig) -> Re
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_flow_of_orders_breaks_the_books_and_every_run_repeats(
@@ -279,10 +306,14 @@ fn the_random_flow_reaches_every_way_a_position_can_end() {
             .exchange
             .set_margin_mode(bench.account, mode)
             .expect("nothing is open");
-        let mut prices = [10_000, 100_000, 20_000];
+        let mut flow = Flow {
+            mode,
+            hedged: false,
+            prices: [10_000, 100_000, 20_000],
+        };
         for act in &acts {
             bench.ms += 250;
-            perform(&mut bench, mode, false, &mut prices, act);
+            flow.perform(&mut bench, act);
         }
         bench.sound();
         let report = bench.exchange.report();

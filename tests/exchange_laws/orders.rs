@@ -5,7 +5,7 @@ use smart_scanner::exchange::amount::{Amount, cut};
 use smart_scanner::exchange::*;
 use smart_scanner::model::{
     ClientOrderId, InstrumentId, Lots, MarginMode, OrderState, OrderType, PositionMode, PositionSide, Price,
-    Side,
+    Side, Timeframe,
 };
 
 #[test]
@@ -210,6 +210,14 @@ fn refusals_carry_the_venues_codes() {
     for (order, code) in table {
         assert_eq!(bench.place(order), Err(code), "{order:?}");
     }
+}
+
+#[test]
+fn settings_do_not_change_under_live_orders_or_beyond_their_range() {
+    let mut bench = Bench::new("1000");
+    bench.quote(LTC, 9_990, 10_000, 10);
+    bench.place(limit(LTC, Side::Buy, 1, 9_000)).unwrap();
+    let id = ClientOrderId::default();
     let (account, now) = (bench.account, bench.now());
     let set = |exchange: &mut Exchange, leverage| {
         exchange.set_leverage(account, now, LTC, MarginMode::Cross, PositionSide::Net, leverage)
@@ -338,4 +346,27 @@ fn each_change_is_pushed_as_orders_then_positions_then_balance() {
         })
         .collect();
     assert_eq!(names, vec!["live", "filled", "bracket", "positions", "balance"]);
+}
+
+#[test]
+fn a_market_played_from_outside_closes_its_candles_by_time() {
+    let mut bench = Bench::new("1000");
+    for (second, price) in [(1, 10_000), (59, 10_100), (60, 10_300), (200, 10_200)] {
+        bench.ms = START_MS + second * 1_000;
+        bench.print(LTC, price, 2, Side::Buy);
+    }
+    let rows = bench.exchange.candles(LTC, Timeframe::M1, None, None, 10);
+    let closes: Vec<(f64, f64, bool)> = rows
+        .iter()
+        .map(|row| (row.0.close, row.0.volume, row.1))
+        .collect();
+    assert_eq!(
+        closes,
+        vec![
+            (102.0, 2.0, false),
+            (103.0, 0.0, true),
+            (103.0, 2.0, true),
+            (101.0, 4.0, true)
+        ]
+    );
 }
