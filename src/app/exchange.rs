@@ -8,7 +8,7 @@ use crate::exchange::{
     AttachPolicy, Exchange, ExchangeConfig, Generated, GeneratedOptions, Market, Recorded, RecordedError,
     RecordedOptions, TwoStops,
 };
-use crate::model::time::MS_PER_DAY;
+use crate::model::Timeframe;
 use crate::venue::loopback::server::clock_from_now;
 use crate::venue::loopback::{
     Credential, LoopbackOptions, LoopbackServer, LoopbackVenue, ScaledClock, ServerError, ServerOptions,
@@ -59,6 +59,20 @@ pub enum ExchangeError {
     Print(std::io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+}
+
+impl ExchangeError {
+    /// Whether what was asked for is at fault (exit code 2), not the machine (3).
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ExchangeError::Speed(_)
+            | ExchangeError::Balance(_)
+            | ExchangeError::NoAccount
+            | ExchangeError::SameKey(_)
+            | ExchangeError::Market { .. } => true,
+            ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => false,
+        }
+    }
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -112,7 +126,10 @@ pub fn serve(options: &ExchangeOptions) -> Result<LoopbackServer, ExchangeError>
         },
     );
     for (index, account) in options.accounts.iter().enumerate() {
-        if options.accounts[..index].iter().any(|other| other.key == account.key) {
+        if options.accounts[..index]
+            .iter()
+            .any(|other| other.key == account.key)
+        {
             return Err(ExchangeError::SameKey(account.key.clone()));
         }
         venue.add_account(account.clone(), balance);
@@ -145,11 +162,15 @@ fn market(options: &ExchangeOptions, clock: ScaledClock) -> Result<Market, Excha
                     source,
                 })
             };
-            // Whole days keep every candle on its grid; the hours between the moved start and now are
-            // played at once.
-            let start_ms = load(0)?.start().ms();
-            let days = (clock.anchor().ms() - start_ms).div_euclid(MS_PER_DAY);
-            Ok(Market::Recorded(Box::new(load(days * MS_PER_DAY)?)))
+            // Moved in steps of its own candles, so that they stay on their grid, to begin just before
+            // now; what lies between is played at once.
+            let as_recorded = load(0)?;
+            let step_ms = as_recorded
+                .candles()
+                .map_or(Timeframe::M1, |data| data.timeframe)
+                .ms();
+            let steps = (clock.anchor().ms() - as_recorded.start().ms()).div_euclid(step_ms);
+            Ok(Market::Recorded(Box::new(load(steps * step_ms)?)))
         }
     }
 }
@@ -157,7 +178,11 @@ fn market(options: &ExchangeOptions, clock: ScaledClock) -> Result<Market, Excha
 fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::Result<()> {
     let (instruments, anchor_ns, speed) = server.with(|venue| {
         let clock = venue.options().clock;
-        (venue.exchange().instruments().len(), clock.anchor().0, clock.speed())
+        (
+            venue.exchange().instruments().len(),
+            clock.anchor().0,
+            clock.speed(),
+        )
     });
     let mut line = serde_json::json!({
         "rest": server.rest_url(),
@@ -174,4 +199,82 @@ fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::R
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ExchangeOptions {
+        ExchangeOptions {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            accounts: vec![Credential::new("key", "secret", "pass")],
+            balance: 10_000.0,
+            market: None,
+            instruments: 8,
+            seed: 1,
+            speed: 60.0,
+            tls: false,
+            ca_file: None,
+            attach: AttachPolicy::FirstFill,
+            two_stops: TwoStops::Allow,
+            amend: false,
+        }
+    }
+
+    #[track_caller]
+    fn refuses(options: &ExchangeOptions, words: &str) {
+        let Err(error) = serve(options) else {
+            panic!("it should not start");
+        };
+        assert!(error.is_usage(), "{error}");
+        assert!(error.to_string().contains(words), "no {words:?} in: {error}");
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_the_next_step() {
+        let twice = vec![Credential::new("key", "a", "b"), Credential::new("key", "c", "d")];
+        refuses(
+            &ExchangeOptions {
+                speed: 0.0,
+                ..options()
+            },
+            "--speed 0",
+        );
+        refuses(
+            &ExchangeOptions {
+                balance: -1.0,
+                ..options()
+            },
+            "--balance -1",
+        );
+        refuses(
+            &ExchangeOptions {
+                accounts: Vec::new(),
+                ..options()
+            },
+            "--account KEY:SECRET:PASSPHRASE",
+        );
+        refuses(
+            &ExchangeOptions {
+                accounts: twice,
+                ..options()
+            },
+            "given twice",
+        );
+        refuses(
+            &ExchangeOptions {
+                market: Some("no-such-folder".into()),
+                ..options()
+            },
+            "no-such-folder",
+        );
+    }
+
+    #[test]
+    fn a_served_exchange_knows_its_address_and_its_market() {
+        let server = serve(&options()).expect("a free port");
+        assert_ne!(server.address().port(), 0);
+        assert_eq!(server.with(|venue| venue.exchange().instruments().len()), 8);
+    }
 }

@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn frames_arrive_in_order_and_once() {
         let mut frames = Frames::default();
-        frames.send([SessionId(1), SessionId(2)], |out| out.push_str("a"));
+        frames.send([SessionId(1), SessionId(2)], |out| out.push('a'));
         frames.close(SessionId(1));
-        frames.send([SessionId(2)], |out| out.push_str("b"));
+        frames.send([SessionId(2)], |out| out.push('b'));
         let mut seen = Vec::new();
         frames.drain(&mut |session, outgoing| {
             seen.push(match outgoing {

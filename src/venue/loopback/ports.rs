@@ -193,3 +193,227 @@ impl CallPort for InProcessCalls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::amount::Amount;
+    use crate::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOptions, Market};
+    use crate::model::time::NS_PER_MS;
+    use crate::venue::loopback::auth::sign;
+    use crate::venue::loopback::session::IDLE_NS;
+    use crate::venue::loopback::{Credential, Fault, FaultRule, Latency, LoopbackOptions, LoopbackVenue};
+    use crate::venue::seam;
+
+    const SEED: u64 = 3;
+    const LATENCY: Latency = Latency {
+        min_ns: 2 * NS_PER_MS,
+        max_ns: 9 * NS_PER_MS,
+    };
+
+    /// A stepper in small: the ports, the clock, and what has been seen.
+    struct Bench {
+        shared: SharedVenue,
+        frames: InProcessFrames,
+        calls: InProcessCalls,
+        now: Wall,
+        nonce: u64,
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Ended {
+        Reply(u16, String),
+        Fault(seam::Fault),
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            println!("seed {SEED}");
+            let market = Market::Generated(Box::new(Generated::new(GeneratedOptions {
+                seed: SEED,
+                instruments: 8,
+                ..GeneratedOptions::default()
+            })));
+            let exchange = Exchange::new(ExchangeConfig::default(), market);
+            let now = exchange.start();
+            let mut venue = LoopbackVenue::new(exchange, LoopbackOptions::default());
+            venue.add_account(Credential::new("key", "secret", "pass"), Amount::from(10_000));
+            let shared = SharedVenue::new(venue, LATENCY, SEED);
+            Bench {
+                frames: InProcessFrames::new(shared.clone(), || 7),
+                calls: InProcessCalls::new(shared.clone(), || 7),
+                shared,
+                now,
+                nonce: 0,
+            }
+        }
+
+        fn step(&mut self) {
+            // Mail that nobody fetched lies in the past: time goes on all the same.
+            let next = self.shared.next_event().filter(|next| *next > self.now);
+            self.now = next.unwrap_or(Wall(self.now.0 + NS_PER_MS));
+            self.shared.advance(self.now);
+        }
+
+        fn request(&mut self, method: &str, path: &str, body: &str) -> Vec<u8> {
+            self.nonce += 1;
+            let (stamp, nonce) = (self.now.ms().to_string(), format!("n{}", self.nonce));
+            let parts = [path, method, &stamp, &nonce, body].map(str::as_bytes);
+            let sign = sign("secret", &parts);
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nACCESS-KEY: key\r\nACCESS-SIGN: {sign}\r\n\
+                 ACCESS-TIMESTAMP: {stamp}\r\nACCESS-NONCE: {nonce}\r\nACCESS-PASSPHRASE: pass\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
+        }
+
+        fn submit(&mut self, method: &str, path: &str, body: &str, wait_ns: u64) {
+            let request = self.request(method, path, body);
+            let deadline = Wall(self.now.0 + wait_ns);
+            assert_eq!(self.calls.submit(Lane::Entry, 5, &request, deadline), Ok(()));
+        }
+
+        fn end(&mut self) -> Ended {
+            for _ in 0..100_000 {
+                match self.calls.poll(self.now) {
+                    CallEvent::Idle => {}
+                    CallEvent::Reply { status, body, .. } => {
+                        return Ended::Reply(status, String::from_utf8_lossy(body).into_owned());
+                    }
+                    CallEvent::Fault { fault, .. } => return Ended::Fault(fault),
+                }
+                self.step();
+            }
+            panic!("the call never ended");
+        }
+
+        fn frame(&mut self) -> String {
+            for _ in 0..100_000 {
+                match self.frames.poll(self.now) {
+                    FrameEvent::Idle => {}
+                    FrameEvent::Text { bytes, .. } => return String::from_utf8_lossy(bytes).into_owned(),
+                    FrameEvent::Opened { .. } => return "opened".to_owned(),
+                    FrameEvent::Gone { why, .. } => return format!("gone: {why:?}"),
+                    FrameEvent::Binary { .. } => return "binary".to_owned(),
+                }
+                self.step();
+            }
+            panic!("no frame ever came");
+        }
+    }
+
+    const ORDER: &str = r#"{"instId":"BTC-USDT","marginMode":"cross","positionSide":"net","side":"buy","orderType":"market","size":"1","clientOrderId":"a1"}"#;
+    const PATH: &str = "/api/v1/trade/order";
+    const SECOND_NS: u64 = 1_000 * NS_PER_MS;
+
+    #[test]
+    fn a_call_takes_effect_and_comes_back_after_the_latency() {
+        let mut bench = Bench::new();
+        let start = bench.now;
+        bench.submit("POST", PATH, ORDER, SECOND_NS);
+        assert!(!bench.calls.is_ready(Lane::Entry) && bench.calls.is_ready(Lane::Protect));
+        assert_eq!(bench.calls.poll(start), CallEvent::Idle);
+        let Ended::Reply(200, body) = bench.end() else {
+            panic!("a reply");
+        };
+        assert!(
+            body.contains("\"code\":\"0\"") && body.contains("Order placed"),
+            "{body}"
+        );
+        let took_ns = bench.now.since(start);
+        assert!(
+            (2 * LATENCY.min_ns..=2 * LATENCY.max_ns).contains(&took_ns),
+            "{took_ns}"
+        );
+        assert!(bench.calls.is_ready(Lane::Entry));
+    }
+
+    #[test]
+    fn faults_end_a_call_as_the_seam_says() {
+        let mut bench = Bench::new();
+        let mut with = |fault| {
+            bench
+                .shared
+                .with(|venue| venue.add_fault(FaultRule::once(fault, "/trade/")));
+            let body = ORDER.replace("a1", &format!("b{}", bench.nonce));
+            bench.submit("POST", PATH, &body, SECOND_NS);
+            let ended = bench.end();
+            let orders = bench.shared.with(|venue| {
+                let account = venue.accounts[0];
+                let exchange = venue.exchange();
+                exchange.orders_open(account).count() + exchange.orders_final(account).count()
+            });
+            (ended, orders)
+        };
+        assert_eq!(with(Fault::Unreachable), (Ended::Fault(seam::Fault::NotSent), 0));
+        assert_eq!(with(Fault::DropBefore), (Ended::Fault(seam::Fault::MaybeSent), 0));
+        assert_eq!(with(Fault::AckLost), (Ended::Fault(seam::Fault::MaybeSent), 1));
+        let late = Fault::HoldReply { ns: 5 * SECOND_NS };
+        assert_eq!(
+            with(late),
+            (Ended::Fault(seam::Fault::MaybeSent), 2),
+            "past its deadline"
+        );
+        assert!(matches!(with(Fault::GatewayError), (Ended::Reply(500, _), 2)));
+        assert!(matches!(with(Fault::Forbidden), (Ended::Reply(403, _), 2)));
+    }
+
+    #[test]
+    fn sessions_open_speak_and_are_closed_when_silent() {
+        let mut bench = Bench::new();
+        bench.frames.open(3, Endpoint::Public);
+        assert!(!bench.frames.send(3, b"ping"), "not open yet");
+        assert_eq!(bench.frame(), "opened");
+        assert!(bench.frames.send(3, b"ping"));
+        assert_eq!(bench.frame(), "pong");
+        let asked = bench.now;
+        assert_eq!(bench.frame(), "gone: Closed");
+        let silent_ns = bench.now.since(asked);
+        assert!(
+            (IDLE_NS - SECOND_NS..IDLE_NS + SECOND_NS).contains(&silent_ns),
+            "{silent_ns}"
+        );
+        assert!(!bench.frames.send(3, b"ping"));
+        bench
+            .shared
+            .with(|venue| venue.add_fault(FaultRule::once(Fault::Unreachable, "/ws/")));
+        bench.frames.open(3, Endpoint::Public);
+        assert_eq!(bench.frame(), "gone: NotOpened");
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_bytes() {
+        let run = || {
+            let mut bench = Bench::new();
+            bench.frames.open(1, Endpoint::Public);
+            bench.frame();
+            bench.frames.send(
+                1,
+                br#"{"op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"},{"channel":"candle1m","instId":"ETH-USDT"},{"channel":"trades","instId":"SOL-USDT"},{"channel":"mark-price-candle1m","instId":"BTC-USDT"},{"channel":"tickers","instId":"BTC-USDT"}]}"#,
+            );
+            let mut seen = Vec::new();
+            for round in 0..200 {
+                seen.push(bench.frame());
+                if round % 50 == 0 {
+                    bench.submit(
+                        "POST",
+                        PATH,
+                        &ORDER.replace("a1", &format!("r{round}")),
+                        SECOND_NS,
+                    );
+                    seen.push(format!("{:?}", bench.end()));
+                }
+            }
+            seen
+        };
+        let first = run();
+        assert!(
+            first.iter().any(|frame| frame.contains("\"update\"")),
+            "book updates came"
+        );
+        assert!(first.iter().any(|frame| frame.contains("mark-price-candle1m")));
+        assert_eq!(first, run());
+    }
+}
