@@ -1,5 +1,17 @@
 //! The two drivers that run the graph of stages, and what they share.
 
+pub mod clock;
+pub mod layout;
+pub mod link;
+pub mod order;
 pub mod stage;
+pub mod stepper;
+pub mod threads;
 
+pub use clock::DecisionClock;
+pub use layout::{Idle, Layout};
+pub use link::{Inlet, Outlet};
+pub use order::{InputOrder, Inputs, run_inputs};
 pub use stage::{Progress, Stage};
+pub use stepper::Stepper;
+pub use threads::{Running, Seat};

@@ -1,6 +1,7 @@
 //! What a stage is: one method, called again and again by whichever driver runs the graph.
 
 use crate::model::Wall;
+use std::os::fd::RawFd;
 
 /// Whether a poll found anything to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub trait Stage: Send {
     /// Takes a bounded number of records, decides, publishes. Never blocks, locks, allocates or
     /// reads a clock; `now` is decision time.
     fn poll(&mut self, now: Wall) -> Progress;
+
+    /// Adds the descriptors that become readable when the stage has outside input.
+    fn wait_on(&self, _descriptors: &mut Vec<RawFd>) {}
 
     /// The next decision time at which the stage wants to be polled even without input.
     fn next_timer(&self) -> Option<Wall>;

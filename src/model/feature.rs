@@ -107,7 +107,7 @@ features! {
     HighPrev = 66, "high_prev";
     ClosePrev = 67, "close_prev";
     ClosePrev2 = 68, "close_prev2";
-    /// ATR14 over its own median of 200 candles.
+    /// The regime's ATR over its own median of 200 candles.
     AtrRatio = 69, "atr_ratio";
     TrueRange = 70, "true_range";
     /// Direction of the two higher timeframes, −1, 0 or +1 (absent before warm-up).
@@ -127,6 +127,11 @@ features! {
     QuoteVolume24h = 84, "quote_volume_24h";
     VolBurst20 = 85, "vol_burst_20";
     Ema21Slope5 = 86, "ema21_slope_5";
+    /// ADX, ±DI and the ATR of the candle before with the lengths of REGIME_ADX_LEN and REGIME_ATR_LEN.
+    RegimeAdx = 87, "regime_adx";
+    RegimePdi = 88, "regime_pdi";
+    RegimeMdi = 89, "regime_mdi";
+    RegimeAtrPrev = 90, "regime_atr_prev";
 }
 
 /// Bits of `FeatureRow::flags`.
@@ -139,8 +144,8 @@ pub mod row_flag {
     pub const BACKFILL: u16 = 4;
     /// Serves a higher timeframe that is not scanned itself.
     pub const CONTEXT_ONLY: u16 = 8;
-    /// Last row of its close: every series closing at this instant has been published.
-    pub const LAST_OF_CLOSE: u16 = 16;
+    /// The last row that its tick caused: rows of one tick are ranked together.
+    pub const LAST_OF_TICK: u16 = 16;
 }
 
 /// One closed candle with its features, on `indicate_score`. 896 bytes.

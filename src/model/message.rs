@@ -51,6 +51,8 @@ pub mod tick_flag {
     pub const BUY: u16 = 8;
     /// Candle: history was asked for and there is no more of it.
     pub const LAST_OF_BACKFILL: u16 = 16;
+    /// Candle: the hole before it was too long, the series starts over with this one.
+    pub const RESET: u16 = 32;
 }
 
 /// One decoded market-data update. 128 bytes.

@@ -9,6 +9,7 @@ pub mod instrument;
 pub mod message;
 pub mod money;
 pub mod reason;
+pub mod status;
 pub mod time;
 pub mod words;
 

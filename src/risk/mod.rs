@@ -1,1 +1,15 @@
-//! (being written)
+//! What may be risked: the gate's checks, sizes, stops, trailing and the call budget.
+//!
+//! Pure functions of their arguments: no clock, no allocation, no I/O. [`gate`] is the only file
+//! that can make an [`Approved`] order; everything that leaves for the venue has passed through it.
+
+pub mod bracket_plan;
+pub mod budget;
+pub mod gate;
+pub mod params;
+pub mod sizing;
+pub mod trailing;
+
+pub use budget::{Budget, BudgetParams, Spend};
+pub use gate::{AccountView, Approved, GateReport, Market, Order, Proposal};
+pub use params::{BracketMode, BracketParams, EntryStyle, Limits, OrderFlowLimits, TrailMode, TrailParams};

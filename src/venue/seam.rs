@@ -7,6 +7,7 @@
 
 use crate::model::Wall;
 use crate::model::message::Lane;
+use std::os::fd::RawFd;
 
 /// Which websocket endpoint a connection speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,9 @@ pub trait FramePort: Send {
     /// Drops the connection; no `Gone` follows.
     fn close(&mut self, connection: u16);
 
+    /// Adds the descriptors that become readable when a connection has input.
+    fn wait_on(&self, _descriptors: &mut Vec<RawFd>) {}
+
     /// The next event, round robin over the connections so that none starves the others.
     fn poll(&mut self, now: Wall) -> FrameEvent<'_>;
 }
@@ -106,6 +110,9 @@ pub trait CallPort: Send {
     /// Writes `request`, a complete HTTP/1.1 request, on the lane's connection. The reply or the
     /// fault carries `call`. A reply that has not come by `deadline` becomes `MaybeSent`.
     fn submit(&mut self, lane: Lane, call: u64, request: &[u8], deadline: Wall) -> Result<(), Busy>;
+
+    /// Adds the descriptors that become readable when a reply comes.
+    fn wait_on(&self, _descriptors: &mut Vec<RawFd>) {}
 
     /// The next finished call.
     fn poll(&mut self, now: Wall) -> CallEvent<'_>;

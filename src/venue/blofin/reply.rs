@@ -14,6 +14,7 @@ use crate::model::{ClientOrderId, Instrument, Reason};
 
 pub use list::Page;
 pub use market::InstrumentList;
+pub(crate) use market::contract_terms;
 
 /// Longest body that is read; the instrument listing has about 250 KiB.
 pub const BODY_BYTES_MAX: usize = 8 << 20;

@@ -98,6 +98,15 @@ fn quote(row: Element<'_>, instruments: &Instruments, window: &Window) -> Result
 
 /// A listed instrument, `None` when it is not a linear perpetual.
 fn instrument(row: Element<'_>) -> Result<Option<Instrument>, Reason> {
+    let [kind, contract] = row.fields(&["instType", "contractType"])?;
+    if !matches!(text(kind), None | Some("SWAP")) || !matches!(text(contract), None | Some("linear")) {
+        return Ok(None);
+    }
+    contract_terms(row).map(Some)
+}
+
+/// The terms of a listed contract, whatever its kind.
+pub(crate) fn contract_terms(row: Element<'_>) -> Result<Instrument, Reason> {
     let [
         symbol,
         contract_value,
@@ -106,8 +115,6 @@ fn instrument(row: Element<'_>) -> Result<Option<Instrument>, Reason> {
         min_size,
         lot_size,
         tick_size,
-        kind,
-        contract,
         max_limit,
         max_market,
         state,
@@ -119,15 +126,10 @@ fn instrument(row: Element<'_>) -> Result<Option<Instrument>, Reason> {
         "minSize",
         "lotSize",
         "tickSize",
-        "instType",
-        "contractType",
         "maxLimitSize",
         "maxMarketSize",
         "state",
     ])?;
-    if !matches!(text(kind), None | Some("SWAP")) || !matches!(text(contract), None | Some("linear")) {
-        return Ok(None);
-    }
     let lot_size = positive(lot_size)?;
     let lots_below = |element| {
         positive(element)?
@@ -139,7 +141,7 @@ fn instrument(row: Element<'_>) -> Result<Option<Instrument>, Reason> {
         Some(lots) => lots,
         None => min_size.floor_units_of(lot_size).ok_or(Reason::NumberInvalid)? + 1,
     };
-    Ok(Some(Instrument {
+    Ok(Instrument {
         symbol: text(symbol)
             .and_then(Symbol::parse)
             .ok_or(Reason::InstrumentUnknown)?,
@@ -158,7 +160,7 @@ fn instrument(row: Element<'_>) -> Result<Option<Instrument>, Reason> {
             .and_then(Element::as_u64)
             .and_then(|ms| i64::try_from(ms).ok())
             .unwrap_or(0),
-    }))
+    })
 }
 
 fn positive(element: Option<Element<'_>>) -> Result<Decimal, Reason> {

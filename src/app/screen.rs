@@ -1,0 +1,251 @@
+//! The live screen of `demo` and `run`: what a trader wants to see, redrawn twice a second.
+//!
+//! It only draws a `View`; where the numbers come from is the caller's business. Without a terminal
+//! it prints a line of text every few seconds instead.
+
+use super::summary::{StageLatency, TickToOrder, nanoseconds};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+
+/// One open position as people read it.
+#[derive(Clone, Debug, Default)]
+pub struct PositionLine {
+    pub symbol: String,
+    pub side: &'static str,
+    pub size: String,
+    pub entry: String,
+    pub mark: String,
+    pub stop: String,
+    pub target: String,
+    pub r: f64,
+    pub protected: bool,
+}
+
+/// Everything on the screen.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub title: String,
+    /// Decision time, UTC.
+    pub clock: String,
+    pub instruments: usize,
+    pub frames: u64,
+    pub frames_per_second: f64,
+    pub candles: u64,
+    pub signals: u64,
+    pub orders: u64,
+    pub fills: u64,
+    pub refused: u64,
+    pub closed: (u64, u64, u64),
+    pub equity: f64,
+    pub realised: f64,
+    pub exposure: f64,
+    pub entries: String,
+    pub budget: (u64, u64),
+    pub positions: Vec<PositionLine>,
+    pub stages: Vec<(String, StageLatency)>,
+    pub tick_to_order: TickToOrder,
+    pub recent: Vec<String>,
+    pub foot: String,
+}
+
+/// Draws the whole screen.
+pub fn draw(frame: &mut Frame, view: &View) {
+    let rows = Layout::vertical([
+        Constraint::Length(6),
+        Constraint::Min(6),
+        Constraint::Length(view.stages.len() as u16 + 4),
+        Constraint::Length(8),
+        Constraint::Length(1),
+    ])
+    .split(frame.area());
+    frame.render_widget(head(view), rows[0]);
+    frame.render_widget(positions(view), rows[1]);
+    frame.render_widget(stages(view), rows[2]);
+    frame.render_widget(recent(view), rows[3]);
+    frame.render_widget(Paragraph::new(view.foot.as_str()), rows[4]);
+}
+
+fn boxed(title: &str) -> Block<'_> {
+    Block::default().borders(Borders::ALL).title(title)
+}
+
+fn head(view: &View) -> Paragraph<'_> {
+    let strong = Style::default().add_modifier(Modifier::BOLD);
+    let lines = vec![
+        Line::from(format!(
+            "{} instruments   {} frames ({:.0}/s)   {} candles closed",
+            view.instruments, view.frames, view.frames_per_second, view.candles
+        )),
+        Line::from(format!(
+            "{} signals   {} orders   {} fills   {} refused   closed: {} target, {} stop, {} other",
+            view.signals, view.orders, view.fills, view.refused, view.closed.0, view.closed.1, view.closed.2
+        )),
+        Line::from(vec![
+            Span::raw("equity "),
+            Span::styled(format!("{:.2} USDT", view.equity), strong),
+            Span::raw(format!(
+                "   realised {:+.2}   exposure {:.0}",
+                view.realised, view.exposure
+            )),
+        ]),
+        Line::from(format!(
+            "entries {}   calls left in 10 s: {} ({} for entries)   {}",
+            view.entries, view.budget.0, view.budget.1, view.clock
+        )),
+    ];
+    Paragraph::new(lines).block(boxed(&view.title))
+}
+
+fn positions(view: &View) -> Table<'_> {
+    let rows = view.positions.iter().map(|position| {
+        let colour = if position.r >= 0.0 {
+            Color::Green
+        } else {
+            Color::Red
+        };
+        let stop = if position.protected {
+            position.stop.clone()
+        } else {
+            format!("{} !", position.stop)
+        };
+        Row::new(vec![
+            Cell::from(position.symbol.as_str()),
+            Cell::from(position.side),
+            Cell::from(position.size.as_str()),
+            Cell::from(position.entry.as_str()),
+            Cell::from(position.mark.as_str()),
+            Cell::from(stop),
+            Cell::from(position.target.as_str()),
+            Cell::from(format!("{:+.2}", position.r)).style(Style::default().fg(colour)),
+        ])
+    });
+    let widths = [
+        Constraint::Min(14),
+        Constraint::Length(5),
+        Constraint::Length(10),
+        Constraint::Length(12),
+        Constraint::Length(12),
+        Constraint::Length(14),
+        Constraint::Length(12),
+        Constraint::Length(7),
+    ];
+    Table::new(rows, widths)
+        .header(
+            Row::new([
+                "instrument",
+                "side",
+                "contracts",
+                "entry",
+                "mark",
+                "stop",
+                "target",
+                "R",
+            ])
+            .style(Style::default().add_modifier(Modifier::BOLD)),
+        )
+        .block(boxed(" positions, each with its stop "))
+}
+
+fn stages(view: &View) -> Table<'_> {
+    let mut rows: Vec<Row> = view
+        .stages
+        .iter()
+        .map(|(name, stage)| {
+            Row::new(vec![
+                name.clone(),
+                stage.count.to_string(),
+                nanoseconds(stage.wait_p50_ns),
+                nanoseconds(stage.wait_p99_ns),
+                nanoseconds(stage.work_p50_ns),
+                nanoseconds(stage.work_p99_ns),
+            ])
+        })
+        .collect();
+    let order = &view.tick_to_order;
+    rows.push(Row::new(vec![
+        "tick to order".to_string(),
+        order.count.to_string(),
+        format!("p50 {}", nanoseconds(order.p50)),
+        format!("p99 {}", nanoseconds(order.p99)),
+        format!("max {}", nanoseconds(order.max)),
+        String::new(),
+    ]));
+    let widths = [
+        Constraint::Length(14),
+        Constraint::Length(12),
+        Constraint::Length(14),
+        Constraint::Length(14),
+        Constraint::Length(14),
+        Constraint::Length(14),
+    ];
+    Table::new(rows, widths)
+        .header(
+            Row::new(["stage", "inputs", "wait p50", "wait p99", "work p50", "work p99"])
+                .style(Style::default().add_modifier(Modifier::BOLD)),
+        )
+        .block(boxed(" latency "))
+}
+
+fn recent(view: &View) -> Paragraph<'_> {
+    let from = view.recent.len().saturating_sub(6);
+    let lines: Vec<Line> = view.recent[from..]
+        .iter()
+        .map(|text| Line::from(text.as_str()))
+        .collect();
+    Paragraph::new(lines).block(boxed(" last events "))
+}
+
+/// One line for terminals that cannot be redrawn.
+pub fn line(view: &View) -> String {
+    format!(
+        "{} {} frames, {} candles, {} signals, {} orders, {} positions, closed {} tp {} sl, equity {:.2}, \
+         tick to order p50 {} p99 {}",
+        view.clock,
+        view.frames,
+        view.candles,
+        view.signals,
+        view.orders,
+        view.positions.len(),
+        view.closed.0,
+        view.closed.1,
+        view.equity,
+        nanoseconds(view.tick_to_order.p50),
+        nanoseconds(view.tick_to_order.p99)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    #[test]
+    fn an_unprotected_position_is_marked() {
+        let mut terminal = Terminal::new(TestBackend::new(110, 36)).expect("a terminal in memory");
+        let position = |symbol: &str, protected| PositionLine {
+            symbol: symbol.into(),
+            side: "buy",
+            stop: "99.5".into(),
+            protected,
+            ..PositionLine::default()
+        };
+        let view = View {
+            positions: vec![position("BTC-USDT", true), position("ETH-USDT", false)],
+            ..View::default()
+        };
+        terminal.draw(|frame| draw(frame, &view)).expect("a draw");
+        let text: String = terminal
+            .backend()
+            .buffer()
+            .content()
+            .iter()
+            .map(|cell| cell.symbol())
+            .collect();
+        assert!(text.contains("BTC-USDT") && text.contains("99.5"));
+        assert_eq!(text.matches("99.5 !").count(), 1);
+    }
+}

@@ -1,0 +1,204 @@
+//! The one JSON object that `demo --json` and `replay --json` print.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Latency of one stage, nanoseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StageLatency {
+    pub count: u64,
+    pub wait_p50_ns: u64,
+    pub wait_p99_ns: u64,
+    pub work_p50_ns: u64,
+    pub work_p99_ns: u64,
+}
+
+/// From the bytes of the causing frame to the first byte of the order, nanoseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TickToOrder {
+    pub count: u64,
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+/// What the exchange's own ledger says of us.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    pub entries_filled: u64,
+    pub closed_tp: u64,
+    pub closed_sl: u64,
+    pub closed_other: u64,
+    pub open_positions: u64,
+    pub orphan_orders: u64,
+    pub equity: f64,
+    /// For each position: the longest time that its whole size had no live stop, in ms, ascending.
+    pub unprotected_ms: Vec<u64>,
+}
+
+/// A run, told in numbers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    pub frames: u64,
+    pub ticks: u64,
+    pub candles: u64,
+    pub signals: u64,
+    pub orders: u64,
+    pub fills: u64,
+    pub entries_filled: u64,
+    pub closed_tp: u64,
+    pub closed_sl: u64,
+    pub closed_other: u64,
+    pub open_positions: u64,
+    pub unprotected_ms_p50: u64,
+    pub unprotected_ms_p99: u64,
+    pub unprotected_ms_max: u64,
+    pub orphan_orders: u64,
+    pub equity: f64,
+    pub digest: String,
+    pub seed: u64,
+    pub cores: usize,
+    pub layout: String,
+    pub stages: BTreeMap<String, StageLatency>,
+    pub tick_to_order_ns: TickToOrder,
+    pub ticks_per_second: f64,
+    pub seconds: f64,
+    /// Refusals and drops by reason, those that happened.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    /// Takes over what the exchange's ledger says.
+    pub fn set_ledger(&mut self, ledger: &Ledger) {
+        self.entries_filled = ledger.entries_filled;
+        self.closed_tp = ledger.closed_tp;
+        self.closed_sl = ledger.closed_sl;
+        self.closed_other = ledger.closed_other;
+        self.open_positions = ledger.open_positions;
+        self.orphan_orders = ledger.orphan_orders;
+        self.equity = ledger.equity;
+        let at = |part: f64| {
+            let last = ledger.unprotected_ms.len().checked_sub(1)?;
+            ledger
+                .unprotected_ms
+                .get((last as f64 * part).round() as usize)
+                .copied()
+        };
+        self.unprotected_ms_p50 = at(0.5).unwrap_or(0);
+        self.unprotected_ms_p99 = at(0.99).unwrap_or(0);
+        self.unprotected_ms_max = at(1.0).unwrap_or(0);
+    }
+}
+
+/// The summary as people read it.
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "market    {} frames, {} ticks, {} candles closed, {:.0} ticks a second",
+            self.frames, self.ticks, self.candles, self.ticks_per_second
+        )?;
+        writeln!(
+            f,
+            "trading   {} signals, {} orders, {} fills; {} entries filled, closed {} by target, {} by stop, {} \
+             otherwise, {} still open",
+            self.signals,
+            self.orders,
+            self.fills,
+            self.entries_filled,
+            self.closed_tp,
+            self.closed_sl,
+            self.closed_other,
+            self.open_positions
+        )?;
+        writeln!(
+            f,
+            "safety    longest time without a live stop {} ms, {} orphan orders",
+            self.unprotected_ms_max, self.orphan_orders
+        )?;
+        writeln!(f, "equity    {:.2} USDT", self.equity)?;
+        for (name, stage) in &self.stages {
+            writeln!(
+                f,
+                "{name:<9} {:>9} inputs, wait p50 {} p99 {}, work p50 {} p99 {}",
+                stage.count,
+                nanoseconds(stage.wait_p50_ns),
+                nanoseconds(stage.wait_p99_ns),
+                nanoseconds(stage.work_p50_ns),
+                nanoseconds(stage.work_p99_ns)
+            )?;
+        }
+        let order = &self.tick_to_order_ns;
+        writeln!(
+            f,
+            "tick to order: {} orders, p50 {} p99 {} p99.9 {} max {}",
+            order.count,
+            nanoseconds(order.p50),
+            nanoseconds(order.p99),
+            nanoseconds(order.p999),
+            nanoseconds(order.max)
+        )?;
+        for (reason, count) in &self.reasons {
+            writeln!(f, "  {count:>8} × {reason}")?;
+        }
+        writeln!(f, "digest    {}", self.digest)?;
+        write!(
+            f,
+            "layout    {} ({} cores), seed {}",
+            self.layout, self.cores, self.seed
+        )
+    }
+}
+
+/// A duration as people read it: three digits and a unit.
+pub fn nanoseconds(ns: u64) -> String {
+    match ns {
+        0..=999 => format!("{ns} ns"),
+        1_000..=999_999 => format!("{:.1} µs", ns as f64 / 1e3),
+        1_000_000..=999_999_999 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_has_the_fields_that_tools_read() {
+        let mut summary = Summary::default();
+        summary.set_ledger(&Ledger {
+            unprotected_ms: vec![0, 0, 7],
+            ..Ledger::default()
+        });
+        summary.stages.insert("decode".into(), StageLatency::default());
+        let value = serde_json::to_value(&summary).expect("plain data");
+        for field in [
+            "frames",
+            "ticks",
+            "candles",
+            "signals",
+            "orders",
+            "fills",
+            "entries_filled",
+            "closed_tp",
+            "closed_sl",
+            "open_positions",
+            "unprotected_ms_max",
+            "orphan_orders",
+            "equity",
+            "digest",
+            "seed",
+            "cores",
+            "layout",
+            "stages",
+            "tick_to_order_ns",
+            "ticks_per_second",
+        ] {
+            assert!(value.get(field).is_some(), "{field}");
+        }
+        assert_eq!(value["unprotected_ms_max"], 7);
+        assert_eq!(value["unprotected_ms_p50"], 0);
+    }
+}

@@ -1,0 +1,152 @@
+//! The order in which a stage takes its inputs, and the journal of it.
+//!
+//! A stage with several inputs polls them in the order written in `topology`, a bounded number
+//! each. What it took, and each timer that fired, is one `JournalEntry`. Given the entries back, the
+//! same stage takes exactly the same inputs at the same decision times: that is how the stepper
+//! repeats a run of pinned threads.
+
+use super::link::Outlet;
+use super::stage::Progress;
+use crate::model::Wall;
+use crate::model::message::JournalEntry;
+use crate::topology::{LinkId, StageId};
+use std::collections::VecDeque;
+
+/// How many inputs one poll may take from one link, so that no input starves the others.
+pub const TAKE_MAX: usize = 64;
+
+/// A stage as the taker of its inputs.
+pub trait Inputs {
+    /// Its inputs in the order of polling. `LinkId::Timer` and `LinkId::Flush` are inputs too.
+    const LINKS: &'static [LinkId];
+
+    fn order(&mut self) -> &mut InputOrder;
+
+    /// Whether every output has room for what one input may cause.
+    fn has_room(&mut self) -> bool;
+
+    /// Takes one input from `link` at decision time `now` and handles it. Returns its number on
+    /// that link, `None` when there was none. `demanded` is the number a journal asks for: a timer
+    /// then fires whether due or not, and a flush publishes exactly that many.
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64>;
+}
+
+/// Declared order, or the order of a journal.
+pub struct InputOrder {
+    stage: StageId,
+    journal: Option<Outlet<JournalEntry>>,
+    repeat: Option<VecDeque<JournalEntry>>,
+    /// Entries that could not be written because the ring was full; a hole in the journal.
+    pub lost_count: u64,
+    /// Inputs that were not what the journal said; a repeat with any is not a repeat.
+    pub mismatch_count: u64,
+}
+
+impl InputOrder {
+    /// Polls in declared order; writes the journal when there is an outlet for it.
+    pub fn declared(stage: StageId, journal: Option<Outlet<JournalEntry>>) -> Self {
+        InputOrder {
+            stage,
+            journal,
+            repeat: None,
+            lost_count: 0,
+            mismatch_count: 0,
+        }
+    }
+
+    /// Repeats `entries` (those of this stage, in order).
+    pub fn repeating(stage: StageId, entries: VecDeque<JournalEntry>) -> Self {
+        InputOrder {
+            stage,
+            journal: None,
+            repeat: Some(entries),
+            lost_count: 0,
+            mismatch_count: 0,
+        }
+    }
+
+    /// Whether one more entry can be written; a stage whose journal is full takes nothing.
+    pub fn has_room(&mut self) -> bool {
+        self.journal.as_mut().is_none_or(|journal| journal.room() > 0)
+    }
+
+    /// Decision time of the next input of a repeated journal.
+    pub fn next_repeat(&self) -> Option<Wall> {
+        self.repeat
+            .as_ref()?
+            .front()
+            .map(|entry| Wall(entry.header.time_ns))
+    }
+
+    pub fn is_repeating(&self) -> bool {
+        self.repeat.is_some()
+    }
+
+    fn record(&mut self, link: LinkId, sequence: u64, now: Wall) {
+        let Some(journal) = self.journal.as_mut() else {
+            return;
+        };
+        let mut entry: JournalEntry = bytemuck::Zeroable::zeroed();
+        entry.header.time_ns = now.0;
+        entry.link = link as u16;
+        entry.stage = self.stage as u16;
+        entry.sequence = sequence;
+        if journal.publish(entry).is_err() {
+            self.lost_count += 1;
+        }
+    }
+}
+
+/// Takes a bounded number of inputs: the body of `poll` of every stage with several inputs.
+pub fn run_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
+    if stage.order().is_repeating() {
+        return repeat_inputs(stage, now);
+    }
+    let mut progress = Progress::Idle;
+    for &link in S::LINKS {
+        for _ in 0..TAKE_MAX {
+            if !stage.has_room() || !stage.order().has_room() {
+                return progress;
+            }
+            let Some(sequence) = stage.take(link, now, None) else {
+                break;
+            };
+            stage.order().record(link, sequence, now);
+            progress = Progress::Busy;
+        }
+    }
+    progress
+}
+
+fn repeat_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
+    let mut progress = Progress::Idle;
+    for _ in 0..TAKE_MAX {
+        let Some(entry) = stage
+            .order()
+            .repeat
+            .as_ref()
+            .and_then(|entries| entries.front().copied())
+        else {
+            return progress;
+        };
+        let time = Wall(entry.header.time_ns);
+        if time > now || !stage.has_room() {
+            return progress;
+        }
+        let Some(link) = LinkId::from_code(entry.link) else {
+            stage.order().mismatch_count += 1;
+            return progress;
+        };
+        let Some(sequence) = stage.take(link, time, Some(entry.sequence)) else {
+            return progress;
+        };
+        if sequence != entry.sequence {
+            stage.order().mismatch_count += 1;
+        }
+        if let Some(entries) = stage.order().repeat.as_mut() {
+            entries.pop_front();
+        }
+        progress = Progress::Busy;
+    }
+    progress
+}

@@ -1,0 +1,85 @@
+//! The driver for replay, backtest and fault simulation: one thread, a virtual clock, no waiting.
+//!
+//! It polls the stages in their order until none has work, then moves the clock to the earliest
+//! time at which any of them wants to be polled.
+
+use super::clock::DecisionClock;
+use super::stage::Progress;
+use super::threads::Seat;
+use crate::model::Wall;
+
+/// How often the stages may be polled at one instant before the stepper calls it a livelock.
+const POLLS_MAX: usize = 1_000_000;
+
+/// Stages under a virtual clock.
+pub struct Stepper {
+    seats: Vec<Seat>,
+    clock: DecisionClock,
+}
+
+/// The stages never came to rest at one instant: two of them keep feeding each other.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "stages still busy after {POLLS_MAX} polls at decision time {time_ns} ns; this is a bug, keep the journal"
+)]
+pub struct Livelock {
+    pub time_ns: u64,
+}
+
+impl Stepper {
+    /// A stepper over `seats`, polled in this order, starting at the time the clock shows.
+    pub fn new(seats: Vec<Seat>, clock: DecisionClock) -> Self {
+        Stepper { seats, clock }
+    }
+
+    pub fn now(&self) -> Wall {
+        self.clock.now()
+    }
+
+    /// Polls every stage at this instant until none has work.
+    pub fn settle(&mut self) -> Result<(), Livelock> {
+        let now = self.clock.now();
+        for _ in 0..POLLS_MAX {
+            let mut progress = Progress::Idle;
+            for seat in &mut self.seats {
+                if seat.stage.poll(now) == Progress::Busy {
+                    progress = Progress::Busy;
+                }
+            }
+            if progress == Progress::Idle {
+                return Ok(());
+            }
+        }
+        Err(Livelock { time_ns: now.0 })
+    }
+
+    /// Settles, then moves to the next timer that is later than now. Returns the new time, `None`
+    /// when no stage waits for anything, or only for times after `end`.
+    pub fn step(&mut self, end: Wall) -> Result<Option<Wall>, Livelock> {
+        self.settle()?;
+        let now = self.clock.now();
+        let next = self
+            .seats
+            .iter()
+            .filter_map(|seat| seat.stage.next_timer())
+            .filter(|time| *time > now)
+            .min();
+        match next {
+            Some(time) if time <= end => {
+                self.clock.advance_to(time);
+                Ok(Some(time))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gives the stages back, for what they counted.
+    pub fn into_seats(self) -> Vec<Seat> {
+        self.seats
+    }
+
+    /// The stages, in polling order.
+    pub fn seats_mut(&mut self) -> &mut [Seat] {
+        &mut self.seats
+    }
+}

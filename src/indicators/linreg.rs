@@ -1,0 +1,79 @@
+//! Least-squares line through the last n values: its slope and its end.
+
+use super::mean::Sum;
+use bytemuck::{Pod, Zeroable};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Rise a candle.
+    pub slope: f64,
+    /// Value of the line at the newest candle.
+    pub end: f64,
+}
+
+/// Two sums: S = Σ y and X = Σ j·y with j = 0 for the oldest; rebuilt exactly every n commits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct LinReg {
+    length: u64,
+    count: u64,
+    age: u64,
+    sum: f64,
+    weighted: f64,
+}
+
+impl LinReg {
+    pub fn new(length: u64) -> Self {
+        LinReg {
+            length,
+            ..Zeroable::zeroed()
+        }
+    }
+
+    /// Takes `value`; `ago(k)` is the value taken k commits before it.
+    pub fn commit(&mut self, value: f64, ago: impl Fn(u64) -> f64) -> Option<Line> {
+        if self.count < self.length {
+            self.weighted += self.count as f64 * value;
+            self.sum += value;
+            self.count += 1;
+        } else {
+            let rest = self.sum - ago(self.length);
+            self.weighted += (self.length - 1) as f64 * value - rest;
+            self.sum = rest + value;
+            self.age += 1;
+            if self.age >= self.length {
+                self.rebuild(value, ago);
+            }
+        }
+        (self.count >= self.length).then(|| self.line())
+    }
+
+    pub fn peek(&self, value: f64, ago: impl Fn(u64) -> f64) -> Option<Line> {
+        let mut copy = *self;
+        copy.commit(value, ago)
+    }
+
+    fn line(&self) -> Line {
+        let n = self.length as f64;
+        let sum_j = n * (n - 1.0) / 2.0;
+        let sum_jj = n * (n - 1.0) * (2.0 * n - 1.0) / 6.0;
+        let slope = (n * self.weighted - sum_j * self.sum) / (n * sum_jj - sum_j * sum_j);
+        let start = (self.sum - slope * sum_j) / n;
+        Line {
+            slope,
+            end: start + slope * (n - 1.0),
+        }
+    }
+
+    fn rebuild(&mut self, value: f64, ago: impl Fn(u64) -> f64) {
+        let (mut sum, mut weighted) = (Sum::new(), Sum::new());
+        for steps in 0..self.length {
+            let at = if steps == 0 { value } else { ago(steps) };
+            sum.add(at);
+            weighted.add((self.length - 1 - steps) as f64 * at);
+        }
+        self.sum = sum.value();
+        self.weighted = weighted.value();
+        self.age = 0;
+    }
+}

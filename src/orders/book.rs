@@ -1,0 +1,251 @@
+//! The tables of orders and brackets that we know of, ours and the user's.
+//!
+//! Fixed capacity, stable slot numbers, lookup by scanning the used part in slot order: a handful
+//! of rows in practice, and the same order of rows in every run.
+
+use super::lifecycle::{Progress, State};
+use super::lookup::Lookup;
+use crate::model::client_id::ClientOrderId;
+use crate::model::{InstrumentId, PositionSide, Side, Wall};
+
+/// Orders that may be known at a time: entries and closes of 64 trades, and the user's own.
+pub const ORDERS_MAX: usize = 256;
+/// Brackets that may be known at a time.
+pub const BRACKETS_MAX: usize = 256;
+
+/// Why we know of an order.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderRole {
+    Entry = 1,
+    Close = 2,
+    /// Made by the venue from a bracket, by a liquidation, or by the user.
+    Foreign = 3,
+}
+
+impl OrderRole {
+    pub fn from_code(code: u8) -> Option<OrderRole> {
+        [OrderRole::Entry, OrderRole::Close, OrderRole::Foreign]
+            .into_iter()
+            .find(|role| *role as u8 == code)
+    }
+}
+
+/// One order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Order {
+    pub client_id: ClientOrderId,
+    pub role: OrderRole,
+    pub instrument: InstrumentId,
+    pub position_side: PositionSide,
+    pub side: Side,
+    pub reduce_only: bool,
+    pub progress: Progress,
+    pub price_ticks: i64,
+    /// The trade it belongs to; 0 = none.
+    pub trade: u64,
+    /// When we first knew of it.
+    pub since: Wall,
+    /// When we last heard of it.
+    pub touched: Wall,
+    /// When its bytes were signed, as far as known; the moment of handing over before that.
+    pub signed: Wall,
+    /// Position of its slot when it was sent, to see whether it moved.
+    pub position_before: i64,
+    /// `AccountEvent::category` of the latest report.
+    pub category: u8,
+    pub lookup: Lookup,
+    /// Token of the complete list in which it was last seen.
+    pub seen_token: u32,
+    /// A cancel is wanted, or in flight since then.
+    pub cancel_wanted: bool,
+    pub cancel_sent: Wall,
+}
+
+/// Every order we know of.
+#[derive(Debug)]
+pub struct OrderBook {
+    slots: Vec<Option<Order>>,
+    top: usize,
+}
+
+impl Default for OrderBook {
+    fn default() -> Self {
+        OrderBook {
+            slots: vec![None; ORDERS_MAX],
+            top: 0,
+        }
+    }
+}
+
+impl OrderBook {
+    /// Adds `order`; `None` when the table is full.
+    pub fn insert(&mut self, order: Order) -> Option<usize> {
+        let slot = self.slots.iter().position(Option::is_none)?;
+        self.slots[slot] = Some(order);
+        self.top = self.top.max(slot + 1);
+        Some(slot)
+    }
+
+    pub fn get(&self, slot: usize) -> Option<&Order> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, slot: usize) -> Option<&mut Order> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// Slot of the order with this client id (when not empty) or venue id (when not 0).
+    pub fn find(&self, client_id: &ClientOrderId, venue_id: u64) -> Option<usize> {
+        self.slots[..self.top].iter().position(|slot| {
+            slot.as_ref().is_some_and(|order| {
+                let by_client = !client_id.is_empty() && order.client_id == *client_id;
+                by_client || (venue_id != 0 && order.progress.venue_id == venue_id)
+            })
+        })
+    }
+
+    pub fn remove(&mut self, slot: usize) {
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = None;
+        }
+        while self.top > 0 && self.slots[self.top - 1].is_none() {
+            self.top -= 1;
+        }
+    }
+
+    /// Used slots in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Order)> {
+        self.slots[..self.top]
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, order)| order.as_ref().map(|order| (slot, order)))
+    }
+
+    /// One past the highest used slot.
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.top == 0
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.top == ORDERS_MAX && self.slots.iter().all(Option::is_some)
+    }
+
+    /// What must hold after every step; the text names the first breach.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        for (slot, order) in self.iter() {
+            let progress = &order.progress;
+            if progress.filled_lots < 0 || progress.size_lots < 0 {
+                return Err("an order has negative lots");
+            }
+            if order.role != OrderRole::Foreign && progress.filled_lots > progress.size_lots {
+                return Err("an order of ours is filled beyond its size");
+            }
+            if progress.state == State::Unknown && !order.lookup.is_running() {
+                return Err("an unknown order is not being looked up");
+            }
+            let twin = self.iter().any(|(other, twin)| {
+                other != slot && !order.client_id.is_empty() && twin.client_id == order.client_id
+            });
+            if twin {
+                return Err("two orders share a client id");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One TP/SL order at the venue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BracketRow {
+    pub venue_id: u64,
+    /// Empty for brackets attached to an entry.
+    pub client_id: ClientOrderId,
+    pub instrument: InstrumentId,
+    pub position_side: PositionSide,
+    /// Side of the order it would send.
+    pub side: Side,
+    /// −1 = the whole position.
+    pub lots: i64,
+    pub tp_ticks: i64,
+    pub sl_ticks: i64,
+    /// It protects or protected a trade of ours.
+    pub linked: bool,
+    pub since: Wall,
+    /// When we last heard of it.
+    pub touched: Wall,
+    pub update_ms: i64,
+    pub seen_token: u32,
+    /// When a cancel was handed over; 0 = none is in flight.
+    pub cancel_sent: Wall,
+}
+
+/// Every live bracket we know of; rows leave when the venue says that they ended.
+#[derive(Debug)]
+pub struct BracketBook {
+    rows: Vec<BracketRow>,
+}
+
+impl Default for BracketBook {
+    fn default() -> Self {
+        BracketBook {
+            rows: Vec::with_capacity(BRACKETS_MAX),
+        }
+    }
+}
+
+impl BracketBook {
+    /// Adds a row; false when the table is full.
+    pub fn insert(&mut self, row: BracketRow) -> bool {
+        let room = self.rows.len() < BRACKETS_MAX;
+        if room {
+            self.rows.push(row);
+        }
+        room
+    }
+
+    pub fn find(&self, client_id: &ClientOrderId, venue_id: u64) -> Option<usize> {
+        self.rows.iter().position(|row| {
+            let by_client = !client_id.is_empty() && row.client_id == *client_id;
+            by_client || (venue_id != 0 && row.venue_id == venue_id)
+        })
+    }
+
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut BracketRow> {
+        self.rows.get_mut(index)
+    }
+
+    /// Takes a row out; later rows keep their order.
+    pub fn remove(&mut self, index: usize) -> BracketRow {
+        self.rows.remove(index)
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, BracketRow> {
+        self.rows.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut BracketRow> {
+        self.rows.iter_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Keeps the rows for which `keep` says so.
+    pub fn retain(&mut self, keep: impl FnMut(&BracketRow) -> bool) {
+        self.rows.retain(keep);
+    }
+}

@@ -1,0 +1,472 @@
+//! Keeping one position protected: what to do next, given the brackets that stand at the venue.
+//!
+//! A bracket attached to the entry is expected for a moment, then looked for, then placed on its
+//! own; a position that cannot be protected in time is closed. Replacing follows what the venue is
+//! known to be capable of. This decides; the gate sends.
+
+use super::book::BracketRow;
+use crate::model::client_id::ClientOrderId;
+use crate::model::time::NS_PER_MS;
+use crate::model::{PositionSide, Side, Wall};
+
+/// What the venue is known to allow. The default assumes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A bracket can be amended in place.
+    pub amend: bool,
+    /// Two full-size brackets may stand side by side for a moment.
+    pub two_brackets: bool,
+    /// A bracket may name the price that triggers it.
+    pub trigger_types: bool,
+}
+
+/// How long the steps may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// An attached bracket must have been seen this long after the first fill.
+    pub verify_ms: u32,
+    /// An unprotected position is closed this long after it was first known to be so.
+    pub flatten_ms: u32,
+    /// A close that has not flattened the position is repeated after this.
+    pub close_retry_ms: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            verify_ms: 1_500,
+            flatten_ms: 2_000,
+            close_retry_ms: 2_000,
+        }
+    }
+}
+
+/// Waits before a bracket is tried again after a passing fault.
+const BACKOFF_MS: [u64; 3] = [300, 1_000, 3_000];
+/// How often the user may cancel a stop of ours before we close instead of placing it again.
+const EXTERNAL_CANCELS_MAX: u8 = 3;
+
+/// Why a position is being closed by us.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// It could not be protected in time.
+    Naked = 1,
+    /// The price was beyond the stop before the stop stood.
+    StopHit = 2,
+    /// Somebody asked for it.
+    Asked = 3,
+}
+
+impl CloseCause {
+    pub fn from_code(code: u8) -> Option<CloseCause> {
+        [CloseCause::Naked, CloseCause::StopHit, CloseCause::Asked]
+            .into_iter()
+            .find(|cause| *cause as u8 == code)
+    }
+}
+
+/// A protective call that has been handed over and not been answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PendingCall {
+    pub kind: PendingKind,
+    pub client_id: ClientOrderId,
+    pub venue_id: u64,
+    pub sl_ticks: i64,
+    pub tp_ticks: i64,
+    pub since: Wall,
+    /// The answer was lost: it is being looked up.
+    pub unknown: bool,
+    /// Token of that lookup; 0 = none in flight.
+    pub token: u32,
+    /// When to look it up next.
+    pub next_lookup: Wall,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingKind {
+    Place,
+    Cancel,
+    Amend,
+    Close,
+}
+
+/// Protection of one position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guard {
+    /// The stop and target that should stand; 0 = none is wanted.
+    pub want_sl_ticks: i64,
+    pub want_tp_ticks: i64,
+    /// Since when the position is known to have no stop; 0 = it has one, or there is no position.
+    pub naked_since: Wall,
+    /// Until when an attached bracket may still appear; 0 = none is expected.
+    pub attached_until: Wall,
+    pub attached_asked: bool,
+    pub call: Option<PendingCall>,
+    pub attempts: u8,
+    pub next_attempt: Wall,
+    /// The venue refused the trigger price: place it at a wider distance.
+    pub widen: bool,
+    /// Try the other trigger type.
+    pub other_trigger: bool,
+    pub closing: Option<CloseCause>,
+    pub close_attempts: u8,
+    pub next_close: Wall,
+    pub external_cancels: u8,
+}
+
+impl Guard {
+    /// Protection that wants these triggers, both 0 for none.
+    pub fn new(want_sl_ticks: i64, want_tp_ticks: i64) -> Self {
+        Guard {
+            want_sl_ticks,
+            want_tp_ticks,
+            naked_since: Wall(0),
+            attached_until: Wall(0),
+            attached_asked: false,
+            call: None,
+            attempts: 0,
+            next_attempt: Wall(0),
+            widen: false,
+            other_trigger: false,
+            closing: None,
+            close_attempts: 0,
+            next_close: Wall(0),
+            external_cancels: 0,
+        }
+    }
+
+    /// Whether a stop is wanted at all.
+    pub fn is_wanted(&self) -> bool {
+        self.want_sl_ticks != 0
+    }
+
+    /// The position is to be closed at market.
+    pub fn close(&mut self, cause: CloseCause) {
+        if self.closing.is_none() {
+            self.closing = Some(cause);
+        }
+    }
+
+    /// Says whether a stop covers the position, as of `now`.
+    pub fn note_cover(&mut self, covered: bool, now: Wall) {
+        if covered {
+            self.naked_since = Wall(0);
+            self.attached_until = Wall(0);
+        } else if self.naked_since == Wall(0) {
+            self.naked_since = now;
+        }
+    }
+
+    /// A passing fault: the same again, a little later.
+    pub fn back_off(&mut self, now: Wall) {
+        let step = usize::from(self.attempts.max(1) - 1).min(BACKOFF_MS.len() - 1);
+        self.next_attempt = Wall(now.0 + BACKOFF_MS[step] * NS_PER_MS);
+    }
+
+    /// Somebody else cancelled a stop of ours.
+    pub fn on_external_cancel(&mut self) {
+        self.external_cancels = self.external_cancels.saturating_add(1);
+        if self.external_cancels > EXTERNAL_CANCELS_MAX {
+            self.close(CloseCause::Naked);
+        }
+    }
+}
+
+/// Brackets that stand for one position.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cover {
+    /// Stops cover every lot.
+    pub covered: bool,
+    /// The wanted stop and target stand.
+    pub wanted: bool,
+    /// Tightest stop that stands, 0 = none.
+    pub sl_ticks: i64,
+    pub tp_ticks: i64,
+    /// A bracket of ours that is not the wanted one; 0 = none.
+    pub surplus: u64,
+    /// Any bracket of ours; 0 = none.
+    pub own: u64,
+}
+
+/// Reads the rows that guard a position of `lots` (signed).
+pub fn cover<'a>(
+    rows: impl Iterator<Item = &'a BracketRow> + Clone,
+    position_side: PositionSide,
+    lots: i64,
+    guard: &Guard,
+    instance: u16,
+) -> Cover {
+    let sign = lots.signum();
+    let guards = move |row: &&BracketRow| {
+        row.position_side == position_side && (sign == 0 || row.side.sign() == -sign)
+    };
+    let full = |row: &BracketRow| row.lots == -1 || row.lots >= lots.abs();
+    let is_own = |row: &BracketRow| row.linked || row.client_id.is_of(instance);
+    let mut cover = Cover::default();
+    let (mut stop_lots, mut stop_wanted) = (0i64, false);
+    let mut target_wanted = guard.want_tp_ticks == 0;
+    for row in rows.clone().filter(guards) {
+        if row.sl_ticks != 0 {
+            stop_lots = stop_lots.saturating_add(if full(row) { lots.abs() } else { row.lots });
+            let tighter = cover.sl_ticks == 0 || (row.sl_ticks - cover.sl_ticks) * sign > 0;
+            if tighter {
+                cover.sl_ticks = row.sl_ticks;
+            }
+            stop_wanted |= full(row) && row.sl_ticks == guard.want_sl_ticks;
+        }
+        if row.tp_ticks != 0 {
+            cover.tp_ticks = row.tp_ticks;
+            target_wanted |= full(row) && row.tp_ticks == guard.want_tp_ticks;
+        }
+        if is_own(row) {
+            cover.own = row.venue_id;
+        }
+    }
+    cover.covered = lots != 0 && stop_lots >= lots.abs();
+    cover.wanted = cover.covered && stop_wanted && target_wanted;
+    cover.surplus = surplus(rows.filter(guards).filter(|row| is_own(row)), &full, guard);
+    cover
+}
+
+/// A row of ours that is not needed, 0 = none. One row with both wanted legs makes all others
+/// surplus; without one, a stop and a target may stand apart. The first of equals is kept.
+fn surplus<'a>(
+    rows: impl Iterator<Item = &'a BracketRow> + Clone,
+    full: &impl Fn(&BracketRow) -> bool,
+    guard: &Guard,
+) -> u64 {
+    let is_stop = |row: &BracketRow| full(row) && row.sl_ticks != 0 && row.sl_ticks == guard.want_sl_ticks;
+    let is_target = |row: &BracketRow| full(row) && row.tp_ticks != 0 && row.tp_ticks == guard.want_tp_ticks;
+    let no_target = guard.want_tp_ticks == 0;
+    let whole = rows
+        .clone()
+        .find(|row| is_stop(row) && (no_target || is_target(row)))
+        .map(|row| row.venue_id);
+    let (mut stop_kept, mut target_kept) = (false, no_target);
+    let mut found = 0;
+    for row in rows {
+        let useful = match whole {
+            Some(venue_id) => row.venue_id == venue_id,
+            None => (is_stop(row) && !stop_kept) || (is_target(row) && !target_kept),
+        };
+        stop_kept |= is_stop(row);
+        target_kept |= is_target(row);
+        if !useful && row.cancel_sent == Wall(0) {
+            found = row.venue_id;
+        }
+    }
+    found
+}
+
+/// What the gate should do for a position now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    Rest,
+    WaitUntil(Wall),
+    /// Ask for the brackets of the instrument: the push may have been lost.
+    LookForAttached,
+    /// Place a bracket for the whole position at the wanted triggers.
+    Place,
+    Cancel(u64),
+    Amend(u64),
+    Close(CloseCause),
+}
+
+/// The next step for a position of `lots` (signed).
+pub fn decide(
+    guard: &Guard,
+    cover: &Cover,
+    lots: i64,
+    capabilities: Capabilities,
+    timing: &Timing,
+    now: Wall,
+) -> Step {
+    if guard.call.is_some() {
+        return Step::Rest;
+    }
+    if lots == 0 {
+        return Step::Rest;
+    }
+    if let Some(cause) = guard.closing {
+        return if now >= guard.next_close {
+            Step::Close(cause)
+        } else {
+            Step::WaitUntil(guard.next_close)
+        };
+    }
+    if !guard.is_wanted() {
+        return Step::Rest;
+    }
+    if cover.covered {
+        return decide_covered(guard, cover, capabilities, now);
+    }
+    decide_naked(guard, timing, now)
+}
+
+fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now: Wall) -> Step {
+    if cover.wanted {
+        return match cover.surplus {
+            0 => Step::Rest,
+            venue_id => Step::Cancel(venue_id),
+        };
+    }
+    if cover.own == 0 {
+        // Somebody else's stop protects the position: theirs to move.
+        return Step::Rest;
+    }
+    if now < guard.next_attempt {
+        return Step::WaitUntil(guard.next_attempt);
+    }
+    if capabilities.two_brackets {
+        return Step::Place;
+    }
+    if capabilities.amend {
+        return Step::Amend(cover.own);
+    }
+    // The weakest venue: one bracket at a time. The gap is one round trip long.
+    Step::Cancel(cover.own)
+}
+
+fn decide_naked(guard: &Guard, timing: &Timing, now: Wall) -> Step {
+    if now < guard.attached_until {
+        let half = Wall(guard.attached_until.0 - u64::from(timing.verify_ms) * NS_PER_MS / 2);
+        return match (guard.attached_asked, now >= half) {
+            (false, true) => Step::LookForAttached,
+            (false, false) => Step::WaitUntil(half),
+            (true, _) => Step::WaitUntil(guard.attached_until),
+        };
+    }
+    let deadline = Wall(guard.naked_since.0 + u64::from(timing.flatten_ms) * NS_PER_MS);
+    if guard.attempts > 0 && now >= deadline {
+        return Step::Close(CloseCause::Naked);
+    }
+    if now >= guard.next_attempt {
+        return Step::Place;
+    }
+    Step::WaitUntil(guard.next_attempt.min(deadline))
+}
+
+/// Whether the venue's code says that a trigger is on the wrong side of the price.
+pub fn is_trigger_refusal(venue_code: u32) -> bool {
+    matches!(venue_code, 102_037..=102_040 | 102_047..=102_055)
+}
+
+/// Whether the venue's code says that there is no position to reduce.
+pub fn is_no_position(venue_code: u32) -> bool {
+    matches!(venue_code, 102_005 | 102_022)
+}
+
+/// The side that closes a position of `side`.
+pub fn exit_side(side: Side) -> Side {
+    side.opposite()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::InstrumentId;
+
+    fn row(venue_id: u64, lots: i64, sl: i64, tp: i64) -> BracketRow {
+        BracketRow {
+            venue_id,
+            client_id: ClientOrderId::default(),
+            instrument: InstrumentId(0),
+            position_side: PositionSide::Net,
+            side: Side::Sell,
+            lots,
+            tp_ticks: tp,
+            sl_ticks: sl,
+            linked: true,
+            since: Wall(1),
+            touched: Wall(1),
+            update_ms: 0,
+            seen_token: 0,
+            cancel_sent: Wall(0),
+        }
+    }
+
+    fn read(rows: &[BracketRow], lots: i64, guard: &Guard) -> Cover {
+        cover(rows.iter(), PositionSide::Net, lots, guard, 0)
+    }
+
+    #[test]
+    fn cover_adds_up_and_finds_surplus() {
+        let guard = Guard::new(90, 120);
+        // (rows, covered, wanted, surplus)
+        let cases: [(&[BracketRow], bool, bool, u64); 7] = [
+            (&[], false, false, 0),
+            (&[row(1, -1, 90, 120)], true, true, 0),
+            (&[row(1, 5, 90, 120), row(2, 5, 90, 120)], true, false, 2),
+            (&[row(1, 5, 90, 120)], false, false, 1),
+            (&[row(1, -1, 80, 120)], true, false, 1),
+            (&[row(1, -1, 80, 120), row(2, -1, 90, 120)], true, true, 1),
+            (&[row(1, -1, 90, 0), row(2, -1, 0, 120)], true, true, 0),
+        ];
+        for (rows, covered, wanted, surplus) in cases {
+            let cover = read(rows, 10, &guard);
+            assert_eq!((cover.covered, cover.wanted), (covered, wanted), "{rows:?}");
+            if covered && wanted {
+                assert_eq!(cover.surplus, surplus, "{rows:?}");
+            }
+        }
+        let short = BracketRow {
+            side: Side::Buy,
+            ..row(1, -1, 90, 120)
+        };
+        assert!(
+            !read(&[short], 10, &guard).covered,
+            "it would add to the position"
+        );
+    }
+
+    #[test]
+    fn a_naked_position_is_protected_or_closed_in_time() {
+        let (timing, weakest) = (Timing::default(), Capabilities::default());
+        let at = |ms: i64| Wall::from_ms(1_000_000 + ms);
+        let mut guard = Guard::new(90, 120);
+        guard.attached_until = at(1_500);
+        guard.note_cover(false, at(0));
+        let step = |guard: &Guard, ms: i64| decide(guard, &Cover::default(), 10, weakest, &timing, at(ms));
+        assert_eq!(step(&guard, 0), Step::WaitUntil(at(750)));
+        assert_eq!(step(&guard, 750), Step::LookForAttached);
+        guard.attached_asked = true;
+        assert_eq!(step(&guard, 751), Step::WaitUntil(at(1_500)));
+        assert_eq!(step(&guard, 1_500), Step::Place);
+        guard.attempts = 1;
+        guard.back_off(at(1_600));
+        assert_eq!(step(&guard, 1_600), Step::WaitUntil(at(1_900)));
+        assert_eq!(step(&guard, 1_900), Step::Place);
+        guard.back_off(at(1_950));
+        assert_eq!(step(&guard, 1_950), Step::WaitUntil(at(2_000)));
+        assert_eq!(step(&guard, 2_000), Step::Close(CloseCause::Naked));
+    }
+
+    #[test]
+    fn replacing_follows_what_the_venue_can_do() {
+        let guard = Guard::new(95, 120);
+        let cover = read(&[row(7, -1, 90, 120)], 10, &guard);
+        let with = |amend: bool, two_brackets: bool| {
+            let capabilities = Capabilities {
+                amend,
+                two_brackets,
+                trigger_types: false,
+            };
+            decide(&guard, &cover, 10, capabilities, &Timing::default(), Wall(1))
+        };
+        assert_eq!(with(false, false), Step::Cancel(7));
+        assert_eq!(with(true, false), Step::Amend(7));
+        assert_eq!(with(false, true), Step::Place);
+    }
+
+    #[test]
+    fn a_user_who_keeps_cancelling_gets_the_position_closed() {
+        let mut guard = Guard::new(90, 0);
+        for _ in 0..3 {
+            guard.on_external_cancel();
+        }
+        assert_eq!(guard.closing, None);
+        guard.on_external_cancel();
+        assert_eq!(guard.closing, Some(CloseCause::Naked));
+    }
+}

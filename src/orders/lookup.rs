@@ -1,0 +1,155 @@
+//! When to ask about an order that may exist, and when it may be called dead.
+//!
+//! The venue refuses requests signed more than 60 s ago, so an order that was never answered
+//! cannot appear later than that. Only after 65 s, and absent from its detail, from the pending
+//! orders and from the history, with the position unmoved, is it dead.
+
+use crate::model::Wall;
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+
+/// Waits between lookups, then every 5 s.
+const LADDER_MS: [u64; 6] = [50, 200, 500, 1_000, 2_000, 5_000];
+/// The venue's window for signatures, and 5 s for clocks and queues.
+const UNSURE_NS: u64 = 65 * NS_PER_SEC;
+/// A lookup unanswered for this long is asked again.
+const ANSWER_NS: u64 = 5 * NS_PER_SEC;
+
+/// Where absence has been seen, after the last instant at which the order could have arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Absence {
+    pub detail: bool,
+    pub pending: bool,
+    pub history: bool,
+}
+
+/// The lookups of one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookup {
+    step: u8,
+    /// 0 = no lookup is wanted.
+    next: Wall,
+    /// Token of the lookup in flight; 0 = none.
+    pub token: u32,
+    /// Tokens of the two lists that prove absence.
+    pub pending_token: u32,
+    pub history_token: u32,
+    asked: Wall,
+    pub absence: Absence,
+}
+
+impl Lookup {
+    /// Starts the ladder at `now`; does nothing when it runs already.
+    pub fn start(&mut self, now: Wall) {
+        if !self.is_running() {
+            *self = Lookup {
+                next: Wall(now.0 + LADDER_MS[0] * NS_PER_MS),
+                ..Lookup::default()
+            };
+        }
+    }
+
+    pub fn stop(&mut self) {
+        *self = Lookup::default();
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.next > Wall(0)
+    }
+
+    /// When the next lookup is due; `None` when none is wanted.
+    pub fn next_at(&self) -> Option<Wall> {
+        self.is_running().then_some(self.next)
+    }
+
+    pub fn is_due(&self, now: Wall) -> bool {
+        self.is_running() && now >= self.next
+    }
+
+    /// A lookup was asked with `token`.
+    pub fn asked(&mut self, token: u32, now: Wall) {
+        self.token = token;
+        self.asked = now;
+        self.next = Wall(now.0 + ANSWER_NS);
+    }
+
+    /// The lookup found nothing, or failed: climb.
+    pub fn climb(&mut self, now: Wall) {
+        self.token = 0;
+        self.step = (self.step + 1).min(LADDER_MS.len() as u8 - 1);
+        self.next = Wall(now.0 + LADDER_MS[usize::from(self.step)] * NS_PER_MS);
+    }
+
+    /// Whether an answer asked for at `asked` speaks about a time at which the order signed at
+    /// `signed` could no longer arrive.
+    pub fn is_conclusive(asked: Wall, signed: Wall) -> bool {
+        asked.since(signed) > UNSURE_NS
+    }
+
+    /// Whether the lookup in flight was asked late enough to prove absence.
+    pub fn is_late_enough(&self, signed: Wall) -> bool {
+        Self::is_conclusive(self.asked, signed)
+    }
+
+    /// Whether the order signed at `signed` may be called dead.
+    pub fn is_dead(&self, now: Wall, signed: Wall, position_unmoved: bool) -> bool {
+        let absent = self.absence.detail && self.absence.pending && self.absence.history;
+        now.since(signed) > UNSURE_NS && absent && position_unmoved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Wall {
+        Wall::from_ms(1_000_000 + ms)
+    }
+
+    #[test]
+    fn the_ladder_climbs_to_five_seconds() {
+        let mut lookup = Lookup::default();
+        lookup.start(at(0));
+        let mut now = at(0);
+        for wait in [50, 200, 500, 1_000, 2_000, 5_000, 5_000] {
+            assert!(!lookup.is_due(Wall(now.0 + wait * NS_PER_MS - 1)));
+            now = Wall(now.0 + wait * NS_PER_MS);
+            assert!(lookup.is_due(now));
+            lookup.asked(7, now);
+            assert!(!lookup.is_due(now), "one question at a time");
+            lookup.climb(now);
+        }
+    }
+
+    #[test]
+    fn dead_needs_time_and_every_absence() {
+        let all = Absence {
+            detail: true,
+            pending: true,
+            history: true,
+        };
+        let lookup = Lookup {
+            absence: all,
+            ..Lookup::default()
+        };
+        assert!(!lookup.is_dead(at(65_000), at(0), true), "not at the bound");
+        assert!(lookup.is_dead(at(65_001), at(0), true));
+        assert!(!lookup.is_dead(at(65_001), at(0), false), "the position moved");
+        for missing in [
+            Absence { detail: false, ..all },
+            Absence {
+                pending: false,
+                ..all
+            },
+            Absence {
+                history: false,
+                ..all
+            },
+        ] {
+            let lookup = Lookup {
+                absence: missing,
+                ..Lookup::default()
+            };
+            assert!(!lookup.is_dead(at(100_000), at(0), true));
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The venue's positions: one net position an instrument, or a long and a short side by side.
+//!
+//! Rows arrive in sets. A set that is complete says that everything it does not name is flat; a set
+//! that failed says nothing at all. Pushed sets and sets read by REST are told apart, because their
+//! rows may interleave.
+
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionSide, Side, Wall};
+
+/// One slot for the net or long position of an instrument and one for the short.
+pub const SLOTS: usize = 2 * INSTRUMENTS_MAX;
+
+/// Where a set of rows comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Push = 0,
+    Read = 1,
+}
+
+/// One position.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Position {
+    /// Signed: negative = short.
+    pub lots: i64,
+    pub average_price: f64,
+    pub mark_price: f64,
+    pub liquidation_price: f64,
+    pub update_ms: i64,
+    /// When we last heard of a change.
+    pub changed: Wall,
+    /// When we last heard of it at all.
+    pub heard: Wall,
+    seen: [u32; 2],
+}
+
+/// All positions.
+#[derive(Debug)]
+pub struct Positions {
+    slots: Vec<Position>,
+    /// Slots that are not flat, ascending.
+    open: Vec<u16>,
+    generation: [u32; 2],
+    /// Slots whose lots changed since `take_changed`.
+    changed: Vec<u16>,
+}
+
+impl Default for Positions {
+    fn default() -> Self {
+        Positions {
+            slots: vec![Position::default(); SLOTS],
+            open: Vec::with_capacity(SLOTS),
+            generation: [1, 1],
+            changed: Vec::with_capacity(SLOTS),
+        }
+    }
+}
+
+/// Slot of an instrument's net or long (0), or short (1) position.
+pub fn slot_of(instrument: InstrumentId, position_side: PositionSide) -> usize {
+    2 * instrument.index() + usize::from(position_side == PositionSide::Short)
+}
+
+/// The instrument of a slot.
+pub fn instrument_of(slot: usize) -> InstrumentId {
+    InstrumentId((slot / 2) as u16)
+}
+
+/// What one row says.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionReport {
+    pub instrument: InstrumentId,
+    pub position_side: PositionSide,
+    /// As the venue writes it: signed in net mode, positive otherwise.
+    pub lots: i64,
+    pub average_price: f64,
+    pub mark_price: f64,
+    pub liquidation_price: f64,
+    pub update_ms: i64,
+}
+
+impl Positions {
+    /// Signed lots of a slot.
+    pub fn lots(&self, slot: usize) -> i64 {
+        self.slots[slot].lots
+    }
+
+    pub fn get(&self, slot: usize) -> &Position {
+        &self.slots[slot]
+    }
+
+    /// Slots that are not flat, ascending.
+    pub fn open(&self) -> &[u16] {
+        &self.open
+    }
+
+    /// Takes one row in. Rows older than what is known are ignored.
+    pub fn on_row(&mut self, source: Source, report: &PositionReport, now: Wall) {
+        if report.instrument.index() >= INSTRUMENTS_MAX {
+            return;
+        }
+        let slot = slot_of(report.instrument, report.position_side);
+        let lots = match report.position_side {
+            PositionSide::Net => report.lots,
+            PositionSide::Long => report.lots.abs(),
+            PositionSide::Short => -report.lots.abs(),
+        };
+        let generation = self.generation[source as usize];
+        let row = &mut self.slots[slot];
+        row.seen[source as usize] = generation;
+        if report.update_ms < row.update_ms {
+            return;
+        }
+        row.update_ms = report.update_ms;
+        row.average_price = report.average_price;
+        row.mark_price = report.mark_price;
+        row.liquidation_price = report.liquidation_price;
+        row.heard = now;
+        self.set_lots(slot, lots, now);
+    }
+
+    /// The set is complete: what it did not name is flat. `asked` protects positions that changed
+    /// after a read was asked for; a push leaves it at `now`.
+    pub fn on_complete(&mut self, source: Source, asked: Wall, now: Wall) {
+        let generation = self.generation[source as usize];
+        let mut index = 0;
+        while index < self.open.len() {
+            let slot = usize::from(self.open[index]);
+            let row = &self.slots[slot];
+            let named = row.seen[source as usize] == generation;
+            let newer = source == Source::Read && row.changed >= asked;
+            if named || newer {
+                index += 1;
+            } else {
+                self.slots[slot].heard = now;
+                self.set_lots(slot, 0, now);
+            }
+        }
+        self.generation[source as usize] += 1;
+    }
+
+    /// The set broke off: forget what it named.
+    pub fn on_broken(&mut self, source: Source) {
+        self.generation[source as usize] += 1;
+    }
+
+    /// A slot that changed since it was last asked, `None` when there is none.
+    pub fn take_changed(&mut self) -> Option<usize> {
+        self.changed.pop().map(usize::from)
+    }
+
+    fn set_lots(&mut self, slot: usize, lots: i64, now: Wall) {
+        let row = &mut self.slots[slot];
+        if row.lots == lots {
+            return;
+        }
+        row.lots = lots;
+        row.changed = now;
+        let key = slot as u16;
+        match (self.open.binary_search(&key), lots) {
+            (Ok(at), 0) => {
+                self.open.remove(at);
+            }
+            (Err(at), lots) if lots != 0 => self.open.insert(at, key),
+            (Ok(_) | Err(_), _) => {}
+        }
+        if !self.changed.contains(&key) {
+            self.changed.push(key);
+        }
+    }
+
+    /// What must hold after every step; the text names the first breach.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        if !self.open.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err("the open positions are not in order");
+        }
+        let listed = |slot: usize| self.open.binary_search(&(slot as u16)).is_ok();
+        if (0..SLOTS).any(|slot| (self.slots[slot].lots != 0) != listed(slot)) {
+            return Err("a position is open and not listed, or the other way round");
+        }
+        Ok(())
+    }
+}
+
+/// The side of a position of `lots`; `None` when flat.
+pub fn side_of(lots: i64) -> Option<Side> {
+    match lots.signum() {
+        1 => Some(Side::Buy),
+        -1 => Some(Side::Sell),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(instrument: u16, side: PositionSide, lots: i64, update_ms: i64) -> PositionReport {
+        PositionReport {
+            instrument: InstrumentId(instrument),
+            position_side: side,
+            lots,
+            average_price: 100.0,
+            mark_price: 100.0,
+            liquidation_price: 0.0,
+            update_ms,
+        }
+    }
+
+    #[test]
+    fn a_complete_push_flattens_what_it_does_not_name() {
+        let mut positions = Positions::default();
+        positions.on_row(Source::Push, &row(3, PositionSide::Net, -5, 10), Wall(1));
+        positions.on_row(Source::Push, &row(4, PositionSide::Net, 7, 10), Wall(1));
+        positions.on_complete(Source::Push, Wall(1), Wall(1));
+        assert_eq!(positions.open(), &[6, 8]);
+        positions.on_row(Source::Push, &row(4, PositionSide::Net, 7, 11), Wall(2));
+        positions.on_complete(Source::Push, Wall(2), Wall(2));
+        assert_eq!((positions.lots(6), positions.lots(8)), (0, 7));
+        positions.check_invariants().expect("sound");
+    }
+
+    #[test]
+    fn a_read_asked_before_a_change_does_not_undo_it() {
+        let mut positions = Positions::default();
+        positions.on_row(Source::Push, &row(3, PositionSide::Long, 5, 10), Wall(100));
+        positions.on_complete(Source::Read, Wall(50), Wall(120));
+        assert_eq!(positions.lots(6), 5);
+        positions.on_complete(Source::Read, Wall(110), Wall(130));
+        assert_eq!(positions.lots(6), 0);
+    }
+
+    #[test]
+    fn older_rows_and_broken_sets_change_nothing() {
+        let mut positions = Positions::default();
+        positions.on_row(Source::Push, &row(3, PositionSide::Short, 5, 10), Wall(1));
+        assert_eq!(positions.lots(7), -5);
+        positions.on_row(Source::Push, &row(3, PositionSide::Short, 9, 9), Wall(2));
+        assert_eq!(positions.lots(7), -5);
+        positions.on_broken(Source::Read);
+        assert_eq!(positions.lots(7), -5);
+        assert_eq!(positions.take_changed(), Some(7));
+        assert_eq!(positions.take_changed(), None);
+    }
+}

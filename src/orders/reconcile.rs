@@ -1,0 +1,236 @@
+//! Which account lists must be read before the account may be believed.
+//!
+//! A round asks for every list under a fresh token and is complete when each has ended well. A list
+//! that failed or timed out is asked again; it is never taken for an empty one. Reading the lists'
+//! rows is the caller's work; this keeps the tokens and the times.
+
+use crate::model::Wall;
+use crate::model::message::ListKind;
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+
+/// The lists of a round, in the order in which they are asked for: orders before positions, so that
+/// an order filled in between shows up as a position rather than as nothing.
+pub const LISTS: [ListKind; 5] = [
+    ListKind::Config,
+    ListKind::OrdersPending,
+    ListKind::BracketsPending,
+    ListKind::Positions,
+    ListKind::Balance,
+];
+
+const ANSWER_NS: u64 = 30 * NS_PER_SEC;
+const RETRY_NS: u64 = 500 * NS_PER_MS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    Idle,
+    /// To be asked, not before then.
+    Wanted(Wall),
+    Asked {
+        token: u32,
+        at: Wall,
+    },
+    Complete,
+}
+
+/// The state of one round after the other.
+#[derive(Clone, Debug)]
+pub struct Reconcile {
+    stands: [Stand; LISTS.len()],
+    /// When the last round was complete; 0 = never.
+    completed: Wall,
+    started: Wall,
+    /// Tokens of everything asked, also outside rounds.
+    next_token: u32,
+    every_ns: u64,
+    failures: u64,
+}
+
+/// The end of a list that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListEnd {
+    pub list: ListKind,
+    /// When it was asked for: rows that changed later are newer than the list.
+    pub asked: Wall,
+    /// The round is complete with it.
+    pub round_complete: bool,
+}
+
+impl Reconcile {
+    /// Rounds start at least every `every_ms`.
+    pub fn new(every_ms: u32) -> Self {
+        Reconcile {
+            stands: [Stand::Idle; LISTS.len()],
+            completed: Wall(0),
+            started: Wall(0),
+            next_token: 1,
+            every_ns: u64::from(every_ms) * NS_PER_MS,
+            failures: 0,
+        }
+    }
+
+    /// Starts a round at once; what an older round has asked is dropped.
+    pub fn start(&mut self, now: Wall) {
+        self.stands = [Stand::Wanted(now); LISTS.len()];
+        self.started = now;
+    }
+
+    /// Forgets that the account was ever believed, and starts a round.
+    pub fn restart(&mut self, now: Wall) {
+        self.completed = Wall(0);
+        self.start(now);
+    }
+
+    /// Wants one list of its own, without a round.
+    pub fn want(&mut self, list: ListKind, now: Wall) {
+        if let Some(index) = LISTS.iter().position(|known| *known == list)
+            && matches!(self.stands[index], Stand::Idle | Stand::Complete)
+        {
+            self.stands[index] = Stand::Wanted(now);
+        }
+    }
+
+    /// A token that no other request has.
+    pub fn token(&mut self) -> u32 {
+        let token = self.next_token;
+        self.next_token = self.next_token.wrapping_add(1).max(1);
+        token
+    }
+
+    /// Whether the lists have been complete since the last `restart`.
+    pub fn is_complete(&self) -> bool {
+        self.completed > Wall(0)
+    }
+
+    pub fn completed(&self) -> Wall {
+        self.completed
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// The next list to ask for, with its token; `None` when nothing is due.
+    pub fn next_request(&mut self, now: Wall) -> Option<(ListKind, u32)> {
+        let round_over = self
+            .stands
+            .iter()
+            .all(|stand| matches!(stand, Stand::Complete | Stand::Idle));
+        if round_over && now.since(self.started) >= self.every_ns {
+            self.start(now);
+        }
+        for index in 0..LISTS.len() {
+            if let Stand::Asked { at, .. } = self.stands[index]
+                && now.since(at) >= ANSWER_NS
+            {
+                self.failures += 1;
+                self.stands[index] = Stand::Wanted(now);
+            }
+            if let Stand::Wanted(at) = self.stands[index]
+                && now >= at
+            {
+                let token = self.token();
+                self.stands[index] = Stand::Asked { token, at: now };
+                return Some((LISTS[index], token));
+            }
+        }
+        None
+    }
+
+    /// When `next_request` may next have something.
+    pub fn next_at(&self) -> Wall {
+        let of = |stand: &Stand| match stand {
+            Stand::Idle | Stand::Complete => Wall(self.started.0 + self.every_ns),
+            Stand::Wanted(at) => *at,
+            Stand::Asked { at, .. } => Wall(at.0 + ANSWER_NS),
+        };
+        self.stands.iter().map(of).min().unwrap_or(Wall(0))
+    }
+
+    /// The list under `token` ended well; `None` when nobody waits for it.
+    pub fn on_complete(&mut self, token: u32, now: Wall) -> Option<ListEnd> {
+        let index = self.index_of(token)?;
+        let Stand::Asked { at, .. } = self.stands[index] else {
+            return None;
+        };
+        self.stands[index] = Stand::Complete;
+        let round_complete = self.stands.iter().all(|stand| *stand == Stand::Complete);
+        if round_complete {
+            self.completed = now;
+        }
+        Some(ListEnd {
+            list: LISTS[index],
+            asked: at,
+            round_complete,
+        })
+    }
+
+    /// The list under `token` failed: it is asked again, and says nothing.
+    pub fn on_failed(&mut self, token: u32, now: Wall) -> Option<ListKind> {
+        let index = self.index_of(token)?;
+        self.failures += 1;
+        self.stands[index] = Stand::Wanted(Wall(now.0 + RETRY_NS));
+        Some(LISTS[index])
+    }
+
+    fn index_of(&self, wanted: u32) -> Option<usize> {
+        self.stands
+            .iter()
+            .position(|stand| matches!(stand, Stand::Asked { token, .. } if *token == wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask_all(reconcile: &mut Reconcile, now: Wall) -> Vec<(ListKind, u32)> {
+        std::iter::from_fn(|| reconcile.next_request(now)).collect()
+    }
+
+    #[test]
+    fn a_round_is_complete_when_every_list_ended_well() {
+        let mut reconcile = Reconcile::new(30_000);
+        let now = Wall::from_ms(1_000_000);
+        reconcile.restart(now);
+        let asked = ask_all(&mut reconcile, now);
+        assert_eq!(asked.len(), LISTS.len());
+        for (_, token) in &asked[..4] {
+            assert!(!reconcile.on_complete(*token, now).expect("asked").round_complete);
+        }
+        assert!(!reconcile.is_complete());
+        assert!(reconcile.on_failed(asked[4].1, now).is_some());
+        assert!(!reconcile.is_complete(), "a failed list is not an empty one");
+        assert_eq!(reconcile.next_request(now), None, "not at once");
+        let later = Wall(now.0 + RETRY_NS);
+        let (list, token) = reconcile.next_request(later).expect("again");
+        assert_eq!(list, ListKind::Balance);
+        assert_eq!(
+            reconcile.on_complete(asked[4].1, later),
+            None,
+            "the old token is void"
+        );
+        assert!(reconcile.on_complete(token, later).expect("asked").round_complete);
+        assert!(reconcile.is_complete());
+        let next = Wall(now.0 + 30 * NS_PER_SEC);
+        assert_eq!(reconcile.next_at(), next);
+        assert_eq!(ask_all(&mut reconcile, next).len(), LISTS.len());
+        assert!(reconcile.is_complete(), "a later round does not take belief away");
+    }
+
+    #[test]
+    fn a_list_without_an_answer_is_asked_again() {
+        let mut reconcile = Reconcile::new(30_000);
+        reconcile.restart(Wall::from_ms(1_000));
+        let first = ask_all(&mut reconcile, Wall::from_ms(1_000));
+        assert_eq!(ask_all(&mut reconcile, Wall::from_ms(30_999)).len(), 0);
+        let second = ask_all(&mut reconcile, Wall::from_ms(31_000));
+        assert_eq!(second.len(), LISTS.len());
+        assert!(
+            first
+                .iter()
+                .all(|(_, token)| reconcile.on_complete(*token, Wall(1)).is_none())
+        );
+        assert_eq!(reconcile.failures(), LISTS.len() as u64);
+    }
+}

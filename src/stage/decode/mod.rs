@@ -1,0 +1,435 @@
+//! `decode`: frame bytes in, typed ticks out.
+//!
+//! It owns the market sockets (through a feed over a port), the intake of every candle series and
+//! the conflation before `gate`. Bytes stay in the read buffer until the decoder has turned them
+//! into a tick; a frame that cannot be believed is counted by reason and goes no further.
+
+mod books;
+mod latest;
+mod series;
+
+pub use books::BookPlan;
+use books::Books;
+use latest::Latest;
+use series::{CONSEQUENCES_MAX, Consequence, SeriesIntake};
+
+use super::digest::TickDigest;
+use super::reasons::ReasonCounters;
+use crate::bus::{Bus, BusError};
+use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
+use crate::metrics::{Counter, StageMeter};
+use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind};
+use crate::model::{InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
+use crate::topology::LinkId;
+use crate::venue::blofin::codec::Channel;
+use crate::venue::blofin::codec::{Decoded, Decoder, Window};
+use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
+use crate::venue::blofin::subscriptions::Subscription;
+use crate::venue::seam::FramePort;
+use arrayvec::ArrayVec;
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// History asked for in one request: what BloFin gives at most in one page.
+pub const HISTORY_ROWS_MAX: u32 = 1440;
+
+/// What the stage is made of.
+pub struct Parts {
+    pub feed: MarketFeed,
+    pub port: Box<dyn FramePort>,
+    pub instruments: Arc<Instruments>,
+    pub to_indicate: Outlet<Tick>,
+    pub to_gate: Outlet<Tick>,
+    pub to_fetch: Outlet<FetchRequest>,
+    pub to_paper: Option<Outlet<Tick>>,
+    pub from_fetch: Inlet<Tick>,
+    pub order: InputOrder,
+    /// Timeframes whose candles come from the socket.
+    pub live: Vec<Timeframe>,
+    /// History to read at start: timeframe and number of rows, longest first.
+    pub history: Vec<(Timeframe, u32)>,
+    /// Instruments in the order in which their history is read.
+    pub ranking: Vec<InstrumentId>,
+    pub synthetic_gap_max: u32,
+    pub books: BookPlan,
+    /// Where the hash of what entered is left, for runs that want it.
+    pub digest: Option<Arc<Mutex<TickDigest>>>,
+}
+
+/// The stage.
+pub struct Decode {
+    feed: MarketFeed,
+    port: Box<dyn FramePort>,
+    decoder: Decoder,
+    instruments: Arc<Instruments>,
+    to_indicate: Outlet<Tick>,
+    to_gate: Outlet<Tick>,
+    to_fetch: Outlet<FetchRequest>,
+    to_paper: Option<Outlet<Tick>>,
+    from_fetch: Inlet<Tick>,
+    order: InputOrder,
+    series: SeriesIntake,
+    latest: Latest,
+    books: Books,
+    history: VecDeque<(InstrumentId, Timeframe, u32)>,
+    /// Numbers of what came from the port and what was flushed, for the journal.
+    port_sequence: u64,
+    flush_sequence: u64,
+    token: u32,
+    digest: Option<Arc<Mutex<TickDigest>>>,
+    meter: StageMeter,
+    reasons: ReasonCounters,
+    frame_count: Counter,
+    tick_count: Counter,
+}
+
+impl Decode {
+    /// The stage over `bus`, which holds its meter and counters.
+    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+        let count = parts.instruments.len();
+        let mut history = VecDeque::with_capacity(parts.ranking.len() * parts.history.len());
+        let mut series = SeriesIntake::new(&parts.live, count, parts.synthetic_gap_max);
+        // Longest timeframe first for each instrument: 1m rows then continue what history began.
+        for &instrument in &parts.ranking {
+            for &(timeframe, rows) in &parts.history {
+                history.push_back((instrument, timeframe, rows));
+                series.await_history(instrument, timeframe);
+            }
+        }
+        Ok(Decode {
+            feed: parts.feed,
+            port: parts.port,
+            decoder: Decoder::new(),
+            books: Books::new(parts.books, count),
+            instruments: parts.instruments,
+            to_indicate: parts.to_indicate,
+            to_gate: parts.to_gate,
+            to_fetch: parts.to_fetch,
+            to_paper: parts.to_paper,
+            from_fetch: parts.from_fetch,
+            order: parts.order,
+            series,
+            latest: Latest::new(),
+            history,
+            port_sequence: 0,
+            flush_sequence: 0,
+            token: 0,
+            digest: parts.digest,
+            meter: bus.stage_meter("decode")?,
+            reasons: ReasonCounters::new(bus, "decode")?,
+            frame_count: bus.counter("decode_frame")?,
+            tick_count: bus.counter("decode_tick")?,
+        })
+    }
+
+    fn on_port(&mut self, now: Wall) -> Option<u64> {
+        let mono = Mono(self.meter.stamp().now_ns());
+        match self.feed.poll(self.port.as_mut(), now, mono) {
+            FeedEvent::Idle => return None,
+            FeedEvent::Working => {}
+            FeedEvent::Frame {
+                connection,
+                receive_ns,
+                bytes,
+            } => {
+                let taken_ns = self.meter.taken(receive_ns);
+                self.frame_count.add(1);
+                let window = Window::around(now.ms());
+                let mut ticks: ArrayVec<Tick, TICKS_PER_FRAME_MAX> = ArrayVec::new();
+                match self.decoder.decode_market(bytes, &self.instruments, &window) {
+                    Ok(Decoded::Ticks(decoded)) => {
+                        for tick in decoded {
+                            let mut tick = *tick;
+                            tick.header.receive_ns = receive_ns;
+                            tick.header.time_ns = now.0;
+                            tick.connection = connection;
+                            if ticks.try_push(tick).is_err() {
+                                self.reasons.count(Reason::FrameTooLarge);
+                                break;
+                            }
+                        }
+                    }
+                    Ok(Decoded::Book(update)) => {
+                        let channel = if update.top_only {
+                            Channel::Books5
+                        } else {
+                            Channel::Books
+                        };
+                        self.feed.on_data(update.instrument, channel, mono);
+                        match self.books.apply(&update, &self.instruments) {
+                            Ok(mut tick) => {
+                                tick.header.receive_ns = receive_ns;
+                                tick.header.time_ns = now.0;
+                                ticks.push(tick);
+                            }
+                            Err(reason) => {
+                                self.reasons.count(reason);
+                                self.feed.renew(update.instrument, channel);
+                            }
+                        }
+                    }
+                    Ok(Decoded::Control(_)) => {}
+                    Err(reason) => self.reasons.count(reason),
+                }
+                for tick in &ticks {
+                    self.on_tick(tick, now, mono);
+                }
+                self.meter.done(taken_ns);
+            }
+            FeedEvent::Notice(notice) => self.on_notice(notice, now),
+        }
+        self.port_sequence += 1;
+        Some(self.port_sequence)
+    }
+
+    fn on_tick(&mut self, tick: &Tick, now: Wall, mono: Mono) {
+        if let Some(channel) = channel_of(tick) {
+            self.feed.on_data(tick.instrument(), channel, mono);
+        }
+        self.enter(tick);
+        match TickKind::from_code(tick.kind) {
+            Some(TickKind::Candle) => {
+                let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
+                self.series
+                    .on_live(tick, now.ms(), &mut |consequence| out.push(consequence));
+                self.carry_out(&out, now);
+            }
+            Some(TickKind::Trade | TickKind::Depth | TickKind::Funding) => self.forward(tick),
+            Some(TickKind::Quote) => {
+                self.latest.put(tick);
+                self.forward(tick);
+            }
+            Some(TickKind::Mark | TickKind::Stale | TickKind::Fresh) => self.latest.put(tick),
+            None => {}
+        }
+    }
+
+    fn on_history(&mut self, tick: &Tick, now: Wall) {
+        let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
+        self.enter(tick);
+        if tick.kind == TickKind::Stale as u8 {
+            if let Some(timeframe) = Timeframe::from_code(tick.timeframe) {
+                let instrument = tick.instrument();
+                self.series
+                    .on_history_failed(instrument, timeframe, &mut |consequence| out.push(consequence));
+            }
+        } else {
+            self.series
+                .on_history(tick, now.ms(), &mut |consequence| out.push(consequence));
+        }
+        self.carry_out(&out, now);
+    }
+
+    fn carry_out(&mut self, consequences: &[Consequence], now: Wall) {
+        for consequence in consequences {
+            match *consequence {
+                Consequence::Forward(tick) => self.forward(&tick),
+                Consequence::Dropped(reason) => self.reasons.count(reason),
+                Consequence::Request {
+                    instrument,
+                    timeframe,
+                    from_ms,
+                    to_ms,
+                } => {
+                    let rows = (to_ms - from_ms) / timeframe.ms() + 1;
+                    self.request(
+                        instrument,
+                        timeframe,
+                        rows.clamp(1, 1440) as u32,
+                        from_ms,
+                        to_ms,
+                        now,
+                    );
+                }
+            }
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice, now: Wall) {
+        let (kind, subscription) = match notice {
+            Notice::Stale(subscription) => (TickKind::Stale, subscription),
+            Notice::Fresh(subscription) => (TickKind::Fresh, subscription),
+            Notice::Refused(_) => {
+                self.reasons.count(Reason::EventError);
+                return;
+            }
+            // The rows missed meanwhile show as gaps with the next candle and are fetched then.
+            Notice::Reconnected { .. } => return,
+        };
+        if matches!(subscription.channel, Channel::Tickers) {
+            let mut tick = Tick::new(kind, subscription.instrument, now.ms());
+            tick.header.time_ns = now.0;
+            self.latest.put(&tick);
+        }
+    }
+
+    /// Publishes on `decode_indicate`; `has_room` has made sure that it fits.
+    fn forward(&mut self, tick: &Tick) {
+        self.to_indicate.publish_or_drop(*tick);
+    }
+
+    /// Counts what entered, and lets paper see it.
+    fn enter(&mut self, tick: &Tick) {
+        self.tick_count.add(1);
+        if let Some(digest) = &self.digest {
+            digest.lock().unwrap_or_else(PoisonError::into_inner).take(tick);
+        }
+        if let Some(paper) = self.to_paper.as_mut() {
+            paper.publish_or_drop(*tick);
+        }
+    }
+
+    fn request(
+        &mut self,
+        instrument: InstrumentId,
+        timeframe: Timeframe,
+        limit: u32,
+        from_ms: i64,
+        to_ms: i64,
+        now: Wall,
+    ) {
+        self.token = self.token.wrapping_add(1);
+        let mut request: FetchRequest = bytemuck::Zeroable::zeroed();
+        request.header.time_ns = now.0;
+        request.list = ListKind::Candles as u8;
+        request.lane = Lane::Market as u8;
+        request.timeframe = timeframe as u8;
+        request.instrument = instrument.0;
+        request.token = self.token;
+        request.limit = limit;
+        request.from_ms = from_ms;
+        request.to_ms = to_ms;
+        self.to_fetch.publish_or_drop(request);
+    }
+
+    /// Asks for the history of one more series.
+    fn on_timer(&mut self, now: Wall) {
+        let Some((instrument, timeframe, rows)) = self.history.pop_front() else {
+            return;
+        };
+        let to_ms = timeframe.open_of(now.ms());
+        let from_ms = to_ms - i64::from(rows) * timeframe.ms();
+        // One row more than wanted: the running candle counts against the limit of the page.
+        self.request(
+            instrument,
+            timeframe,
+            (rows + 1).min(HISTORY_ROWS_MAX),
+            from_ms,
+            to_ms,
+            now,
+        );
+    }
+
+    fn flush(&mut self, demanded: Option<u64>) -> Option<u64> {
+        let count = match demanded {
+            Some(count) if self.to_gate.room() < count as usize => return None,
+            Some(count) => count,
+            None => (self.latest.len().min(self.to_gate.room())) as u64,
+        };
+        for _ in 0..count {
+            let Some(tick) = self.latest.take() else { break };
+            self.to_gate.publish_or_drop(tick);
+        }
+        self.flush_sequence += count;
+        (count > 0).then_some(count)
+    }
+}
+
+/// Most ticks taken from one frame; live pushes carry one.
+const TICKS_PER_FRAME_MAX: usize = 64;
+
+impl Inputs for Decode {
+    const LINKS: &'static [LinkId] = &[LinkId::FetchDecode, LinkId::Port, LinkId::Timer, LinkId::Flush];
+
+    fn order(&mut self) -> &mut InputOrder {
+        &mut self.order
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.to_indicate.room() >= TICKS_PER_FRAME_MAX.max(CONSEQUENCES_MAX)
+            && self.to_fetch.room() >= 2
+            && self
+                .to_paper
+                .as_mut()
+                .is_none_or(|paper| paper.room() >= TICKS_PER_FRAME_MAX)
+    }
+
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
+        match link {
+            LinkId::FetchDecode => {
+                let mut tick = self.from_fetch.take()?;
+                let sequence = tick.header.seq;
+                tick.header.time_ns = now.0;
+                self.on_history(&tick, now);
+                Some(sequence)
+            }
+            LinkId::Port => self.on_port(now),
+            LinkId::Timer if !self.history.is_empty() => {
+                self.on_timer(now);
+                Some(self.history.len() as u64)
+            }
+            LinkId::Flush => self.flush(demanded),
+            _ => None,
+        }
+    }
+}
+
+impl Stage for Decode {
+    fn name(&self) -> &'static str {
+        "decode"
+    }
+
+    fn poll(&mut self, now: Wall) -> Progress {
+        run_inputs(self, now)
+    }
+
+    fn wait_on(&self, descriptors: &mut Vec<RawFd>) {
+        self.port.wait_on(descriptors);
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        None
+    }
+}
+
+/// The channel that a tick came on, for its data age.
+fn channel_of(tick: &Tick) -> Option<Channel> {
+    match TickKind::from_code(tick.kind)? {
+        TickKind::Candle => Some(Channel::Candle(Timeframe::from_code(tick.timeframe)?)),
+        TickKind::Trade => Some(Channel::Trades),
+        TickKind::Quote => Some(Channel::Tickers),
+        TickKind::Mark => Some(Channel::MarkCandle(Timeframe::from_code(tick.timeframe)?)),
+        TickKind::Funding => Some(Channel::Funding),
+        TickKind::Depth | TickKind::Stale | TickKind::Fresh => None,
+    }
+}
+
+/// The subscriptions of a run: candles of the live timeframes and tickers for all, funding for all,
+/// books and trades where order flow is on.
+pub fn wanted(instruments: &Instruments, live: &[Timeframe], books: &BookPlan) -> Vec<Subscription> {
+    let mut wanted = Vec::new();
+    for (instrument, row) in instruments.iter() {
+        let subscribe = |channel| Subscription {
+            channel,
+            instrument,
+            symbol: row.symbol,
+        };
+        wanted.extend(
+            live.iter()
+                .map(|timeframe| subscribe(Channel::Candle(*timeframe))),
+        );
+        wanted.push(subscribe(Channel::Tickers));
+        wanted.push(subscribe(Channel::Funding));
+        if books.is_on {
+            let channel = if books.depth <= 5 {
+                Channel::Books5
+            } else {
+                Channel::Books
+            };
+            wanted.push(subscribe(channel));
+            wanted.push(subscribe(Channel::Trades));
+        }
+    }
+    wanted
+}

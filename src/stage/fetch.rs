@@ -1,0 +1,256 @@
+//! `fetch`: every REST read, market and account, inside the venue's limits.
+//!
+//! It owns the read connections (through a port) and the read budget. A page goes out whole when
+//! its link has room; a list that could not be read to its end is reported as failed, never as
+//! empty.
+
+use super::reasons::ReasonCounters;
+use crate::bus::{Bus, BusError};
+use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
+use crate::metrics::{Counter, StageMeter};
+use crate::model::message::{AccountEvent, AccountKind, FetchRequest, ListKind, Tick, TickKind, tick_flag};
+use crate::model::{InstrumentId, Instruments, Reason, Timeframe, Wall};
+use crate::topology::LinkId;
+use crate::venue::blofin::rest_reader::{ReadEvent, ReadPage, RestReader};
+use crate::venue::seam::CallPort;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+/// Requests that may wait inside the reader, all lanes together, before links are left alone.
+const WAITING_MAX: usize = 1024;
+
+/// What the stage is made of.
+pub struct Parts {
+    pub from_decode: Inlet<FetchRequest>,
+    pub from_gate: Inlet<FetchRequest>,
+    pub to_decode: Outlet<Tick>,
+    pub to_gate: Outlet<AccountEvent>,
+    pub reader: RestReader,
+    pub port: Box<dyn CallPort>,
+    pub instruments: Arc<Instruments>,
+    pub order: InputOrder,
+}
+
+/// The stage.
+pub struct Fetch {
+    parts: Parts,
+    waiting: usize,
+    port_sequence: u64,
+    meter: StageMeter,
+    page_count: Counter,
+    reasons: ReasonCounters,
+}
+
+impl Fetch {
+    /// The stage over `bus`, which holds its meter and counters.
+    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+        Ok(Fetch {
+            parts,
+            waiting: 0,
+            port_sequence: 0,
+            meter: bus.stage_meter("fetch")?,
+            page_count: bus.counter("fetch_page")?,
+            reasons: ReasonCounters::new(bus, "fetch")?,
+        })
+    }
+
+    fn on_request(&mut self, request: FetchRequest, now: Wall) {
+        let taken_ns = self.meter.taken(request.header.publish_ns);
+        if self.parts.reader.push(request).is_ok() {
+            self.waiting += 1;
+        } else {
+            self.fail(&request, Reason::SendBusy, now);
+        }
+        self.meter.done(taken_ns);
+    }
+
+    fn on_port(&mut self, now: Wall) -> Option<u64> {
+        match self
+            .parts
+            .reader
+            .poll(self.parts.port.as_mut(), &self.parts.instruments, now)
+        {
+            ReadEvent::Idle => return None,
+            ReadEvent::Working => {}
+            ReadEvent::Failed { request, reason } => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.fail(&request, reason, now);
+            }
+            ReadEvent::Page => {
+                if !self.publish_page(now) {
+                    return None;
+                }
+            }
+        }
+        self.port_sequence += 1;
+        Some(self.port_sequence)
+    }
+
+    /// Copies the page to its link; false when the link has no room for all of it yet.
+    fn publish_page(&mut self, now: Wall) -> bool {
+        let Parts {
+            reader,
+            to_decode,
+            to_gate,
+            ..
+        } = &mut self.parts;
+        let Some(page) = reader.page() else { return true };
+        if page.request.list == ListKind::Candles as u8 {
+            if to_decode.room() < page.ticks.len() + 1 {
+                return false;
+            }
+            publish_candles(&page, to_decode, now);
+        } else {
+            if to_gate.room() < page.events.len() + 2 {
+                return false;
+            }
+            publish_account(&page, to_gate, now);
+        }
+        self.page_count.add(1);
+        if page.is_last {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        for _ in 0..page.invalid_count {
+            self.reasons.count(Reason::CandleInvalid);
+        }
+        reader.release_page();
+        true
+    }
+
+    fn fail(&mut self, request: &FetchRequest, reason: Reason, now: Wall) {
+        self.reasons.count(reason);
+        if request.list == ListKind::Candles as u8 {
+            let instrument = InstrumentId(request.instrument);
+            let mut tick = Tick::new(TickKind::Stale, instrument, now.ms());
+            tick.timeframe = request.timeframe;
+            tick.v[0] = f64::from(reason as u16);
+            self.parts.to_decode.publish_or_drop(tick);
+        } else {
+            let mut event: AccountEvent = bytemuck::Zeroable::zeroed();
+            event.kind = AccountKind::ListFailed as u8;
+            event.list = request.list;
+            event.token = request.token;
+            event.instrument = request.instrument;
+            event.client_id = request.client_id;
+            event.venue_id = request.venue_id;
+            event.header.time_ns = now.0;
+            self.parts.to_gate.publish_or_drop(event);
+        }
+    }
+}
+
+/// Closed candles of the range that was asked for, oldest first, and a mark at the end.
+fn publish_candles(page: &ReadPage<'_>, to_decode: &mut Outlet<Tick>, now: Wall) {
+    let request = page.request;
+    for tick in page.ticks {
+        let mut tick = *tick;
+        // The running candle is the socket's business.
+        let inside = tick.venue_ms >= request.from_ms && tick.venue_ms <= request.to_ms;
+        if !tick.has_flag(tick_flag::CONFIRMED) || !inside {
+            continue;
+        }
+        tick.flags |= tick_flag::BACKFILL;
+        tick.header.receive_ns = page.receive_ns;
+        tick.header.time_ns = now.0;
+        to_decode.publish_or_drop(tick);
+    }
+    if page.is_last {
+        let mut end = Tick::new(TickKind::Candle, InstrumentId(request.instrument), request.to_ms);
+        end.timeframe = request.timeframe;
+        end.flags = tick_flag::BACKFILL | tick_flag::LAST_OF_BACKFILL;
+        end.header.time_ns = now.0;
+        to_decode.publish_or_drop(end);
+    }
+}
+
+fn publish_account(page: &ReadPage<'_>, to_gate: &mut Outlet<AccountEvent>, now: Wall) {
+    let request = page.request;
+    for event in page.events {
+        let mut event = *event;
+        event.list = request.list;
+        event.token = request.token;
+        event.header.receive_ns = page.receive_ns;
+        event.header.time_ns = now.0;
+        to_gate.publish_or_drop(event);
+    }
+    if page.is_last {
+        let mut end: AccountEvent = bytemuck::Zeroable::zeroed();
+        end.kind = AccountKind::ListComplete as u8;
+        end.list = request.list;
+        end.token = request.token;
+        end.instrument = request.instrument;
+        end.client_id = request.client_id;
+        end.venue_id = request.venue_id;
+        end.header.time_ns = now.0;
+        to_gate.publish_or_drop(end);
+    }
+}
+
+impl Inputs for Fetch {
+    const LINKS: &'static [LinkId] = &[LinkId::GateFetch, LinkId::Port, LinkId::DecodeFetch];
+
+    fn order(&mut self) -> &mut InputOrder {
+        &mut self.parts.order
+    }
+
+    /// Every read that waits can be reported as failed.
+    fn has_room(&mut self) -> bool {
+        self.parts.to_gate.room() >= 64 && self.parts.to_decode.room() >= 64
+    }
+
+    fn take(&mut self, link: LinkId, now: Wall, _demanded: Option<u64>) -> Option<u64> {
+        match link {
+            LinkId::GateFetch => {
+                let request = self.parts.from_gate.take()?;
+                let sequence = request.header.seq;
+                self.on_request(request, now);
+                Some(sequence)
+            }
+            LinkId::DecodeFetch if self.waiting < WAITING_MAX => {
+                let request = self.parts.from_decode.take()?;
+                let sequence = request.header.seq;
+                self.on_request(request, now);
+                Some(sequence)
+            }
+            LinkId::Port => self.on_port(now),
+            _ => None,
+        }
+    }
+}
+
+impl Stage for Fetch {
+    fn name(&self) -> &'static str {
+        "fetch"
+    }
+
+    fn poll(&mut self, now: Wall) -> Progress {
+        run_inputs(self, now)
+    }
+
+    fn wait_on(&self, descriptors: &mut Vec<RawFd>) {
+        self.parts.port.wait_on(descriptors);
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        self.parts.reader.next_timer()
+    }
+}
+
+/// The timeframes whose history is read by REST for a scan of `timeframes`, longest first, with the
+/// rows that each needs: 1m, 15m, 1H and 4H; 3m and 5m are built from the 1m rows.
+pub fn history_plan(timeframes: &[Timeframe], warmup: u32) -> Vec<(Timeframe, u32)> {
+    let longest_built = timeframes
+        .iter()
+        .filter(|timeframe| timeframe.minutes() > 1 && timeframe.minutes() < 15)
+        .map(|timeframe| timeframe.minutes())
+        .max();
+    let minute_rows = (warmup + 16) * longest_built.unwrap_or(1).max(1);
+    let mut plan: Vec<(Timeframe, u32)> = timeframes
+        .iter()
+        .filter(|timeframe| timeframe.minutes() >= 15)
+        .map(|timeframe| (*timeframe, (warmup + 16).min(1440)))
+        .collect();
+    plan.push((Timeframe::M1, minute_rows.clamp(64, 1440)));
+    plan.sort_by_key(|(timeframe, _)| std::cmp::Reverse(timeframe.minutes()));
+    plan
+}

@@ -1,0 +1,596 @@
+//! Signals and alerts: from an opinion to an approved entry on its way.
+//!
+//! Both come through the same door, `risk::gate::check`. Nothing here decides what is allowed; it
+//! gathers what the check needs, and turns an approval into commands.
+
+use super::core::{Call, Desk, Gate, NEVER, Purpose};
+use super::core_outputs::{Outputs, command, event};
+use crate::model::client_id::Role;
+use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
+use crate::model::time::NS_PER_SEC;
+use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Side, Timeframe, Wall};
+use crate::orders::book::{Order as BookOrder, OrderRole};
+use crate::orders::bracket::Guard;
+use crate::orders::lifecycle::{Event, Progress, State, apply};
+use crate::orders::lookup::Lookup;
+use crate::orders::positions::slot_of;
+use crate::orders::trade::{Filled, Stage, Trade};
+use crate::risk::gate::{self, AccountView, Approved, Context, GateReport, Order, Proposal};
+use crate::risk::{Spend, gate::Market};
+use bytemuck::Zeroable;
+
+/// `Alert::timeframe` of an alert that names none.
+const TIMEFRAME_EXTERNAL: u8 = 255;
+
+/// Where an entry comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    signal: u64,
+    timeframe: u8,
+    score: f64,
+    probability: f64,
+    atr: f64,
+    level: f64,
+    panic: bool,
+}
+
+impl Gate {
+    /// A signal of our own strategies.
+    pub fn on_signal(&mut self, signal: &Signal, now: Wall, out: &mut Outputs) {
+        self.roll_day(now);
+        let instrument = InstrumentId(signal.instrument);
+        let known = self.instruments.get(instrument).is_some();
+        let (Some(side), Some(timeframe), true) = (
+            Side::from_code(signal.side),
+            Timeframe::from_code(signal.timeframe),
+            known,
+        ) else {
+            self.counters.events_invalid += 1;
+            return;
+        };
+        self.freshen_atr(instrument, signal);
+        let panic = self.params.regime_aware
+            && self.params.panic_regime != 0
+            && signal.regime == self.params.panic_regime;
+        let proposal = Proposal {
+            instrument,
+            side,
+            score: signal.score,
+            probability: signal.probability,
+            ev_r: Some(signal.ev_r),
+            cost_r: signal.cost_r,
+            price: signal.price,
+            atr: signal.atr,
+            level: signal.level,
+            quote_volume: signal.quote_volume,
+            panic,
+            formed: Wall::from_ms(signal.open_ms.saturating_add(timeframe.ms())),
+            duplicate: self.is_seen([signal.id, 0], now),
+        };
+        let origin = Origin {
+            signal: signal.id,
+            timeframe: signal.timeframe,
+            score: signal.score,
+            probability: signal.probability,
+            atr: signal.atr,
+            level: signal.level,
+            panic,
+        };
+        match self.check(&proposal, now, None) {
+            Ok(approved) => {
+                self.remember([signal.id, 0], now);
+                if let Err(reason) = self.enter(approved, &origin, now, out) {
+                    self.refuse(&proposal, &origin, reason, now, out);
+                }
+            }
+            Err(reason) => self.refuse(&proposal, &origin, reason, now, out),
+        }
+        self.pump(now, out);
+    }
+
+    /// A signal from outside. Always answers.
+    pub fn on_alert(&mut self, alert: &Alert, now: Wall, out: &mut Outputs) {
+        self.roll_day(now);
+        let mut answer = AlertAnswer::zeroed();
+        answer.header.time_ns = now.0;
+        answer.request = alert.request;
+        answer.instrument = alert.instrument;
+        answer.side = alert.side;
+        let instrument = InstrumentId(alert.instrument);
+        let known = self.instruments.get(instrument).is_some();
+        let timeframe =
+            alert.timeframe == TIMEFRAME_EXTERNAL || Timeframe::from_code(alert.timeframe).is_some();
+        let (Some(side), true, true) = (Side::from_code(alert.side), timeframe, known) else {
+            self.counters.events_invalid += 1;
+            answer.decision = 2;
+            answer.reason = Reason::InstrumentUnknown as u16;
+            let _ = out.answers.try_push(answer);
+            return;
+        };
+        let duplicate = self.is_seen(alert.id_hash, now);
+        let proposal = Proposal {
+            instrument,
+            side,
+            score: alert.score,
+            probability: alert.probability,
+            ev_r: None,
+            cost_r: 0.0,
+            price: if alert.price.is_finite() { alert.price } else { 0.0 },
+            atr: 0.0,
+            level: 0.0,
+            quote_volume: self.rows[instrument.index()].quote_volume,
+            panic: false,
+            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
+            formed: if alert.sender_ms > 0 {
+                Wall::from_ms(alert.sender_ms)
+            } else {
+                now
+            },
+            duplicate,
+        };
+        // Alerts get numbers of their own, apart from those of signals: the top bit is set.
+        let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
+        let origin = Origin {
+            signal,
+            timeframe: alert.timeframe,
+            score: alert.score,
+            probability: alert.probability,
+            atr: 0.0,
+            level: 0.0,
+            panic: false,
+        };
+        let checked = self.check(&proposal, now, None);
+        let entered = match checked {
+            Ok(approved) if alert.dry == 1 => Ok(approved),
+            Ok(approved) => {
+                self.next_alert += 1;
+                self.remember(alert.id_hash, now);
+                self.enter(approved, &origin, now, out).map(|()| approved)
+            }
+            Err(reason) => Err(reason),
+        };
+        match entered {
+            Ok(approved) => self.fill_answer(&mut answer, &approved.get(), alert.dry == 1, signal),
+            Err(reason) => {
+                answer.decision = if reason == Reason::Duplicate { 3 } else { 2 };
+                answer.reason = reason as u16;
+                self.refuse(&proposal, &origin, reason, now, out);
+            }
+        }
+        let _ = out.answers.try_push(answer);
+        self.pump(now, out);
+    }
+
+    /// What the gate would say to `proposal` now, comparison by comparison. Changes nothing.
+    pub fn explain(
+        &mut self,
+        proposal: &Proposal,
+        now: Wall,
+        report: &mut GateReport,
+    ) -> Result<Order, Reason> {
+        self.check(proposal, now, Some(report))
+            .map(|approved| approved.get())
+    }
+
+    fn fill_answer(&self, answer: &mut AlertAnswer, order: &Order, dry: bool, signal: u64) {
+        answer.decision = if dry { 4 } else { 1 };
+        answer.signal = if dry { 0 } else { signal };
+        answer.leverage = order.leverage;
+        answer.price_ticks = order.price.0;
+        answer.size_lots = order.lots.0;
+        answer.tp_ticks = order.plan.tp_ticks;
+        answer.sl_ticks = order.plan.sl_ticks;
+        let slot = slot_of(order.instrument, self.position_side(order.side));
+        if let (false, Some(index)) = (dry, self.desk_at(slot))
+            && let Some(desk) = &self.desks[index]
+        {
+            answer.client_id = desk.trade.entry_id;
+        }
+    }
+
+    fn check(
+        &mut self,
+        proposal: &Proposal,
+        now: Wall,
+        report: Option<&mut GateReport>,
+    ) -> Result<Approved<Order>, Reason> {
+        let account = self.view(proposal.instrument, proposal.side, now);
+        let market = self.market_at(proposal.instrument, now);
+        let Some(instrument) = self.instruments.get(proposal.instrument) else {
+            return Err(Reason::InstrumentUnknown);
+        };
+        gate::check(
+            proposal,
+            &Context {
+                limits: &self.params.limits,
+                brackets: &self.params.brackets,
+                instrument,
+                market: &market,
+                account: &account,
+                now,
+            },
+            report,
+        )
+    }
+
+    /// The market with order flow that is too old taken out.
+    fn market_at(&self, instrument: InstrumentId, now: Wall) -> Market {
+        let row = &self.rows[instrument.index()];
+        let mut market = row.market;
+        let fresh = now.since(row.flow_time) <= Self::ms(self.params.limits.quote_age_ms_max);
+        market.flow.ready &= fresh;
+        market
+    }
+
+    /// The account as an entry of `side` in `instrument` sees it.
+    fn view(&mut self, instrument: InstrumentId, side: Side, now: Wall) -> AccountView {
+        let (open_count, exposure_usd) = self.exposure();
+        let row = &self.rows[instrument.index()];
+        let leverage = self.wanted_leverage(instrument);
+        let calls_needed = 1 + u32::from(row.leverage != leverage);
+        let hour = 3_600 * NS_PER_SEC;
+        let slots = [PositionSide::Net, PositionSide::Short].map(|position| slot_of(instrument, position));
+        let own = slot_of(instrument, self.position_side(side));
+        // Two trades side by side need two positions: only long_short mode has them.
+        let apart = !self.params.limits.single_position_per_symbol
+            && self.params.position_mode == PositionMode::LongShort;
+        let matters = |slot: &&usize| !apart || **slot == own;
+        let position_open = slots.iter().filter(matters).any(|slot| {
+            let desk = self.desk_at(*slot).and_then(|index| self.desks[index].as_ref());
+            let open = desk.is_some_and(|desk| matches!(desk.trade.stage, Stage::Open | Stage::Settling));
+            open || self.positions.lots(*slot) != 0
+        });
+        let order_in_flight = slots.iter().filter(matters).any(|slot| {
+            let desk = self.desk_at(*slot).and_then(|index| self.desks[index].as_ref());
+            desk.is_some_and(|desk| matches!(desk.trade.stage, Stage::Leverage | Stage::Entering))
+        }) || self.orders.iter().any(|(_, order)| {
+            let entry = order.role == OrderRole::Entry && order.trade == 0;
+            entry && order.instrument == instrument && !order.progress.state.is_final()
+        });
+        AccountView {
+            kill_switch: self.kill_switch,
+            shutting_down: self.shutting_down,
+            journal_full: self.journal_full,
+            synced: self.is_synced(),
+            private_feed_up: self.is_feed_up(),
+            position_open,
+            order_in_flight,
+            open_count,
+            exposure_usd,
+            available_usd: self.account.available,
+            last_activity: row.activity,
+            entries_last_hour: self.entries.iter().filter(|at| now.since(**at) < hour).count() as u32,
+            realised_today_usd: self.day.realised_usd,
+            consecutive_losses: self.day.losses_in_row,
+            calls_needed,
+            leverage_refused: now < row.leverage_refused,
+            send_busy: self.calls.remaining_capacity() < 8 || self.orders.is_full(),
+            calls_left_entry: self.budget.left(Spend::Entry, now),
+            calls_left_protect: self.budget.left(Spend::Protect, now),
+        }
+    }
+
+    pub(super) fn wanted_leverage(&self, instrument: InstrumentId) -> u16 {
+        self.instruments.get(instrument).map_or(0, |instrument| {
+            self.params.limits.leverage.min(instrument.max_leverage)
+        })
+    }
+
+    /// Open positions and entries in flight: how many, and what they are worth at most.
+    pub(super) fn exposure(&self) -> (u32, f64) {
+        let mut count = 0;
+        let mut usd = 0.0;
+        let worth = |instrument: InstrumentId, lots: i64, price: f64| {
+            self.instruments
+                .get(instrument)
+                .map_or(0.0, |row| row.notional_f64(crate::model::Lots(lots.abs()), price))
+        };
+        for desk in self.desks.iter().flatten() {
+            let trade = &desk.trade;
+            let slot = slot_of(trade.instrument, trade.position_side);
+            let in_flight: i64 = self.open_entry_lots(trade);
+            let held = self.positions.lots(slot).abs().max(trade.filled_lots());
+            let price = self.mark_price(trade.instrument).max(trade.reference);
+            usd += worth(trade.instrument, held + in_flight, price);
+            count += u32::from(trade.stage != Stage::Settling);
+        }
+        for slot in self.positions.open() {
+            let slot = usize::from(*slot);
+            if self.desk_at(slot).is_none() {
+                let instrument = crate::orders::positions::instrument_of(slot);
+                let position = self.positions.get(slot);
+                let price = self.mark_price(instrument).max(position.mark_price);
+                usd += worth(instrument, position.lots, price);
+                count += 1;
+            }
+        }
+        for (_, order) in self.orders.iter() {
+            if order.trade == 0 && order.role == OrderRole::Entry && order.progress.open_lots() > 0 {
+                usd += worth(
+                    order.instrument,
+                    order.progress.open_lots(),
+                    self.mark_price(order.instrument),
+                );
+                count += 1;
+            }
+        }
+        (count, usd)
+    }
+
+    /// Lots of a trade's entry that may still be filled.
+    fn open_entry_lots(&self, trade: &Trade) -> i64 {
+        match trade.stage {
+            Stage::Leverage => trade.planned_lots,
+            Stage::Entering | Stage::Open | Stage::Settling => self
+                .orders
+                .iter()
+                .filter(|(_, order)| order.trade == trade.number && order.role == OrderRole::Entry)
+                .map(|(_, order)| order.progress.open_lots())
+                .sum(),
+        }
+    }
+
+    /// Records the intent and sends the entry, or the leverage that must come first.
+    fn enter(
+        &mut self,
+        approved: Approved<Order>,
+        origin: &Origin,
+        now: Wall,
+        out: &mut Outputs,
+    ) -> Result<(), Reason> {
+        let order = approved.get();
+        let entry_id = self.new_id(Role::Entry);
+        let bracket = self.params.brackets.enabled;
+        let plan = order.plan;
+        let trade = Trade {
+            number: self.next_trade,
+            stage: Stage::Leverage,
+            adopted: false,
+            instrument: order.instrument,
+            position_side: self.position_side(order.side),
+            side: order.side,
+            signal: origin.signal,
+            timeframe: origin.timeframe,
+            score: origin.score,
+            probability: origin.probability,
+            atr: origin.atr,
+            level: origin.level,
+            panic: origin.panic,
+            leverage: order.leverage,
+            order_type: order.order_type,
+            price_ticks: order.price.0,
+            planned_lots: order.lots.0,
+            reference: order.reference,
+            attached_sl_ticks: if bracket { plan.sl_ticks } else { 0 },
+            attached_tp_ticks: if bracket { plan.tp_ticks } else { 0 },
+            risk: plan.risk,
+            entry_id,
+            expires: Wall(now.0 + Self::ms(self.params.entry_ttl_ms)),
+            entry: Filled::default(),
+            exit: Filled::default(),
+            exit_kind: None,
+            decided: now,
+            first_fill: Wall(0),
+            last_fill: Wall(0),
+            seen_open: false,
+            flat_since: Wall(0),
+            history_asked: 0,
+            guard: if bracket {
+                Guard::new(plan.sl_ticks, plan.tp_ticks)
+            } else {
+                Guard::new(0, 0)
+            },
+        };
+        let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
+        self.next_trade += 1;
+        let row = &mut self.rows[order.instrument.index()];
+        row.activity = now;
+        if self.entries.is_full() {
+            self.entries.remove(0);
+        }
+        self.entries.push(now);
+        let sent = if row.leverage == order.leverage {
+            self.send_entry(index, now, out)
+        } else {
+            self.send_leverage(index, now, out)
+        };
+        if sent.is_err() {
+            self.clear_desk(index);
+        }
+        sent
+    }
+
+    fn send_leverage(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return Err(Reason::SendBusy);
+        };
+        if !self.budget.try_spend(Spend::Entry, now) {
+            return Err(Reason::BudgetSpent);
+        }
+        let mut set = command(CommandKind::SetLeverage, Lane::Entry, trade.instrument, now);
+        set.leverage = trade.leverage;
+        set.margin_mode = self.params.margin_mode as u8;
+        set.position_side = trade.position_side as u8;
+        set.signal = trade.signal;
+        set.expires_ns = trade.expires.0;
+        set.call = self
+            .call_of(Purpose::Leverage, &trade, now)
+            .ok_or(Reason::SendBusy)?;
+        out.commands.try_push(set).map_err(|_| Reason::SendBusy)
+    }
+
+    /// Hands the entry of a desk over. The order is in the book before its command exists.
+    pub(super) fn send_entry(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return Err(Reason::SendBusy);
+        };
+        if !self.budget.try_spend(Spend::Entry, now) {
+            return Err(Reason::BudgetSpent);
+        }
+        let slot = slot_of(trade.instrument, trade.position_side);
+        let order = BookOrder {
+            client_id: trade.entry_id,
+            role: OrderRole::Entry,
+            instrument: trade.instrument,
+            position_side: trade.position_side,
+            side: trade.side,
+            reduce_only: false,
+            progress: Progress::sent(trade.planned_lots),
+            price_ticks: trade.price_ticks,
+            trade: trade.number,
+            since: now,
+            touched: now,
+            signed: now,
+            position_before: self.positions.lots(slot),
+            category: 0,
+            lookup: Lookup::default(),
+            seen_token: 0,
+            cancel_wanted: false,
+            cancel_sent: Wall(0),
+        };
+        let book_slot = self.orders.insert(order).ok_or(Reason::SendBusy)?;
+        let Some(call) = self.call_of(Purpose::Entry, &trade, now) else {
+            self.orders.remove(book_slot);
+            return Err(Reason::SendBusy);
+        };
+        let mut place = command(CommandKind::Place, Lane::Entry, trade.instrument, now);
+        place.call = call;
+        place.signal = trade.signal;
+        place.side = trade.side as u8;
+        place.order_type = trade.order_type as u8;
+        place.position_side = trade.position_side as u8;
+        place.margin_mode = self.params.margin_mode as u8;
+        place.leverage = trade.leverage;
+        place.price_ticks = if trade.order_type == OrderType::Market {
+            0
+        } else {
+            trade.price_ticks
+        };
+        place.size_lots = trade.planned_lots;
+        place.sl_ticks = trade.attached_sl_ticks;
+        place.tp_ticks = trade.attached_tp_ticks;
+        place.client_id = trade.entry_id;
+        place.expires_ns = trade.expires.0;
+        out.commands.try_push(place).map_err(|_| Reason::SendBusy)?;
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.stage = Stage::Entering;
+            desk.timer = NEVER;
+        }
+        self.counters.entries_sent += 1;
+        let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
+        line.side = trade.side as u8;
+        line.order_type = trade.order_type as u8;
+        line.timeframe = trade.timeframe;
+        line.signal = trade.signal;
+        line.client_id = trade.entry_id;
+        line.command = CommandKind::Place as u8;
+        line.price_ticks = place.price_ticks;
+        line.size_lots = trade.planned_lots;
+        line.sl_ticks = trade.attached_sl_ticks;
+        line.tp_ticks = trade.attached_tp_ticks;
+        line.score = trade.score;
+        line.probability = trade.probability;
+        out.event(line);
+        Ok(())
+    }
+
+    fn call_of(&mut self, purpose: Purpose, trade: &Trade, now: Wall) -> Option<u64> {
+        self.open_call(Call {
+            number: 0,
+            purpose,
+            trade: trade.number,
+            instrument: trade.instrument,
+            client_id: trade.entry_id,
+            venue_id: 0,
+            since: now,
+        })
+    }
+
+    fn refuse(&mut self, proposal: &Proposal, origin: &Origin, reason: Reason, now: Wall, out: &mut Outputs) {
+        self.counters.refusals[reason.index()] += 1;
+        let mut line = event(GateEventKind::Refused, proposal.instrument, now);
+        line.reason = reason as u16;
+        line.side = proposal.side as u8;
+        line.timeframe = origin.timeframe;
+        line.signal = origin.signal;
+        line.score = proposal.score;
+        line.probability = proposal.probability;
+        out.event(line);
+    }
+
+    /// A newer ATR of the series that a trade came from, for its trailing distance.
+    fn freshen_atr(&mut self, instrument: InstrumentId, signal: &Signal) {
+        if !(signal.atr.is_finite() && signal.atr > 0.0) {
+            return;
+        }
+        for desk in self.desks.iter_mut().flatten() {
+            if desk.trade.instrument == instrument && desk.trade.timeframe == signal.timeframe {
+                desk.trade.atr = signal.atr;
+            }
+        }
+    }
+
+    fn is_seen(&self, key: [u64; 2], now: Wall) -> bool {
+        let ttl = u64::from(self.params.dedupe_ttl_sec) * NS_PER_SEC;
+        self.seen
+            .iter()
+            .any(|(known, at)| *known == key && now.since(*at) < ttl)
+    }
+
+    fn remember(&mut self, key: [u64; 2], now: Wall) {
+        if self.seen.is_full() {
+            self.seen.remove(0);
+        }
+        self.seen.push((key, now));
+    }
+
+    /// An entry that can no longer execute and filled nothing: its trade is over.
+    pub(super) fn drop_entry(
+        &mut self,
+        index: usize,
+        state: State,
+        now: Wall,
+        venue_code: u32,
+        out: &mut Outputs,
+    ) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let mut line = event(GateEventKind::OrderState, trade.instrument, now);
+        line.state = state as u8;
+        line.side = trade.side as u8;
+        line.timeframe = trade.timeframe;
+        line.signal = trade.signal;
+        line.client_id = trade.entry_id;
+        line.venue_code = venue_code;
+        line.size_lots = trade.planned_lots;
+        out.event(line);
+        self.clear_desk(index);
+    }
+
+    /// Applies `what` to an order; counts and looks into what cannot be.
+    pub(super) fn apply(&mut self, slot: usize, what: Event, now: Wall) -> Option<(Progress, Progress)> {
+        let order = self.orders.get_mut(slot)?;
+        let before = order.progress;
+        order.touched = now;
+        match apply(before, what) {
+            Ok(after) => {
+                order.progress = after;
+                match after.state {
+                    State::Unknown => order.lookup.start(now),
+                    State::Filled | State::Canceled | State::Rejected | State::Dead => order.lookup.stop(),
+                    State::Sent | State::Live | State::PartiallyFilled | State::PendingCancel => {}
+                }
+                Some((before, after))
+            }
+            Err(_illegal) => {
+                self.counters.illegal_transitions += 1;
+                if !before.state.is_final() {
+                    order.lookup.start(now);
+                }
+                self.reconcile.start(now);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! Answers to our calls.
+//!
+//! Seven outcomes, and only three of them are definite. An ambiguous answer is never a rejection:
+//! the order keeps its slot and its exposure, and is looked up until the truth is known.
+
+use super::core::{Call, Desk, Gate, NEVER, Purpose};
+use super::core_outputs::{Outputs, event};
+use crate::model::client_id::ClientOrderId;
+use crate::model::message::{CommandKind, GateEventKind, ListKind, Outcome, SendReply};
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+use crate::model::{Reason, Wall};
+use crate::orders::book::BracketRow;
+use crate::orders::bracket::{CloseCause, PendingKind, exit_side, is_no_position, is_trigger_refusal};
+use crate::orders::lifecycle::{Event, State};
+use crate::orders::positions::slot_of;
+use crate::orders::trade::Stage;
+use bytemuck::Zeroable;
+
+/// After the venue refused our leverage, the instrument rests this long.
+const LEVERAGE_REST_NS: u64 = 3_600 * NS_PER_SEC;
+/// First lookup of a protective call whose answer was lost.
+const LOOKUP_NS: u64 = 50 * NS_PER_MS;
+
+impl Gate {
+    /// The answer to one of our calls.
+    pub fn on_reply(&mut self, reply: &SendReply, now: Wall, out: &mut Outputs) {
+        self.take_reply(reply, now, out);
+        self.pump(now, out);
+    }
+
+    fn take_reply(&mut self, reply: &SendReply, now: Wall, out: &mut Outputs) {
+        let Some(outcome) = Outcome::from_code(reply.outcome) else {
+            self.counters.events_invalid += 1;
+            return;
+        };
+        let Some(at) = self.calls.iter().position(|call| call.number == reply.call) else {
+            // A second answer, or one to a call of the run before this.
+            self.counters.answers_unexpected += 1;
+            return;
+        };
+        let call = self.calls.remove(at);
+        match outcome {
+            Outcome::RateLimited => self.budget.penalise(now),
+            Outcome::FatalAuth => self.account.fatal_auth = true,
+            Outcome::Accepted
+            | Outcome::Rejected
+            | Outcome::Duplicate
+            | Outcome::Ambiguous
+            | Outcome::NotSent => {}
+        }
+        match call.purpose {
+            Purpose::Leverage => self.on_leverage_reply(&call, outcome, reply, now, out),
+            Purpose::Entry => self.on_entry_reply(&call, outcome, reply, now, out),
+            Purpose::CancelOrder => self.on_cancel_reply(&call, outcome, now),
+            Purpose::Bracket => self.on_bracket_reply(&call, outcome, reply, now, out),
+            Purpose::Close => self.on_close_reply(&call, outcome, reply, now, out),
+            Purpose::Sweep => self.on_sweep_reply(&call, outcome, now),
+            // Whatever the answer, only the account's own word counts.
+            Purpose::Mode => self.reconcile.want(ListKind::Config, now),
+        }
+        if let Some(index) = self.desk_of_trade(call.trade)
+            && let Some(desk) = self.desks[index].as_mut()
+        {
+            desk.timer = now;
+        }
+    }
+
+    /// A call that nobody answers is one whose answer was lost.
+    pub(super) fn lose_calls(&mut self, now: Wall, out: &mut Outputs) {
+        while let Some(call) = self
+            .calls
+            .iter()
+            .find(|call| now.since(call.since) >= super::core::CALL_LOST_NS)
+            .copied()
+        {
+            let mut reply = SendReply::zeroed();
+            reply.call = call.number;
+            reply.outcome = Outcome::Ambiguous as u8;
+            // The latest moment at which it can have been signed.
+            reply.signed_ns = now.0;
+            self.take_reply(&reply, now, out);
+        }
+    }
+
+    fn on_leverage_reply(
+        &mut self,
+        call: &Call,
+        outcome: Outcome,
+        reply: &SendReply,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let wanted = self.wanted_leverage(call.instrument);
+        let row = &mut self.rows[call.instrument.index()];
+        match outcome {
+            Outcome::Accepted => row.leverage = wanted,
+            Outcome::Rejected => row.leverage_refused = Wall(now.0 + LEVERAGE_REST_NS),
+            Outcome::Duplicate
+            | Outcome::Ambiguous
+            | Outcome::NotSent
+            | Outcome::FatalAuth
+            | Outcome::RateLimited => row.leverage = 0,
+        }
+        let Some(index) = self.desk_of_trade(call.trade) else {
+            return;
+        };
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        if trade.stage != Stage::Leverage {
+            return;
+        }
+        let late = now > trade.expires;
+        if outcome == Outcome::Accepted && !late && self.entries_enabled() {
+            if let Err(reason) = self.send_entry(index, now, out) {
+                self.skip(index, reason, 0, now, out);
+            }
+            return;
+        }
+        let reason = match outcome {
+            Outcome::Accepted if late => Reason::Expired,
+            Outcome::Accepted => self.entries_off_reason().unwrap_or(Reason::Expired),
+            Outcome::RateLimited => Reason::BudgetSpent,
+            Outcome::Rejected
+            | Outcome::Duplicate
+            | Outcome::Ambiguous
+            | Outcome::NotSent
+            | Outcome::FatalAuth => Reason::LeverageHigh,
+        };
+        self.skip(index, reason, reply.venue_code, now, out);
+    }
+
+    /// An approved entry that was not sent after all.
+    pub(super) fn skip(
+        &mut self,
+        index: usize,
+        reason: Reason,
+        venue_code: u32,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        self.counters.refusals[reason.index()] += 1;
+        let mut line = event(GateEventKind::Skipped, trade.instrument, now);
+        line.reason = reason as u16;
+        line.venue_code = venue_code;
+        line.side = trade.side as u8;
+        line.timeframe = trade.timeframe;
+        line.signal = trade.signal;
+        line.score = trade.score;
+        line.probability = trade.probability;
+        out.event(line);
+        self.clear_desk(index);
+    }
+
+    fn on_entry_reply(
+        &mut self,
+        call: &Call,
+        outcome: Outcome,
+        reply: &SendReply,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let Some(slot) = self.orders.find(&call.client_id, 0) else {
+            return;
+        };
+        self.sign(slot, reply);
+        let what = match outcome {
+            Outcome::Accepted => Event::Accepted {
+                venue_id: reply.venue_id,
+            },
+            // 429 and missing credentials are refusals before execution.
+            Outcome::Rejected | Outcome::FatalAuth | Outcome::RateLimited => Event::Rejected,
+            Outcome::Duplicate => Event::Duplicate,
+            Outcome::Ambiguous => Event::Ambiguous,
+            Outcome::NotSent => Event::NotSent,
+        };
+        let Some((_, after)) = self.apply(slot, what, now) else {
+            return;
+        };
+        self.order_line(slot, reply.venue_code, now, out);
+        let over = matches!(after.state, State::Rejected | State::Dead);
+        if let (true, Some(index)) = (over, self.desk_of_trade(call.trade)) {
+            self.drop_entry(index, after.state, now, reply.venue_code, out);
+        }
+    }
+
+    /// Notes when an order was signed: until 60 s later it may still arrive.
+    fn sign(&mut self, slot: usize, reply: &SendReply) {
+        if let Some(order) = self.orders.get_mut(slot)
+            && reply.signed_ns > 0
+        {
+            order.signed = order.signed.max(Wall(reply.signed_ns));
+        }
+    }
+
+    fn on_cancel_reply(&mut self, call: &Call, outcome: Outcome, now: Wall) {
+        let Some(slot) = self.orders.find(&call.client_id, call.venue_id) else {
+            return;
+        };
+        match outcome {
+            // The push tells the rest.
+            Outcome::Accepted => {
+                if let Some(order) = self.orders.get_mut(slot) {
+                    order.lookup.start(now);
+                }
+            }
+            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous | Outcome::FatalAuth => {
+                self.apply(slot, Event::CancelFailed, now);
+            }
+            Outcome::NotSent | Outcome::RateLimited => {
+                self.apply(slot, Event::CancelFailed, now);
+                if let Some(order) = self.orders.get_mut(slot) {
+                    order.cancel_sent = Wall(0);
+                }
+            }
+        }
+    }
+
+    fn on_sweep_reply(&mut self, call: &Call, outcome: Outcome, now: Wall) {
+        let Some(at) = self.brackets.find(&ClientOrderId::default(), call.venue_id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Accepted => {
+                self.brackets.remove(at);
+                self.counters.orphans_cancelled += 1;
+            }
+            Outcome::NotSent | Outcome::RateLimited | Outcome::FatalAuth => {
+                if let Some(row) = self.brackets.get_mut(at) {
+                    // Tried again, but not in the same breath.
+                    row.cancel_sent = now;
+                }
+            }
+            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous => {
+                self.reconcile.want(ListKind::BracketsPending, now);
+            }
+        }
+    }
+
+    fn on_bracket_reply(
+        &mut self,
+        call: &Call,
+        outcome: Outcome,
+        reply: &SendReply,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let Some(index) = self.desk_of_trade(call.trade) else {
+            // The trade ended meanwhile; what the call made is an orphan to be swept.
+            self.reconcile.want(ListKind::BracketsPending, now);
+            return;
+        };
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let Some(pending) = trade.guard.call else {
+            // A push was faster and closed the matter.
+            return;
+        };
+        match (pending.kind, outcome) {
+            (PendingKind::Place, Outcome::Accepted) => {
+                self.on_bracket_placed(index, reply.venue_id, now);
+            }
+            (PendingKind::Cancel, Outcome::Accepted) => {
+                if let Some(at) = self.brackets.find(&ClientOrderId::default(), pending.venue_id) {
+                    self.brackets.remove(at);
+                }
+                self.end_pending(index);
+            }
+            (PendingKind::Amend, Outcome::Accepted) => {
+                if let Some(at) = self.brackets.find(&ClientOrderId::default(), pending.venue_id)
+                    && let Some(row) = self.brackets.get_mut(at)
+                {
+                    row.sl_ticks = pending.sl_ticks;
+                    row.tp_ticks = pending.tp_ticks;
+                    row.touched = now;
+                }
+                self.end_pending(index);
+            }
+            (PendingKind::Place, Outcome::Duplicate | Outcome::Ambiguous) => {
+                if let Some(desk) = self.desks[index].as_mut()
+                    && let Some(pending) = desk.trade.guard.call.as_mut()
+                {
+                    pending.unknown = true;
+                    pending.token = 0;
+                    pending.next_lookup = Wall(now.0 + LOOKUP_NS);
+                }
+            }
+            (PendingKind::Cancel | PendingKind::Amend, Outcome::Duplicate | Outcome::Ambiguous) => {
+                self.end_pending(index);
+                self.reconcile.want(ListKind::BracketsPending, now);
+            }
+            (_, Outcome::NotSent | Outcome::RateLimited | Outcome::FatalAuth) => {
+                self.end_pending(index);
+                self.uncancel(pending.venue_id);
+                if let Some(desk) = self.desks[index].as_mut() {
+                    desk.trade.guard.back_off(now);
+                }
+            }
+            (PendingKind::Place, Outcome::Rejected) => {
+                self.on_bracket_refused(index, reply.venue_code, now, out);
+            }
+            (PendingKind::Cancel, Outcome::Rejected) => {
+                // It was filled, triggered or cancelled, or never was: the list will say.
+                self.end_pending(index);
+                self.reconcile.want(ListKind::BracketsPending, now);
+                self.reconcile.want(ListKind::Positions, now);
+                if let Some(desk) = self.desks[index].as_mut() {
+                    desk.trade.guard.back_off(now);
+                }
+            }
+            (PendingKind::Amend, Outcome::Rejected) => {
+                // It can be told apart from a bracket that is gone only by replacing it.
+                self.params.capabilities.amend = false;
+                self.end_pending(index);
+                self.reconcile.want(ListKind::BracketsPending, now);
+            }
+            (
+                PendingKind::Close,
+                Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous,
+            ) => {
+                self.counters.answers_unexpected += 1;
+            }
+        }
+    }
+
+    /// The venue took a bracket of ours: it stands, until a push or a list says otherwise.
+    pub(super) fn on_bracket_placed(&mut self, index: usize, venue_id: u64, now: Wall) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let Some(pending) = trade.guard.call else {
+            return;
+        };
+        if self.brackets.find(&pending.client_id, venue_id).is_none() {
+            let fits = self.brackets.insert(BracketRow {
+                venue_id,
+                client_id: pending.client_id,
+                instrument: trade.instrument,
+                position_side: trade.position_side,
+                side: exit_side(trade.side),
+                lots: -1,
+                tp_ticks: pending.tp_ticks,
+                sl_ticks: pending.sl_ticks,
+                linked: true,
+                since: now,
+                touched: now,
+                update_ms: 0,
+                seen_token: 0,
+                cancel_sent: Wall(0),
+            });
+            self.counters.tables_full += u64::from(!fits);
+        }
+        self.end_pending(index);
+    }
+
+    /// The venue refused a bracket and meant it (quant §7.3).
+    fn on_bracket_refused(&mut self, index: usize, venue_code: u32, now: Wall, out: &mut Outputs) {
+        self.end_pending(index);
+        let retry = self.params.retry_on_fail;
+        let can_trigger = self.params.capabilities.trigger_types;
+        let Some(desk) = self.desks[index].as_mut() else {
+            return;
+        };
+        let guard = &mut desk.trade.guard;
+        let naked = guard.naked_since > Wall(0);
+        if is_no_position(venue_code) {
+            guard.back_off(now);
+            self.reconcile.want(ListKind::Positions, now);
+        } else if is_trigger_refusal(venue_code) && retry && !guard.widen {
+            guard.widen = true;
+            guard.next_attempt = now;
+        } else if !is_trigger_refusal(venue_code) && retry && can_trigger && !guard.other_trigger {
+            guard.other_trigger = true;
+            guard.next_attempt = now;
+        } else if naked {
+            guard.close(if is_trigger_refusal(venue_code) {
+                CloseCause::StopHit
+            } else {
+                CloseCause::Naked
+            });
+        } else {
+            // The old stop stands: keep it and leave the venue in peace for a while.
+            guard.next_attempt = Wall(now.0 + 5 * NS_PER_SEC);
+            guard.widen = false;
+        }
+        let mut line = event(GateEventKind::BracketState, desk.trade.instrument, now);
+        line.state = State::Rejected as u8;
+        line.command = CommandKind::PlaceBracket as u8;
+        line.venue_code = venue_code;
+        line.signal = desk.trade.signal;
+        out.event(line);
+    }
+
+    fn on_close_reply(
+        &mut self,
+        call: &Call,
+        outcome: Outcome,
+        reply: &SendReply,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        if let Some(slot) = self.orders.find(&call.client_id, 0) {
+            self.sign(slot, reply);
+            let what = match outcome {
+                Outcome::Accepted => Event::Accepted {
+                    venue_id: reply.venue_id,
+                },
+                Outcome::Rejected | Outcome::FatalAuth | Outcome::RateLimited => Event::Rejected,
+                Outcome::Duplicate => Event::Duplicate,
+                Outcome::Ambiguous => Event::Ambiguous,
+                Outcome::NotSent => Event::NotSent,
+            };
+            self.apply(slot, what, now);
+            self.order_line(slot, reply.venue_code, now, out);
+        }
+        let Some(index) = self.desk_of_trade(call.trade) else {
+            return;
+        };
+        self.end_pending(index);
+        let Some(desk) = self.desks[index].as_mut() else {
+            return;
+        };
+        let soon = |ns: u64| Wall(now.0 + ns);
+        match outcome {
+            // Flat within the time that the attempt was given, or again.
+            Outcome::Accepted => {}
+            Outcome::Rejected => {
+                desk.trade.guard.next_close = soon(300 * NS_PER_MS);
+                self.reconcile.want(ListKind::Positions, now);
+            }
+            // Closing twice cannot hurt: it only reduces.
+            Outcome::Duplicate | Outcome::Ambiguous => {
+                desk.trade.guard.next_close = soon(NS_PER_SEC);
+                self.reconcile.want(ListKind::Positions, now);
+            }
+            Outcome::NotSent | Outcome::RateLimited => desk.trade.guard.next_close = soon(300 * NS_PER_MS),
+            Outcome::FatalAuth => desk.trade.guard.next_close = soon(5 * NS_PER_SEC),
+        }
+    }
+
+    pub(super) fn end_pending(&mut self, index: usize) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.trade.guard.call = None;
+            desk.timer = Wall(0);
+        }
+    }
+
+    /// A cancel that did not leave: the bracket may be cancelled again.
+    fn uncancel(&mut self, venue_id: u64) {
+        if let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
+            && let Some(row) = self.brackets.get_mut(at)
+        {
+            row.cancel_sent = Wall(0);
+        }
+    }
+
+    /// One line about the state of an order.
+    pub(super) fn order_line(&mut self, slot: usize, venue_code: u32, now: Wall, out: &mut Outputs) {
+        let Some(order) = self.orders.get(slot) else {
+            return;
+        };
+        let mut line = event(GateEventKind::OrderState, order.instrument, now);
+        line.state = order.progress.state as u8;
+        line.side = order.side as u8;
+        line.reduce_only = u8::from(order.reduce_only);
+        line.venue_code = venue_code;
+        line.venue_id = order.progress.venue_id;
+        line.client_id = order.client_id;
+        line.size_lots = order.progress.size_lots;
+        line.filled_lots = order.progress.filled_lots;
+        line.price_ticks = order.price_ticks;
+        line.fill_price = order.progress.average_price;
+        line.fee = order.progress.fee;
+        if let Some(desk) = self
+            .desk_of_trade(order.trade)
+            .and_then(|index| self.desks[index].as_ref())
+        {
+            line.signal = desk.trade.signal;
+            line.timeframe = desk.trade.timeframe;
+        }
+        out.event(line);
+    }
+
+    /// The position slot of a call's instrument and the trade's side is flat.
+    pub(super) fn is_flat(&self, index: usize) -> bool {
+        self.desks[index].as_ref().is_none_or(|desk| {
+            let trade = &desk.trade;
+            self.positions
+                .lots(slot_of(trade.instrument, trade.position_side))
+                == 0
+        })
+    }
+
+    /// Puts the desk to rest until something happens.
+    pub(super) fn rest(&mut self, index: usize) {
+        if let Some(desk) = self.desks[index].as_mut() {
+            desk.timer = NEVER;
+        }
+    }
+}

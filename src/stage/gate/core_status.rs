@@ -1,0 +1,95 @@
+//! What the gate looks like from outside, for screens and health checks.
+
+use super::core::Gate;
+use crate::model::{InstrumentId, Reason, Side, Wall};
+use crate::orders::lifecycle::State;
+use crate::orders::positions::slot_of;
+use crate::orders::trade::{Stage, TRADES_MAX};
+use crate::risk::Spend;
+use arrayvec::ArrayVec;
+
+/// One open position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenPosition {
+    pub instrument: InstrumentId,
+    pub side: Side,
+    pub lots: i64,
+    /// Average entry.
+    pub entry: f64,
+    pub mark: f64,
+    pub sl_ticks: i64,
+    pub tp_ticks: i64,
+    /// Distance from the entry to the mark in units of R, before costs.
+    pub r: f64,
+    /// A stop stands at the venue.
+    pub protected: bool,
+    pub adopted: bool,
+    pub closing: bool,
+}
+
+/// The gate at a glance.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    pub positions: ArrayVec<OpenPosition, TRADES_MAX>,
+    pub equity: f64,
+    pub available: f64,
+    pub exposure_usd: f64,
+    pub realised_today_usd: f64,
+    pub orders_live: u32,
+    pub orders_unknown: u32,
+    pub entries_in_flight: u32,
+    pub calls_left_entry: u32,
+    pub calls_left_protect: u32,
+    /// `None` while entries are on.
+    pub entries_off: Option<Reason>,
+}
+
+impl Gate {
+    /// Fills `status` with the state as of `now`.
+    pub fn status(&mut self, now: Wall, status: &mut Status) {
+        *status = Status::default();
+        for desk in self.desks.iter().flatten() {
+            let trade = &desk.trade;
+            match trade.stage {
+                Stage::Leverage | Stage::Entering => status.entries_in_flight += 1,
+                Stage::Settling => {}
+                Stage::Open => {
+                    let held = self
+                        .positions
+                        .lots(slot_of(trade.instrument, trade.position_side))
+                        .abs();
+                    let mark = self.mark_price(trade.instrument);
+                    status.positions.push(OpenPosition {
+                        instrument: trade.instrument,
+                        side: trade.side,
+                        lots: held.max(trade.filled_lots()),
+                        entry: trade.entry.average(),
+                        mark,
+                        sl_ticks: trade.guard.want_sl_ticks,
+                        tp_ticks: trade.guard.want_tp_ticks,
+                        r: trade.r_at(mark),
+                        protected: trade.guard.naked_since == Wall(0),
+                        adopted: trade.adopted,
+                        closing: trade.guard.closing.is_some(),
+                    });
+                }
+            }
+        }
+        for (_, order) in self.orders.iter() {
+            match order.progress.state {
+                State::Live | State::PartiallyFilled | State::PendingCancel | State::Sent => {
+                    status.orders_live += 1;
+                }
+                State::Unknown => status.orders_unknown += 1,
+                State::Filled | State::Canceled | State::Rejected | State::Dead => {}
+            }
+        }
+        status.equity = self.account.equity;
+        status.available = self.account.available;
+        status.exposure_usd = self.exposure().1;
+        status.realised_today_usd = self.day.realised_usd;
+        status.calls_left_entry = self.budget.left(Spend::Entry, now);
+        status.calls_left_protect = self.budget.left(Spend::Protect, now);
+        status.entries_off = self.entries_off_reason();
+    }
+}

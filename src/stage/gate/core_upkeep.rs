@@ -1,0 +1,432 @@
+//! Work that belongs to no single trade: reconcile rounds, lookups, cancels, sweeps, adoption.
+//!
+//! Runs after every input and when its timer is due; each piece is bounded and comes back later
+//! when there is no room or no budget.
+
+use super::core::{Call, Gate, NEVER, Purpose};
+use super::core_outputs::{Outputs, command, event, fetch};
+use crate::model::client_id::ClientOrderId;
+use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Wall};
+use crate::orders::book::{BracketRow, OrderRole};
+use crate::orders::bracket::{CloseCause, Guard, cover};
+use crate::orders::lifecycle::{Event, State};
+use crate::orders::lookup::Lookup;
+use crate::orders::positions::{instrument_of, side_of, slot_of};
+use crate::orders::trade::{Filled, Stage, Trade};
+use crate::risk::Spend;
+use crate::risk::bracket_plan::{self, PlanRequest};
+
+/// A position that nobody expected is adopted once it has stood this long.
+const ADOPT_NS: u64 = NS_PER_SEC;
+/// An orphan is cancelled again after this when the first cancel came to nothing.
+const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
+
+impl Gate {
+    pub(super) fn step_account(&mut self, now: Wall, out: &mut Outputs) {
+        if !self.is_feed_up() || !self.params.private_feed {
+            let due = self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms);
+            if self.reconcile.is_complete() && now.0 >= due {
+                for list in [
+                    ListKind::OrdersPending,
+                    ListKind::BracketsPending,
+                    ListKind::Positions,
+                ] {
+                    self.reconcile.want(list, now);
+                }
+            }
+        }
+        self.ask_lists(now, out);
+        self.set_modes(now, out);
+        self.look_up_orders(now, out);
+        self.cancel_orders(now, out);
+        self.sweep_brackets(now, out);
+        self.adopt_positions(now, out);
+    }
+
+    /// When `step_account` next has work.
+    pub(super) fn account_timer(&self, now: Wall) -> Wall {
+        let mut timer = self.reconcile.next_at();
+        if (!self.is_feed_up() || !self.params.private_feed) && self.reconcile.is_complete() {
+            let poll = Wall(self.reconcile.completed().0 + Self::ms(self.params.poll_every_ms));
+            timer = timer.min(poll.max(Wall(now.0 + NS_PER_MS)));
+        }
+        for (_, order) in self.orders.iter() {
+            timer = timer.min(order.lookup.next_at().unwrap_or(NEVER));
+            if order.cancel_wanted && can_cancel(order.progress.state) {
+                let at = Wall(order.cancel_sent.0 + SWEEP_RETRY_NS);
+                timer = timer.min(at.max(Wall(now.0 + NS_PER_MS)));
+            }
+        }
+        for row in self.brackets.iter() {
+            if self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id) {
+                let at = self.may_cancel_at(row);
+                timer = timer.min(at.max(Wall(now.0 + 100 * NS_PER_MS)));
+            }
+        }
+        if self.params.adopt && self.reconcile.is_complete() {
+            for slot in self.positions.open() {
+                if self.desk_at(usize::from(*slot)).is_none() {
+                    let at = Wall(self.positions.get(usize::from(*slot)).changed.0 + ADOPT_NS);
+                    timer = timer.min(at.max(Wall(now.0 + 100 * NS_PER_MS)));
+                }
+            }
+        }
+        timer
+    }
+
+    fn ask_lists(&mut self, now: Wall, out: &mut Outputs) {
+        while out.fetches.remaining_capacity() > 4 {
+            let Some((list, token)) = self.reconcile.next_request(now) else {
+                return;
+            };
+            let request = fetch(list, Lane::Reconcile, token, now);
+            let _ = out.fetches.try_push(request);
+        }
+    }
+
+    /// Brings the venue's modes in line once, while nothing is open; otherwise entries stay off.
+    fn set_modes(&mut self, now: Wall, out: &mut Outputs) {
+        let idle = self.positions.open().is_empty() && self.desks.iter().all(Option::is_none);
+        let wanted = self.account.modes_differ && !self.account.modes_tried && self.reconcile.is_complete();
+        if !wanted || !idle || out.commands.remaining_capacity() < 2 {
+            return;
+        }
+        self.account.modes_tried = true;
+        for kind in [CommandKind::SetPositionMode, CommandKind::SetMarginMode] {
+            if !self.budget.try_spend(Spend::Entry, now) {
+                return;
+            }
+            let mut set = command(kind, Lane::Entry, InstrumentId(0), now);
+            set.margin_mode = self.params.margin_mode as u8;
+            set.position_side = match self.params.position_mode {
+                PositionMode::Net => PositionSide::Net as u8,
+                PositionMode::LongShort => PositionSide::Long as u8,
+            };
+            let call = self.open_call(Call {
+                number: 0,
+                purpose: Purpose::Mode,
+                trade: 0,
+                instrument: InstrumentId(0),
+                client_id: ClientOrderId::default(),
+                venue_id: 0,
+                since: now,
+            });
+            let Some(call) = call else { return };
+            set.call = call;
+            let _ = out.commands.try_push(set);
+        }
+    }
+
+    /// Asks about orders whose fate is unknown, and calls dead what is proven to be.
+    fn look_up_orders(&mut self, now: Wall, out: &mut Outputs) {
+        for slot in 0..self.orders.top() {
+            let Some(order) = self.orders.get(slot).copied() else {
+                continue;
+            };
+            if !order.lookup.is_running() {
+                continue;
+            }
+            let held = self
+                .positions
+                .lots(slot_of(order.instrument, order.position_side));
+            let unmoved = order.role != OrderRole::Entry || held == order.position_before;
+            let unproven = matches!(order.progress.state, State::Sent | State::Unknown);
+            let read = self.reconcile.is_complete();
+            if unproven && read && order.lookup.is_dead(now, order.signed, unmoved) {
+                self.apply(slot, Event::ProvenDead, now);
+                self.order_line(slot, 0, now, out);
+                self.wake_or_forget(slot, now);
+                continue;
+            }
+            if order.lookup.is_due(now) && out.fetches.remaining_capacity() >= 3 {
+                self.ask_order(slot, now, out);
+            }
+        }
+    }
+
+    fn ask_order(&mut self, slot: usize, now: Wall, out: &mut Outputs) {
+        let tokens = [
+            self.reconcile.token(),
+            self.reconcile.token(),
+            self.reconcile.token(),
+        ];
+        let Some(order) = self.orders.get_mut(slot) else {
+            return;
+        };
+        order.lookup.asked(tokens[0], now);
+        let mut request = fetch(ListKind::OrderDetail, Lane::Reconcile, tokens[0], now);
+        request.instrument = order.instrument.0;
+        request.client_id = order.client_id;
+        request.venue_id = order.progress.venue_id;
+        let _ = out.fetches.try_push(request);
+        // Late enough that absence means something: the other two places are asked as well.
+        if Lookup::is_conclusive(now, order.signed) {
+            let lists = [
+                (ListKind::OrdersPending, tokens[1], order.lookup.absence.pending),
+                (ListKind::OrdersHistory, tokens[2], order.lookup.absence.history),
+            ];
+            for (list, token, known) in lists {
+                if known {
+                    continue;
+                }
+                let mut request = fetch(list, Lane::Reconcile, token, now);
+                request.instrument = order.instrument.0;
+                request.from_ms = order.since.ms();
+                if out.fetches.try_push(request).is_ok() {
+                    if list == ListKind::OrdersPending {
+                        order.lookup.pending_token = token;
+                    } else {
+                        order.lookup.history_token = token;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake_or_forget(&mut self, slot: usize, now: Wall) {
+        let Some(order) = self.orders.get(slot) else {
+            return;
+        };
+        match self.desk_of_trade(order.trade) {
+            Some(index) => {
+                if let Some(desk) = self.desks[index].as_mut() {
+                    desk.timer = now;
+                }
+            }
+            None => self.orders.remove(slot),
+        }
+    }
+
+    /// Cancels what must not execute any more.
+    fn cancel_orders(&mut self, now: Wall, out: &mut Outputs) {
+        for slot in 0..self.orders.top() {
+            let Some(order) = self.orders.get(slot).copied() else {
+                continue;
+            };
+            let due = order.cancel_sent == Wall(0) || now.since(order.cancel_sent) >= SWEEP_RETRY_NS;
+            let wanted = order.cancel_wanted && can_cancel(order.progress.state) && due;
+            if !wanted || !out.has_room() || self.calls.is_full() {
+                continue;
+            }
+            if order.role == OrderRole::Close {
+                // It only reduces, and the position is gone: it ends by itself.
+                continue;
+            }
+            if !self.budget.try_spend(Spend::Entry, now) {
+                return;
+            }
+            let call = self.open_call(Call {
+                number: 0,
+                purpose: Purpose::CancelOrder,
+                trade: order.trade,
+                instrument: order.instrument,
+                client_id: order.client_id,
+                venue_id: order.progress.venue_id,
+                since: now,
+            });
+            let Some(call) = call else { return };
+            let mut cancel = command(CommandKind::Cancel, Lane::Entry, order.instrument, now);
+            cancel.call = call;
+            cancel.client_id = order.client_id;
+            cancel.venue_id = order.progress.venue_id;
+            cancel.order_type = OrderType::Limit as u8;
+            let _ = out.commands.try_push(cancel);
+            self.apply(slot, Event::CancelSent, now);
+            if let Some(order) = self.orders.get_mut(slot) {
+                order.cancel_sent = now;
+            }
+        }
+    }
+
+    /// Whether a bracket of ours guards nothing any more.
+    fn is_orphan(
+        &self,
+        instrument: InstrumentId,
+        position_side: PositionSide,
+        linked: bool,
+        client_id: &ClientOrderId,
+    ) -> bool {
+        let slot = slot_of(instrument, position_side);
+        let own = linked || client_id.is_of(self.instance);
+        let used = self
+            .desk_at(slot)
+            .and_then(|index| self.desks[index].as_ref())
+            .is_some_and(|desk| desk.trade.stage != Stage::Settling);
+        own && !used && self.positions.lots(slot) == 0 && self.reconcile.is_complete()
+    }
+
+    /// When a bracket may be cancelled (again); `NEVER` while a call about it is out.
+    fn may_cancel_at(&self, row: &BracketRow) -> Wall {
+        let out = self.calls.iter().any(|call| call.venue_id == row.venue_id);
+        match row.cancel_sent {
+            _ if out => NEVER,
+            Wall(0) => Wall(0),
+            sent => Wall(sent.0 + SWEEP_RETRY_NS),
+        }
+    }
+
+    /// Cancels brackets of ours whose position is gone.
+    fn sweep_brackets(&mut self, now: Wall, out: &mut Outputs) {
+        while out.has_room() && !self.calls.is_full() {
+            let orphan = self.brackets.iter().copied().find(|row| {
+                self.may_cancel_at(row) <= now
+                    && row.venue_id != 0
+                    && self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id)
+            });
+            let Some(row) = orphan else { return };
+            if !self.budget.try_spend(Spend::Entry, now) {
+                return;
+            }
+            let call = self.open_call(Call {
+                number: 0,
+                purpose: Purpose::Sweep,
+                trade: 0,
+                instrument: row.instrument,
+                client_id: row.client_id,
+                venue_id: row.venue_id,
+                since: now,
+            });
+            let Some(call) = call else { return };
+            let mut cancel = command(CommandKind::CancelBracket, Lane::Reconcile, row.instrument, now);
+            cancel.call = call;
+            cancel.venue_id = row.venue_id;
+            cancel.client_id = row.client_id;
+            cancel.position_side = row.position_side as u8;
+            let _ = out.commands.try_push(cancel);
+            if let Some(at) = self.brackets.find(&ClientOrderId::default(), row.venue_id)
+                && let Some(row) = self.brackets.get_mut(at)
+            {
+                row.cancel_sent = now;
+            }
+        }
+    }
+
+    /// Positions that we did not open are protected like ours, and counted like ours.
+    fn adopt_positions(&mut self, now: Wall, out: &mut Outputs) {
+        if !self.params.adopt || !self.reconcile.is_complete() {
+            return;
+        }
+        for at in 0..self.positions.open().len() {
+            let slot = usize::from(self.positions.open()[at]);
+            let position = *self.positions.get(slot);
+            let settled = now.since(position.changed) >= ADOPT_NS;
+            if self.desk_at(slot).is_some() || !settled || !out.has_room() {
+                continue;
+            }
+            self.adopt(slot, now, out);
+        }
+    }
+
+    fn adopt(&mut self, slot: usize, now: Wall, out: &mut Outputs) {
+        let position = *self.positions.get(slot);
+        let instrument = instrument_of(slot);
+        let (Some(side), Some(row)) = (side_of(position.lots), self.instruments.get(instrument)) else {
+            return;
+        };
+        let tick = row.tick_f64();
+        let position_side = match (self.params.position_mode, slot % 2) {
+            (_, 1) => PositionSide::Short,
+            (PositionMode::Net, _) => PositionSide::Net,
+            (PositionMode::LongShort, _) => PositionSide::Long,
+        };
+        let entry = position.average_price;
+        let plan = bracket_plan::plan(
+            &self.params.brackets,
+            &PlanRequest {
+                side,
+                entry,
+                tick,
+                atr: 0.0,
+                level: 0.0,
+                spread_bps: 0.0,
+                panic: false,
+                // Its leverage is the owner's choice; the stop is still nearer than most.
+                leverage: 1,
+            },
+        );
+        let standing = cover(
+            self.brackets
+                .iter()
+                .filter(move |row| row.instrument == instrument),
+            position_side,
+            position.lots,
+            &Guard::new(0, 0),
+            self.instance,
+        );
+        let (mut guard, risk) = match (&plan, standing.covered) {
+            // A stop stands: it is the owner's, and stays where it is.
+            (_, true) => {
+                let distance = (entry - standing.sl_ticks as f64 * tick) * side.sign() as f64;
+                (
+                    Guard::new(standing.sl_ticks, standing.tp_ticks),
+                    distance.max(0.0),
+                )
+            }
+            (Ok(plan), false) if self.params.brackets.enabled => {
+                (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk)
+            }
+            (Ok(_) | Err(_), false) => (Guard::new(0, 0), 0.0),
+        };
+        if plan.is_err() && !standing.covered && self.params.brackets.enabled {
+            guard.close(CloseCause::Naked);
+        }
+        let trade = Trade {
+            number: self.next_trade,
+            stage: Stage::Open,
+            adopted: true,
+            instrument,
+            position_side,
+            side,
+            signal: 0,
+            timeframe: 0,
+            score: 0.0,
+            probability: 0.0,
+            atr: 0.0,
+            level: 0.0,
+            panic: false,
+            leverage: 0,
+            order_type: OrderType::Market,
+            price_ticks: 0,
+            planned_lots: position.lots.abs(),
+            reference: entry,
+            attached_sl_ticks: 0,
+            attached_tp_ticks: 0,
+            risk,
+            entry_id: ClientOrderId::default(),
+            expires: now,
+            entry: Filled {
+                lots: position.lots.abs(),
+                value: position.lots.abs() as f64 * entry,
+                fee: 0.0,
+            },
+            exit: Filled::default(),
+            exit_kind: None,
+            decided: now,
+            first_fill: now,
+            last_fill: now,
+            seen_open: true,
+            flat_since: Wall(0),
+            history_asked: 0,
+            guard,
+        };
+        if self.open_desk(trade, None, now).is_none() {
+            self.counters.tables_full += 1;
+            return;
+        }
+        self.next_trade += 1;
+        self.counters.adopted += 1;
+        let mut line = event(GateEventKind::OrderState, instrument, now);
+        line.state = State::Live as u8;
+        line.side = side as u8;
+        line.size_lots = position.lots.abs();
+        line.fill_price = entry;
+        line.reason = Reason::PositionOpen as u16;
+        out.event(line);
+    }
+}
+
+fn can_cancel(state: State) -> bool {
+    matches!(state, State::Live | State::PartiallyFilled)
+}

@@ -1,0 +1,354 @@
+//! The ring glue of `gate`: takes inputs in the declared order, hands them to the core, publishes
+//! what the core wants done. It decides nothing itself.
+
+use super::core::Gate;
+use super::core_outputs::Outputs;
+use super::core_status::Status;
+use crate::bus::{Bus, BusError, TableWriter};
+use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
+use crate::metrics::{Counter, StageMeter};
+use crate::model::message::{
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, GateEventKind, OrderCommand, SendReply,
+    Signal, Tick, TradeOutcome,
+};
+use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
+use crate::model::{Instruments, Price, Reason, Wall};
+use crate::stage::reasons::ReasonCounters;
+use crate::topology::LinkId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Decision time between two looks at the status tables.
+const STATUS_EVERY_NS: u64 = 200_000_000;
+/// Records of `gate_housekeep` that must fit before an entry may leave.
+const HOUSEKEEP_ROOM_MIN: usize = 512;
+
+/// Bits of the control word: what people ask of a running gate.
+pub mod control {
+    /// Kill switch: no entry leaves; closes and stops do.
+    pub const HALT: u64 = 1;
+    /// The process is ending: resting entries are cancelled, stops stay.
+    pub const SHUT_DOWN: u64 = 2;
+}
+
+/// The control word, shared with the signal handler and the kill-switch watcher.
+pub type ControlWord = Arc<AtomicU64>;
+
+/// What the stage is made of.
+pub struct Parts {
+    pub core: Gate,
+    pub instruments: Arc<Instruments>,
+    pub ticks: Inlet<Tick>,
+    pub signals: Inlet<Signal>,
+    pub replies: Inlet<SendReply>,
+    pub pushes: Inlet<AccountEvent>,
+    pub pages: Inlet<AccountEvent>,
+    pub alerts: Option<Inlet<Alert>>,
+    pub commands: Outlet<OrderCommand>,
+    pub fetches: Outlet<FetchRequest>,
+    pub events: Outlet<GateEvent>,
+    pub outcomes: Outlet<TradeOutcome>,
+    pub answers: Option<Outlet<AlertAnswer>>,
+    pub order: InputOrder,
+    pub control: ControlWord,
+}
+
+/// The stage.
+pub struct GateStage {
+    parts: Parts,
+    out: Box<Outputs>,
+    status: Box<Status>,
+    control_seen: u64,
+    timer_sequence: u64,
+    status_at: Wall,
+    counts: Counts,
+    meter: StageMeter,
+    position_table: TableWriter<PositionRow>,
+    status_table: TableWriter<StatusRow>,
+    position_count: usize,
+    refused: ReasonCounters,
+    signal_count: Counter,
+    /// Receive stamp of the input in hand, for what it causes.
+    receive_ns: u64,
+}
+
+/// Running totals for the status row.
+#[derive(Default)]
+struct Counts {
+    signals: u64,
+    orders: u64,
+    fills: u64,
+    entries_filled: u64,
+    closed: [u64; 3],
+    refused: u64,
+    realised: f64,
+}
+
+impl GateStage {
+    /// The stage over `bus`, which holds its meter, counters and tables.
+    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+        Ok(GateStage {
+            parts,
+            out: Box::default(),
+            status: Box::default(),
+            control_seen: 0,
+            timer_sequence: 0,
+            status_at: Wall(0),
+            counts: Counts::default(),
+            meter: bus.stage_meter("gate")?,
+            position_table: bus.table_writer("positions")?,
+            status_table: bus.table_writer("status")?,
+            position_count: 0,
+            refused: ReasonCounters::new(bus, "gate")?,
+            signal_count: bus.counter("gate_signal")?,
+            receive_ns: 0,
+        })
+    }
+
+    /// Publishes what one input caused. Room was made sure of before it was taken.
+    fn publish(&mut self) {
+        for mut command in self.out.commands.drain(..) {
+            command.header.receive_ns = self.receive_ns;
+            self.parts.commands.publish_or_drop(command);
+        }
+        for request in self.out.fetches.drain(..) {
+            self.parts.fetches.publish_or_drop(request);
+        }
+        for event in self.out.events.drain(..) {
+            self.counts.take(&event);
+            if event.kind == GateEventKind::Refused as u8
+                && let Some(reason) = Reason::from_code(event.reason)
+            {
+                self.refused.count(reason);
+            }
+            self.parts.events.publish_or_drop(event);
+        }
+        for outcome in self.out.outcomes.drain(..) {
+            self.parts.outcomes.publish_or_drop(outcome);
+        }
+        for answer in self.out.answers.drain(..) {
+            if let Some(answers) = self.parts.answers.as_mut() {
+                answers.publish_or_drop(answer);
+            }
+        }
+    }
+
+    fn on_control(&mut self, word: u64) {
+        self.control_seen = word;
+        self.parts.core.set_kill_switch(word & control::HALT != 0);
+        if word & control::SHUT_DOWN != 0 {
+            self.parts.core.set_shutting_down();
+        }
+    }
+
+    /// Shows the state in the tables of the bus, five times a second of decision time.
+    fn show(&mut self, now: Wall) {
+        if now.since(self.status_at) < STATUS_EVERY_NS {
+            return;
+        }
+        self.status_at = now;
+        self.parts.core.status(now, &mut self.status);
+        let positions = &self.status.positions;
+        for (index, position) in positions.iter().take(POSITION_ROWS).enumerate() {
+            let instrument = self.parts.instruments.get(position.instrument);
+            let price = |ticks: i64| match instrument {
+                Some(instrument) if ticks > 0 => instrument.price_f64(Price(ticks)),
+                _ => 0.0,
+            };
+            let protection = match (position.closing, position.protected) {
+                (true, _) => 3,
+                (false, true) => 1,
+                (false, false) => 0,
+            };
+            let row = PositionRow {
+                instrument: position.instrument.0,
+                side: position.side as u8,
+                protection,
+                lots: position.lots,
+                entry_price: position.entry,
+                stop_price: price(position.sl_ticks),
+                target_price: price(position.tp_ticks),
+                mark_price: position.mark,
+                r: position.r,
+                ..PositionRow::default()
+            };
+            self.position_table.write(index, &row);
+        }
+        let count = positions.len().min(POSITION_ROWS);
+        for index in count..self.position_count {
+            self.position_table.write(index, &PositionRow::default());
+        }
+        self.position_count = count;
+        let status = &self.status;
+        let mut row = StatusRow {
+            equity: status.equity,
+            available: status.available,
+            entries_on: u64::from(status.entries_off.is_none()),
+            entries_off_reason: status.entries_off.map_or(0, |reason| reason as u64),
+            positions: count as u64,
+            orders_in_flight: u64::from(status.orders_live + status.orders_unknown),
+            signal_count: self.counts.signals,
+            order_count: self.counts.orders,
+            fill_count: self.counts.fills,
+            entry_filled_count: self.counts.entries_filled,
+            closed_tp_count: self.counts.closed[0],
+            closed_sl_count: self.counts.closed[1],
+            closed_other_count: self.counts.closed[2],
+            refused_count: self.counts.refused,
+            budget_left: u64::from(status.calls_left_protect),
+            budget_left_entry: u64::from(status.calls_left_entry),
+            realised_pnl: self.counts.realised,
+            exposure_usd: status.exposure_usd,
+            ..StatusRow::default()
+        };
+        row.header.time_ns = now.0;
+        self.status_table.write(0, &row);
+    }
+}
+
+impl Counts {
+    fn take(&mut self, event: &GateEvent) {
+        match GateEventKind::from_code(event.kind) {
+            Some(GateEventKind::OrderSent) => self.orders += 1,
+            Some(GateEventKind::Fill) => {
+                self.fills += 1;
+                self.entries_filled += u64::from(event.reduce_only == 0);
+            }
+            Some(GateEventKind::TradeClosed) => {
+                let place = match event.exit {
+                    1 => 0,
+                    2 => 1,
+                    _ => 2,
+                };
+                self.closed[place] += 1;
+                self.realised += event.pnl;
+            }
+            Some(GateEventKind::Refused) => self.refused += 1,
+            _ => {}
+        }
+    }
+}
+
+impl Inputs for GateStage {
+    // What is known to have happened comes before what is hoped for: replies, our account, marks,
+    // then time, and new signals last.
+    const LINKS: &'static [LinkId] = &[
+        LinkId::Flush,
+        LinkId::SendGate,
+        LinkId::AccountGate,
+        LinkId::FetchGate,
+        LinkId::DecodeGate,
+        LinkId::Timer,
+        LinkId::WebhookGate,
+        LinkId::ScoreGate,
+    ];
+
+    fn order(&mut self) -> &mut InputOrder {
+        &mut self.parts.order
+    }
+
+    fn has_room(&mut self) -> bool {
+        let need = Outputs::PER_INPUT;
+        let events = self.parts.events.room();
+        self.parts.core.set_journal_full(events < HOUSEKEEP_ROOM_MIN);
+        self.parts.commands.room() >= need.commands
+            && self.parts.fetches.room() >= need.fetches
+            && events >= need.events
+            && self
+                .parts
+                .answers
+                .as_mut()
+                .is_none_or(|answers| answers.room() >= need.answers)
+    }
+
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
+        let out = self.out.as_mut();
+        let parts = &mut self.parts;
+        let (sequence, header) = match link {
+            LinkId::SendGate => {
+                let reply = parts.replies.take()?;
+                let taken_ns = self.meter.taken(reply.header.publish_ns);
+                parts.core.on_reply(&reply, now, out);
+                (reply.header.seq, (reply.header.receive_ns, taken_ns))
+            }
+            LinkId::AccountGate => {
+                let event = parts.pushes.take()?;
+                let taken_ns = self.meter.taken(event.header.publish_ns);
+                parts.core.on_account(&event, now, out);
+                (event.header.seq, (event.header.receive_ns, taken_ns))
+            }
+            LinkId::FetchGate => {
+                let event = parts.pages.take()?;
+                let taken_ns = self.meter.taken(event.header.publish_ns);
+                parts.core.on_account(&event, now, out);
+                (event.header.seq, (event.header.receive_ns, taken_ns))
+            }
+            LinkId::DecodeGate => {
+                let tick = parts.ticks.take()?;
+                let taken_ns = self.meter.taken(tick.header.publish_ns);
+                parts.core.on_tick(&tick, now, out);
+                (tick.header.seq, (tick.header.receive_ns, taken_ns))
+            }
+            LinkId::ScoreGate => {
+                let signal = parts.signals.take()?;
+                let taken_ns = self.meter.taken(signal.header.publish_ns);
+                self.counts.signals += 1;
+                self.signal_count.add(1);
+                parts.core.on_signal(&signal, now, out);
+                (signal.header.seq, (signal.header.receive_ns, taken_ns))
+            }
+            LinkId::WebhookGate => {
+                let alert = parts.alerts.as_mut()?.take()?;
+                let taken_ns = self.meter.taken(alert.header.publish_ns);
+                parts.core.on_alert(&alert, now, out);
+                (alert.header.seq, (alert.header.receive_ns, taken_ns))
+            }
+            LinkId::Timer => {
+                let is_due = parts.core.next_timer().is_some_and(|time| time <= now);
+                if !is_due && demanded.is_none() {
+                    return None;
+                }
+                parts.core.on_timer(now, out);
+                self.timer_sequence += 1;
+                (self.timer_sequence, (0, 0))
+            }
+            LinkId::Flush => {
+                let word = demanded.unwrap_or_else(|| parts.control.load(Ordering::Acquire));
+                if word == self.control_seen {
+                    return None;
+                }
+                self.on_control(word);
+                return Some(word);
+            }
+            _ => return None,
+        };
+        let (receive_ns, taken_ns) = header;
+        self.receive_ns = receive_ns;
+        self.publish();
+        if taken_ns > 0 {
+            self.meter.done(taken_ns);
+        }
+        Some(sequence)
+    }
+}
+
+impl Stage for GateStage {
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+
+    fn poll(&mut self, now: Wall) -> Progress {
+        let progress = run_inputs(self, now);
+        if progress == Progress::Busy {
+            self.show(now);
+        }
+        progress
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        if self.parts.order.is_repeating() {
+            return self.parts.order.next_repeat();
+        }
+        self.parts.core.next_timer()
+    }
+}

@@ -1,0 +1,207 @@
+//! `housekeep`: everything that touches a disk, so that nothing else does.
+//!
+//! It drains the `*_housekeep` and journal rings into the metrics file and the order digest. It runs
+//! on a parked thread of its own; when the disk is slow, signals lose lines (counted) and orders
+//! wait in a deep ring, but the trading path never waits for it.
+
+pub mod lines;
+
+use super::digest::OrderDigest;
+use crate::driver::{Inlet, Progress, Stage};
+use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal};
+use crate::model::{Instruments, Wall};
+use lines::Names;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Records taken from one ring in one poll.
+const TAKE_MAX: usize = 256;
+/// Last lines kept for the screen.
+const RECENT_MAX: usize = 12;
+
+/// What housekeep has seen, for the summary and the screen. Cold: a lock is fine here.
+#[derive(Default)]
+pub struct Seen {
+    pub orders: OrderDigest,
+    pub signal_count: u64,
+    pub lines_written: u64,
+    /// Lines that the file refused (disk full, bad descriptor).
+    pub lines_lost: u64,
+    /// The last things that happened, oldest first, as people read them.
+    pub recent: std::collections::VecDeque<String>,
+    /// Inputs that stages took, when the run keeps its journal in memory.
+    pub journal: Option<Vec<JournalEntry>>,
+    /// Order events, when the run keeps them in memory (tests, parity).
+    pub events: Option<Vec<GateEvent>>,
+}
+
+/// Shared view of `Seen`.
+pub type SeenHandle = Arc<Mutex<Seen>>;
+
+/// The rings that end here.
+pub struct Rings {
+    pub gate: Inlet<GateEvent>,
+    pub score: Inlet<Signal>,
+    pub journals: Vec<Inlet<JournalEntry>>,
+}
+
+/// The stage.
+pub struct Housekeep {
+    rings: Rings,
+    instruments: Arc<Instruments>,
+    names: Names,
+    file: Option<BufWriter<File>>,
+    unflushed: bool,
+    seen: SeenHandle,
+}
+
+impl Housekeep {
+    /// A stage that appends metrics lines to `path`, or keeps only counts when there is none.
+    pub fn new(
+        rings: Rings,
+        instruments: Arc<Instruments>,
+        names: Names,
+        path: Option<&Path>,
+        seen: SeenHandle,
+    ) -> std::io::Result<Self> {
+        let file = match path {
+            Some(path) => {
+                let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+                let named = |error: std::io::Error| {
+                    std::io::Error::other(format!(
+                        "METRICS_PATH={}: {error}; name a writable file",
+                        path.display()
+                    ))
+                };
+                Some(BufWriter::with_capacity(1 << 16, file.map_err(named)?))
+            }
+            None => None,
+        };
+        Ok(Housekeep {
+            rings,
+            instruments,
+            names,
+            file,
+            unflushed: false,
+            seen,
+        })
+    }
+
+    fn write(file: &mut Option<BufWriter<File>>, seen: &mut Seen, line: &serde_json::Value) {
+        let Some(file) = file.as_mut() else { return };
+        let written = serde_json::to_writer(&mut *file, line).is_ok() && file.write_all(b"\n").is_ok();
+        if written {
+            seen.lines_written += 1;
+        } else {
+            seen.lines_lost += 1;
+        }
+    }
+
+    fn drain(&mut self) -> usize {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = 0;
+        for _ in 0..TAKE_MAX {
+            let Some(event) = self.rings.gate.take() else {
+                break;
+            };
+            taken += 1;
+            seen.orders.take(&event, &self.instruments);
+            if let Some(line) = lines::gate_event(&event, &self.instruments) {
+                remember(&mut seen, &event, &line);
+                Self::write(&mut self.file, &mut seen, &line);
+            }
+            if let Some(events) = seen.events.as_mut() {
+                events.push(event);
+            }
+        }
+        for _ in 0..TAKE_MAX {
+            let Some(signal) = self.rings.score.take() else {
+                break;
+            };
+            taken += 1;
+            seen.signal_count += 1;
+            let line = lines::signal(&signal, &self.instruments, &self.names);
+            Self::write(&mut self.file, &mut seen, &line);
+        }
+        for journal in &mut self.rings.journals {
+            for _ in 0..TAKE_MAX {
+                let Some(entry) = journal.take() else { break };
+                taken += 1;
+                if let Some(kept) = seen.journal.as_mut() {
+                    kept.push(entry);
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl Stage for Housekeep {
+    fn name(&self) -> &'static str {
+        "housekeep"
+    }
+
+    fn poll(&mut self, _now: Wall) -> Progress {
+        if self.drain() > 0 {
+            self.unflushed = true;
+            return Progress::Busy;
+        }
+        if self.unflushed {
+            self.unflushed = false;
+            if self.file.as_mut().is_some_and(|file| file.flush().is_err()) {
+                self.seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .lines_lost += 1;
+            }
+        }
+        Progress::Idle
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        None
+    }
+}
+
+/// Keeps the last events in words, for the screen.
+fn remember(seen: &mut Seen, event: &GateEvent, line: &serde_json::Value) {
+    let text = |field: &str| line[field].as_str().unwrap_or("").to_string();
+    let words = match GateEventKind::from_code(event.kind) {
+        Some(GateEventKind::OrderSent) => {
+            format!(
+                "order  {} {} {} tp {} sl {}",
+                text("symbol"),
+                text("side"),
+                text("size"),
+                text("tp"),
+                text("sl")
+            )
+        }
+        Some(GateEventKind::Fill) => {
+            format!(
+                "fill   {} {} {} at {}",
+                text("symbol"),
+                text("side"),
+                text("filled"),
+                event.fill_price
+            )
+        }
+        Some(GateEventKind::TradeClosed) => {
+            format!(
+                "closed {} by {} {:+.2} R, {:+.2} USDT",
+                text("symbol"),
+                text("exit"),
+                event.r,
+                event.pnl
+            )
+        }
+        Some(GateEventKind::NakedClose) => format!("closing {}: it cannot be protected", text("symbol")),
+        _ => return,
+    };
+    if seen.recent.len() >= RECENT_MAX {
+        seen.recent.pop_front();
+    }
+    seen.recent.push_back(words);
+}

@@ -1,0 +1,212 @@
+//! `score`: a feature row in, a signal out when the strategies agree.
+//!
+//! It owns the weights, the regimes and the virtual labels (`strategy::Scorer`), and the choice
+//! among the signals of one close. Candidates that arrived together are ranked together; the caps
+//! of a close count over all of them.
+
+use super::reasons::ReasonCounters;
+use crate::bus::{Bus, BusError};
+use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
+use crate::metrics::{Counter, StageMeter};
+use crate::model::feature::row_flag;
+use crate::model::message::{Signal, TradeOutcome};
+use crate::model::{FeatureRow, InstrumentId, Instruments, Reason, Timeframe, Wall};
+use crate::strategy::{Params, Ranking, Scorer, Verdict};
+use crate::topology::LinkId;
+use arrayvec::ArrayVec;
+
+/// Signals of one batch; more candidates than this in one batch are ranked out.
+const BATCH_MAX: usize = 64;
+
+/// What the stage is made of.
+pub struct Parts {
+    pub rows: Inlet<FeatureRow>,
+    pub outcomes: Inlet<TradeOutcome>,
+    pub signals: Outlet<Signal>,
+    pub to_housekeep: Outlet<Signal>,
+    pub order: InputOrder,
+    pub scorer: Scorer,
+    pub params: Params,
+    /// Alphabetical rank of each instrument, the last tie-break.
+    pub symbol_order: Vec<u16>,
+}
+
+/// Signals that left at the present close.
+struct CloseCount {
+    close_ms: i64,
+    in_all: usize,
+    of_timeframe: [usize; Timeframe::ALL.len()],
+}
+
+/// The stage.
+pub struct Score {
+    rows: Inlet<FeatureRow>,
+    outcomes: Inlet<TradeOutcome>,
+    signals: Outlet<Signal>,
+    to_housekeep: Outlet<Signal>,
+    order: InputOrder,
+    scorer: Scorer,
+    ranking: Ranking,
+    per_timeframe_max: usize,
+    per_close_max: usize,
+    symbol_order: Vec<u16>,
+    close: CloseCount,
+    /// The last row taken was the last that its tick caused: a batch may end here.
+    is_whole: bool,
+    pending_count: u64,
+    meter: StageMeter,
+    row_count: Counter,
+    signal_count: Counter,
+    reasons: ReasonCounters,
+}
+
+impl Score {
+    /// The stage over `bus`, which holds its meter and counters.
+    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+        Ok(Score {
+            rows: parts.rows,
+            outcomes: parts.outcomes,
+            signals: parts.signals,
+            to_housekeep: parts.to_housekeep,
+            order: parts.order,
+            scorer: parts.scorer,
+            ranking: Ranking::new(&parts.params, BATCH_MAX),
+            per_timeframe_max: parts.params.candidates_per_timeframe_max,
+            per_close_max: parts.params.candidates_per_close_max,
+            symbol_order: parts.symbol_order,
+            close: CloseCount {
+                close_ms: i64::MIN,
+                in_all: 0,
+                of_timeframe: [0; Timeframe::ALL.len()],
+            },
+            is_whole: false,
+            pending_count: 0,
+            meter: bus.stage_meter("score")?,
+            row_count: bus.counter("score_row")?,
+            signal_count: bus.counter("score_signal")?,
+            reasons: ReasonCounters::new(bus, "score")?,
+        })
+    }
+
+    fn on_row(&mut self, row: &FeatureRow) {
+        let taken_ns = self.meter.taken(row.header.publish_ns);
+        self.row_count.add(1);
+        self.is_whole = row.has_flag(row_flag::LAST_OF_TICK);
+        match self.scorer.on_row(row) {
+            Verdict::None => {}
+            Verdict::Refused(refusal) => self.reasons.count(refusal.reason),
+            Verdict::Signal(signal) => {
+                if self.ranking.offer(&signal) {
+                    self.pending_count += 1;
+                } else {
+                    self.reasons.count(Reason::RankedOut);
+                }
+            }
+        }
+        self.meter.done(taken_ns);
+    }
+
+    /// Ranks what came together and lets the best leave. Returns how many candidates there were.
+    fn settle(&mut self) -> Option<u64> {
+        if self.pending_count == 0 {
+            return None;
+        }
+        let mut leaving: ArrayVec<Signal, BATCH_MAX> = ArrayVec::new();
+        let order = &self.symbol_order;
+        let reasons = &mut self.reasons;
+        let rank = |id: InstrumentId| order.get(id.index()).copied().unwrap_or(u16::MAX);
+        self.ranking.settle(rank, &mut |signal, refused| match refused {
+            Some(reason) => reasons.count(reason),
+            None => leaving.push(*signal),
+        });
+        for signal in &leaving {
+            if self.fits_close(signal) {
+                self.scorer.emitted(signal);
+                self.signal_count.add(1);
+                self.signals.publish_or_drop(*signal);
+                self.to_housekeep.publish_or_drop(*signal);
+            } else {
+                self.reasons.count(Reason::RankedOut);
+            }
+        }
+        let count = self.pending_count;
+        self.pending_count = 0;
+        Some(count)
+    }
+
+    fn fits_close(&mut self, signal: &Signal) -> bool {
+        let timeframe = usize::from(signal.timeframe).min(Timeframe::ALL.len() - 1);
+        let close_ms = signal.open_ms + Timeframe::ALL[timeframe].ms();
+        if close_ms != self.close.close_ms {
+            self.close = CloseCount {
+                close_ms,
+                in_all: 0,
+                of_timeframe: [0; Timeframe::ALL.len()],
+            };
+        }
+        let of_timeframe = &mut self.close.of_timeframe[timeframe];
+        if *of_timeframe >= self.per_timeframe_max || self.close.in_all >= self.per_close_max {
+            return false;
+        }
+        *of_timeframe += 1;
+        self.close.in_all += 1;
+        true
+    }
+}
+
+/// Alphabetical rank of every instrument, by id.
+pub fn symbol_order(instruments: &Instruments) -> Vec<u16> {
+    let mut ids: Vec<(InstrumentId, &[u8])> = instruments
+        .iter()
+        .map(|(id, row)| (id, row.symbol.as_bytes()))
+        .collect();
+    ids.sort_unstable_by_key(|(_, symbol)| *symbol);
+    let mut order = vec![0; ids.len()];
+    for (rank, (id, _)) in ids.iter().enumerate() {
+        order[id.index()] = rank as u16;
+    }
+    order
+}
+
+impl Inputs for Score {
+    const LINKS: &'static [LinkId] = &[LinkId::GateScore, LinkId::IndicateScore, LinkId::Flush];
+
+    fn order(&mut self) -> &mut InputOrder {
+        &mut self.order
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.signals.room() >= BATCH_MAX
+    }
+
+    fn take(&mut self, link: LinkId, _now: Wall, demanded: Option<u64>) -> Option<u64> {
+        match link {
+            LinkId::GateScore => {
+                let outcome = self.outcomes.take()?;
+                self.scorer.on_outcome(&outcome);
+                Some(outcome.header.seq)
+            }
+            LinkId::IndicateScore => {
+                let row = self.rows.take()?;
+                self.on_row(&row);
+                Some(row.header.seq)
+            }
+            LinkId::Flush if demanded.is_some() || (self.is_whole && self.rows.is_empty()) => self.settle(),
+            _ => None,
+        }
+    }
+}
+
+impl Stage for Score {
+    fn name(&self) -> &'static str {
+        "score"
+    }
+
+    fn poll(&mut self, now: Wall) -> Progress {
+        run_inputs(self, now)
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        self.order.next_repeat()
+    }
+}

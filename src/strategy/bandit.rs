@@ -1,0 +1,189 @@
+//! How much each component's word is worth, learned from outcomes.
+//!
+//! Every component that fires gets feedback, so nothing has to be explored: the state is a discounted
+//! Beta posterior per component, pooled over context (component → regime → timeframe), and a weight
+//! says how much better than its peers a component is (Thompson 1933; discounting after Garivier &
+//! Moulines 2011; rewards in [0, 1] after Agrawal & Goyal 2012). Pure arithmetic, no randomness.
+
+use super::components::COMPONENT_COUNT;
+use super::params::BanditParams;
+use super::regime::{RELATIVE_COUNT, Relative};
+use crate::model::Timeframe;
+use bytemuck::{Pod, Zeroable};
+
+const MS_PER_HOUR: f64 = 3_600_000.0;
+const TIMEFRAME_COUNT: usize = Timeframe::ALL.len();
+/// Nodes of one component: itself, one a regime, one a regime and timeframe.
+const NODES_PER_ARM: usize = 1 + RELATIVE_COUNT + RELATIVE_COUNT * TIMEFRAME_COUNT;
+
+/// Discounted evidence at one node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Node {
+    /// Mass of success and of failure.
+    pub success: f64,
+    pub failure: f64,
+    /// Labels ever seen.
+    pub count: u64,
+    /// Decision time of the last label, Unix ms.
+    pub updated_ms: i64,
+}
+
+impl Node {
+    /// Part of the mass that is left at `now_ms`.
+    fn left(&self, now_ms: i64, half_life_h: f64) -> f64 {
+        let idle_ms = now_ms.saturating_sub(self.updated_ms).max(0) as f64;
+        (-idle_ms / (half_life_h * MS_PER_HOUR)).exp2()
+    }
+
+    fn add(&mut self, reward: f64, mass: f64, now_ms: i64, params: &BanditParams) {
+        let left = self.left(now_ms, params.half_life_h);
+        self.success = self.success * left + mass * reward;
+        self.failure = self.failure * left + mass * (1.0 - reward);
+        let total = self.success + self.failure;
+        if total > params.mass_max {
+            self.success *= params.mass_max / total;
+            self.failure *= params.mass_max / total;
+        }
+        self.count += 1;
+        self.updated_ms = self.updated_ms.max(now_ms);
+    }
+}
+
+/// What is believed of one component in one context.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Expected result in R.
+    pub expected_r: f64,
+    /// Its standard deviation in R.
+    pub deviation_r: f64,
+}
+
+/// A context level: which node of an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Arm,
+    Regime(Relative),
+    Timeframe(Relative, Timeframe),
+}
+
+impl Level {
+    fn index(self) -> usize {
+        match self {
+            Level::Arm => 0,
+            Level::Regime(relative) => 1 + relative as usize,
+            Level::Timeframe(relative, timeframe) => {
+                1 + RELATIVE_COUNT + relative as usize * TIMEFRAME_COUNT + timeframe as usize
+            }
+        }
+    }
+
+    /// Every level, in the order of their nodes.
+    pub fn all() -> impl Iterator<Item = Level> {
+        let regimes = Relative::ALL.into_iter().map(Level::Regime);
+        let timeframes = Relative::ALL.into_iter().flat_map(|relative| {
+            Timeframe::ALL
+                .into_iter()
+                .map(move |timeframe| Level::Timeframe(relative, timeframe))
+        });
+        std::iter::once(Level::Arm).chain(regimes).chain(timeframes)
+    }
+}
+
+/// The learned state: 13 × 66 nodes of 32 bytes.
+#[derive(Clone, Debug)]
+pub struct Bandit {
+    params: BanditParams,
+    nodes: Box<[[Node; NODES_PER_ARM]]>,
+}
+
+impl Bandit {
+    /// A bandit that has learned nothing: every weight is 1.
+    pub fn new(params: BanditParams) -> Self {
+        Bandit {
+            params,
+            nodes: vec![[Node::default(); NODES_PER_ARM]; COMPONENT_COUNT].into_boxed_slice(),
+        }
+    }
+
+    pub fn params(&self) -> &BanditParams {
+        &self.params
+    }
+
+    pub fn node(&self, arm: usize, level: Level) -> &Node {
+        &self.nodes[arm][level.index()]
+    }
+
+    /// Puts a node from a file back.
+    pub fn set_node(&mut self, arm: usize, level: Level, node: Node) {
+        self.nodes[arm][level.index()] = node;
+    }
+
+    /// Learns that `arm` ended with `r` (net of cost) at `now_ms`. `mass` in 0..=1 is how much of an
+    /// observation it is. Values that are not finite are ignored.
+    pub fn update(
+        &mut self,
+        arm: usize,
+        relative: Relative,
+        timeframe: Timeframe,
+        r: f64,
+        mass: f64,
+        now_ms: i64,
+    ) {
+        if !r.is_finite() || !mass.is_finite() || mass <= 0.0 || arm >= COMPONENT_COUNT {
+            return;
+        }
+        let (low, high) = (self.params.reward_low, self.params.reward_high);
+        let reward = ((r - low) / (high - low)).clamp(0.0, 1.0);
+        let levels = [
+            Level::Arm,
+            Level::Regime(relative),
+            Level::Timeframe(relative, timeframe),
+        ];
+        for level in levels {
+            self.nodes[arm][level.index()].add(reward, mass, now_ms, &self.params);
+        }
+    }
+
+    /// What is believed of `arm` here at `now_ms`; each level is pulled towards the one above it.
+    pub fn estimate(&self, arm: usize, relative: Relative, timeframe: Timeframe, now_ms: i64) -> Estimate {
+        let params = &self.params;
+        let width = params.reward_high - params.reward_low;
+        let mut mean = -params.reward_low / width;
+        let mut mass = 0.0;
+        let levels = [
+            Level::Arm,
+            Level::Regime(relative),
+            Level::Timeframe(relative, timeframe),
+        ];
+        for level in levels {
+            let node = &self.nodes[arm][level.index()];
+            let left = node.left(now_ms, params.half_life_h);
+            let success = node.success * left;
+            mass = success + node.failure * left;
+            mean = (params.prior_mass * mean + success) / (params.prior_mass + mass);
+        }
+        let variance = mean * (1.0 - mean) / (params.prior_mass + mass + 1.0);
+        Estimate {
+            expected_r: params.reward_low + width * mean,
+            deviation_r: width * variance.max(0.0).sqrt(),
+        }
+    }
+
+    /// Weight of every component here at `now_ms`: exp(κ × how much better than the peers), clamped.
+    /// Exactly 1 for all while nothing has been learned.
+    pub fn weights(&self, relative: Relative, timeframe: Timeframe, now_ms: i64) -> [f64; COMPONENT_COUNT] {
+        let careful: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
+            let estimate = self.estimate(arm, relative, timeframe, now_ms);
+            estimate.expected_r - self.params.deviation_penalty * estimate.deviation_r
+        });
+        // Around the first, so that equal estimates give a difference of exactly 0.
+        let first = careful[0];
+        let mean = first + careful.iter().map(|value| value - first).sum::<f64>() / COMPONENT_COUNT as f64;
+        careful.map(|value| {
+            (self.params.kappa * (value - mean))
+                .exp()
+                .clamp(self.params.weight_min, self.params.weight_max)
+        })
+    }
+}

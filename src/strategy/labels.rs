@@ -1,0 +1,329 @@
+//! Virtual trades: every side that scored gets one, signalled or not, so that each component learns
+//! from each of its votes. First touch decides, the stop before the target, costs included.
+//!
+//! All memory is reserved at start. A label whose candles have a hole is dropped and counted, never
+//! guessed.
+
+use super::components::COMPONENT_COUNT;
+use super::params::LabelParams;
+use crate::model::{Candle, Side, Timeframe};
+use bytemuck::{Pod, Zeroable};
+
+/// No label: end of a list.
+const NONE: u32 = u32::MAX;
+
+/// One open virtual trade. Plain memory, for snapshots.
+///
+/// ```text
+/// open_ms | series u32 | next u32 | mask u32 | timeframe, side, relative, candles u8
+/// entry | sl_distance | tp_distance | cost | exit_slip (fractions of the entry price)
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Label {
+    /// Open time of the candle that was scored.
+    pub open_ms: i64,
+    pub series: u32,
+    /// Next label of the series in the pool; `labels` writes it.
+    pub next: u32,
+    /// Bit i: component i voted.
+    pub mask: u32,
+    pub timeframe: u8,
+    /// `Side` code.
+    pub side: u8,
+    /// `Relative` code.
+    pub relative: u8,
+    /// Candles since the entry; 0 = not entered yet.
+    pub candles: u8,
+    /// Price paid, slippage included; 0 before the entry.
+    pub entry: f64,
+    /// Price units.
+    pub sl_distance: f64,
+    pub tp_distance: f64,
+    /// Fees of the round trip, fraction of the notional.
+    pub cost: f64,
+    /// Slippage of a stop or time exit, fraction of the price.
+    pub exit_slip: f64,
+}
+
+/// A virtual trade that has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resolved {
+    pub label: Label,
+    /// Close time of the candle that ended it, Unix ms.
+    pub resolved_ms: i64,
+    /// Result in units of the initial risk, net of cost.
+    pub r: f64,
+}
+
+/// What a candle does to a label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Touch {
+    Open,
+    Ended(f64),
+}
+
+/// The pending labels of the run.
+pub struct Labels {
+    params: LabelParams,
+    pool: Box<[Label]>,
+    /// First label of each series.
+    heads: Box<[u32]>,
+    free: u32,
+    pending_count: usize,
+    crowds: Crowds,
+    /// Labels that a hole in the candles, or a full pool, made worthless.
+    pub dropped_count: u64,
+}
+
+impl Labels {
+    pub fn new(params: LabelParams, series_max: usize) -> Self {
+        let pending_max = params.pending_max.clamp(1, NONE as usize - 1);
+        let mut pool: Box<[Label]> = vec![Label::default(); pending_max].into_boxed_slice();
+        for (index, label) in pool.iter_mut().enumerate() {
+            label.next = if index + 1 < pending_max {
+                index as u32 + 1
+            } else {
+                NONE
+            };
+        }
+        let params = LabelParams {
+            horizon_candles: params.horizon_candles.clamp(1, 250),
+            ..params
+        };
+        Labels {
+            crowds: Crowds::new(params.horizon_candles as usize + 2),
+            params,
+            pool,
+            heads: vec![NONE; series_max].into_boxed_slice(),
+            free: 0,
+            pending_count: 0,
+            dropped_count: 0,
+        }
+    }
+
+    pub fn pending_count(&self) -> usize {
+        self.pending_count
+    }
+
+    /// Every pending label, series by series.
+    pub fn pending(&self) -> impl Iterator<Item = &Label> {
+        self.heads.iter().flat_map(|head| self.list(*head))
+    }
+
+    /// Opens a virtual trade. Entered at the next candle's open.
+    pub fn register(&mut self, label: Label) {
+        self.crowds.add(&label);
+        self.insert(Label {
+            candles: 0,
+            entry: 0.0,
+            ..label
+        });
+    }
+
+    /// Puts a saved label back, with whatever it has lived through.
+    pub fn restore(&mut self, label: Label) {
+        if (label.series as usize) < self.heads.len() {
+            self.crowds.add(&label);
+            self.insert(label);
+        }
+    }
+
+    /// Takes the next closed candle of `series`; what ended goes to `emit`.
+    pub fn on_candle(
+        &mut self,
+        series: usize,
+        timeframe: Timeframe,
+        candle: &Candle,
+        emit: &mut impl FnMut(Resolved),
+    ) {
+        let horizon = self.params.horizon_candles as u8;
+        let slip = self.params.entry_slip_bps / 1e4;
+        let mut previous = NONE;
+        let mut index = self.heads[series];
+        while index != NONE {
+            let label = &mut self.pool[index as usize];
+            let next = label.next;
+            let expected_ms = label.open_ms + (i64::from(label.candles) + 1) * timeframe.ms();
+            let touch = if candle.open_ms == expected_ms {
+                Some(label.on_candle(candle, slip, horizon))
+            } else if candle.open_ms < expected_ms {
+                Some(Touch::Open)
+            } else {
+                None
+            };
+            match touch {
+                Some(Touch::Open) => previous = index,
+                ended => {
+                    let label = *label;
+                    self.remove(series, previous, index);
+                    match ended {
+                        Some(Touch::Ended(r)) => emit(Resolved {
+                            label,
+                            resolved_ms: candle.open_ms + timeframe.ms(),
+                            r,
+                        }),
+                        _ => self.dropped_count += 1,
+                    }
+                }
+            }
+            index = next;
+        }
+    }
+
+    /// Takes the label of a signal that was really traded out; `None` when it has ended already.
+    pub fn cancel(&mut self, series: usize, open_ms: i64, side: Side) -> Option<Label> {
+        let mut previous = NONE;
+        let mut index = *self.heads.get(series)?;
+        while index != NONE {
+            let label = self.pool[index as usize];
+            if label.open_ms == open_ms && label.side == side as u8 {
+                self.remove(series, previous, index);
+                return Some(label);
+            }
+            (previous, index) = (index, label.next);
+        }
+        None
+    }
+
+    /// How much of an observation this component's label is: min(1, 3 / m) with m labels of the same
+    /// component, side, timeframe and close over all instruments.
+    pub fn mass(&self, label: &Label, component: usize) -> f64 {
+        let crowd = self.crowds.count(label, component).max(1);
+        (3.0 / f64::from(crowd)).min(1.0)
+    }
+
+    fn list(&self, head: u32) -> impl Iterator<Item = &Label> {
+        let at = |index: u32| (index != NONE).then(|| &self.pool[index as usize]);
+        std::iter::successors(at(head), move |label| at(label.next))
+    }
+
+    fn insert(&mut self, label: Label) {
+        let index = self.free;
+        if index == NONE {
+            self.dropped_count += 1;
+            return;
+        }
+        let series = label.series as usize;
+        self.free = self.pool[index as usize].next;
+        self.pool[index as usize] = Label {
+            next: self.heads[series],
+            ..label
+        };
+        self.heads[series] = index;
+        self.pending_count += 1;
+    }
+
+    fn remove(&mut self, series: usize, previous: u32, index: u32) {
+        let next = self.pool[index as usize].next;
+        if previous == NONE {
+            self.heads[series] = next;
+        } else {
+            self.pool[previous as usize].next = next;
+        }
+        self.pool[index as usize].next = self.free;
+        self.free = index;
+        self.pending_count -= 1;
+    }
+}
+
+impl Label {
+    fn sign(&self) -> f64 {
+        if self.side == Side::Sell as u8 { -1.0 } else { 1.0 }
+    }
+
+    /// The rules of the backtest: gaps through the stop fill at the open, gaps through the target at
+    /// the target; the stop is looked at first; after the horizon the close ends it.
+    fn on_candle(&mut self, candle: &Candle, entry_slip: f64, horizon: u8) -> Touch {
+        let sign = self.sign();
+        let entering = self.candles == 0;
+        if entering {
+            self.entry = candle.open * (1.0 + sign * entry_slip);
+        }
+        self.candles += 1;
+        let stop = self.entry - sign * self.sl_distance;
+        let target = self.entry + sign * self.tp_distance;
+        let (best, worst) = if sign > 0.0 {
+            (candle.high, candle.low)
+        } else {
+            (candle.low, candle.high)
+        };
+        let beyond_stop = |price: f64| sign * (price - stop) <= 0.0;
+        let beyond_target = |price: f64| sign * (price - target) >= 0.0;
+        let (exit, slips) = if !entering && beyond_stop(candle.open) {
+            (candle.open, true)
+        } else if !entering && beyond_target(candle.open) {
+            (target, false)
+        } else if beyond_stop(worst) {
+            (stop, true)
+        } else if beyond_target(best) {
+            (target, false)
+        } else if self.candles >= horizon {
+            (candle.close, true)
+        } else {
+            return Touch::Open;
+        };
+        let slip = if slips { self.exit_slip } else { 0.0 };
+        let gain = sign * (exit / self.entry - 1.0) - self.cost - slip;
+        Touch::Ended(gain * self.entry / self.sl_distance)
+    }
+}
+
+/// How many labels share a component, side, timeframe and close: alts that move with BTC are not
+/// independent observations.
+struct Crowds {
+    closes: usize,
+    rows: Box<[Crowd]>,
+}
+
+#[derive(Clone, Copy)]
+struct Crowd {
+    open_ms: i64,
+    counts: [[u16; COMPONENT_COUNT]; 2],
+}
+
+impl Crowds {
+    /// Remembers the last `closes` closes of every timeframe.
+    fn new(closes: usize) -> Self {
+        let empty = Crowd {
+            open_ms: i64::MIN,
+            counts: [[0; COMPONENT_COUNT]; 2],
+        };
+        Crowds {
+            closes,
+            rows: vec![empty; closes * Timeframe::ALL.len()].into_boxed_slice(),
+        }
+    }
+
+    fn slot(&self, label: &Label) -> usize {
+        let timeframe = Timeframe::from_code(label.timeframe).unwrap_or(Timeframe::M1);
+        let number = label
+            .open_ms
+            .div_euclid(timeframe.ms())
+            .rem_euclid(self.closes as i64);
+        timeframe as usize * self.closes + number as usize
+    }
+
+    fn add(&mut self, label: &Label) {
+        let slot = self.slot(label);
+        let crowd = &mut self.rows[slot];
+        if crowd.open_ms != label.open_ms {
+            crowd.open_ms = label.open_ms;
+            crowd.counts = [[0; COMPONENT_COUNT]; 2];
+        }
+        let side = usize::from(label.side == Side::Sell as u8);
+        for (component, count) in crowd.counts[side].iter_mut().enumerate() {
+            *count = count.saturating_add((label.mask >> component & 1) as u16);
+        }
+    }
+
+    fn count(&self, label: &Label, component: usize) -> u16 {
+        let crowd = &self.rows[self.slot(label)];
+        let side = usize::from(label.side == Side::Sell as u8);
+        if crowd.open_ms == label.open_ms {
+            crowd.counts[side][component]
+        } else {
+            1
+        }
+    }
+}

@@ -1,0 +1,555 @@
+//! Feature rows in, signals out: the pure function behind the `score` stage.
+//!
+//! Owns weights, regimes, virtual labels and cooldowns. Rows of one close may come in any order: what
+//! they teach takes effect when the first row of another close arrives.
+
+use super::aggregate::{SideTally, Tally};
+use super::bandit::Bandit;
+use super::calibration::Calibration;
+use super::components::{COMPONENT_COUNT, COMPONENTS, Family};
+use super::labels::{Label, Labels, Resolved};
+use super::market::Market;
+use super::params::Params;
+use super::plan::{Plan, PlanInputs, expected_value_r, plan};
+use super::probability::{Candidate, model_inputs, probability};
+use super::regime::{RELATIVE_COUNT, Regime, RegimeState, Relative};
+use crate::model::feature::row_flag;
+use crate::model::message::{Signal, TradeOutcome, VOTES_MAX, Vote};
+use crate::model::{Feature, FeatureRow, InstrumentId, Reason, Side, Timeframe};
+use bytemuck::Zeroable;
+
+/// Emitted signals whose trade may still end.
+const EMITTED_MAX: usize = 4096;
+const TIMEFRAME_COUNT: usize = Timeframe::ALL.len();
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a signal is returned by value: boxing would allocate on the decision path"
+)]
+pub enum Verdict {
+    /// Nothing fired, or the row is history.
+    None,
+    Signal(Signal),
+    Refused(Refusal),
+}
+
+/// A candidate that is no signal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub instrument: InstrumentId,
+    pub timeframe: Timeframe,
+    /// The stronger side; `None` when tied.
+    pub side: Option<Side>,
+    pub score: f64,
+    pub component_count: u32,
+}
+
+/// What must be remembered of an emitted signal until its trade ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Emitted {
+    id: u64,
+    series: u32,
+    open_ms: i64,
+    side: u8,
+}
+
+/// Weights of one context, as of one close.
+#[derive(Clone, Copy)]
+struct WeightRow {
+    close_ms: i64,
+    weights: [f64; COMPONENT_COUNT],
+}
+
+pub struct Scorer {
+    params: Params,
+    /// Position of a timeframe among the configured ones, by its code.
+    position_of: [Option<u8>; TIMEFRAME_COUNT],
+    timeframe_count: usize,
+    bandit: Bandit,
+    calibration: Option<Calibration>,
+    regimes: Box<[RegimeState]>,
+    market: Market,
+    labels: Labels,
+    resolved: Vec<Resolved>,
+    weights: Box<[[WeightRow; TIMEFRAME_COUNT]; RELATIVE_COUNT]>,
+    /// End of the signal cooldown, by series.
+    quiet_until_ms: Box<[i64]>,
+    btc_ret_5: [Option<f64>; TIMEFRAME_COUNT],
+    emitted: Box<[Emitted]>,
+    emitted_count: u64,
+    signal_count: u64,
+    /// The close whose rows are arriving, and how many labels it has opened.
+    close_ms: i64,
+    close_label_count: u32,
+    /// Outcomes of trades whose virtual label had ended before, so they taught nothing new.
+    pub outcome_late_count: u64,
+}
+
+impl Scorer {
+    /// A scorer for `instruments_max` instruments on `timeframes`, with `bandit` as learned so far.
+    pub fn new(params: Params, instruments_max: usize, timeframes: &[Timeframe], bandit: Bandit) -> Self {
+        let series_max = instruments_max * timeframes.len();
+        let mut position_of = [None; TIMEFRAME_COUNT];
+        for (position, timeframe) in timeframes.iter().enumerate() {
+            position_of[*timeframe as usize] = Some(position as u8);
+        }
+        let stale = WeightRow {
+            close_ms: i64::MIN,
+            weights: [1.0; COMPONENT_COUNT],
+        };
+        Scorer {
+            labels: Labels::new(params.label, series_max),
+            resolved: Vec::with_capacity(params.label.pending_max),
+            params,
+            position_of,
+            timeframe_count: timeframes.len(),
+            bandit,
+            calibration: None,
+            regimes: vec![RegimeState::default(); series_max].into_boxed_slice(),
+            market: Market::default(),
+            weights: Box::new([[stale; TIMEFRAME_COUNT]; RELATIVE_COUNT]),
+            quiet_until_ms: vec![i64::MIN; series_max].into_boxed_slice(),
+            btc_ret_5: [None; TIMEFRAME_COUNT],
+            emitted: vec![Emitted::default(); EMITTED_MAX].into_boxed_slice(),
+            emitted_count: 0,
+            signal_count: 0,
+            close_ms: i64::MIN,
+            close_label_count: 0,
+            outcome_late_count: 0,
+        }
+    }
+
+    pub fn bandit(&self) -> &Bandit {
+        &self.bandit
+    }
+
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Puts a saved label back; call before the first row.
+    pub fn restore_label(&mut self, label: Label) {
+        self.labels.restore(label);
+    }
+
+    /// Regimes by series, for a snapshot.
+    pub fn regimes(&self) -> &[RegimeState] {
+        &self.regimes
+    }
+
+    /// Puts saved regimes back, if there are as many as this scorer has series.
+    pub fn restore_regimes(&mut self, regimes: &[RegimeState]) -> bool {
+        let fits = regimes.len() == self.regimes.len();
+        if fits {
+            for (series, state) in regimes.iter().enumerate() {
+                self.set_regime(series, *state);
+            }
+        }
+        fits
+    }
+
+    pub fn market_regime(&self) -> Regime {
+        self.market.regime()
+    }
+
+    pub fn breadth(&self) -> Option<f64> {
+        self.market.breadth()
+    }
+
+    /// The regime of one series.
+    pub fn regime(&self, instrument: InstrumentId, timeframe: Timeframe) -> Regime {
+        self.series(instrument, timeframe)
+            .map_or(Regime::Neutral, |series| self.regimes[series].regime())
+    }
+
+    /// Uses this model from now on; `None` goes back to the heuristic.
+    pub fn set_calibration(&mut self, calibration: Option<Calibration>) {
+        self.calibration = calibration;
+    }
+
+    /// Takes one closed candle's row and says what it means.
+    pub fn on_row(&mut self, row: &FeatureRow) -> Verdict {
+        let Some(timeframe) = Timeframe::from_code(row.timeframe) else {
+            return Verdict::None;
+        };
+        let instrument = InstrumentId(row.instrument);
+        let Some(series) = self.series(instrument, timeframe) else {
+            return Verdict::None;
+        };
+        let close_ms = row.candle.open_ms + timeframe.ms();
+        if close_ms != self.close_ms {
+            self.settle();
+            self.close_ms = close_ms;
+            self.close_label_count = 0;
+        }
+        let resolved = &mut self.resolved;
+        self.labels
+            .on_candle(series, timeframe, &row.candle, &mut |ended| resolved.push(ended));
+        let regime = self.step_regime(series, instrument, timeframe, row);
+        if row.has_flag(row_flag::BACKFILL) || row.has_flag(row_flag::CONTEXT_ONLY) {
+            return Verdict::None;
+        }
+        let tally = self.tally(row, regime, timeframe);
+        if !tally.fired() {
+            return Verdict::None;
+        }
+        self.judge(row, series, timeframe, regime, &tally)
+    }
+
+    /// Learns how a traded signal ended. The realised result replaces the virtual one; when that has
+    /// been learned already the outcome is only counted.
+    pub fn on_outcome(&mut self, outcome: &TradeOutcome) {
+        let Some(emitted) = self
+            .emitted
+            .iter()
+            .find(|emitted| emitted.id == outcome.signal && emitted.id != 0)
+        else {
+            self.outcome_late_count += 1;
+            return;
+        };
+        let side = Side::from_code(emitted.side).unwrap_or(Side::Buy);
+        match self.labels.cancel(emitted.series as usize, emitted.open_ms, side) {
+            Some(label) => learn(&mut self.bandit, &label, outcome.r, outcome.closed_ms, |_| 1.0),
+            None => self.outcome_late_count += 1,
+        }
+    }
+
+    /// The signal left: starts its cooldown and remembers it for its outcome.
+    pub fn emitted(&mut self, signal: &Signal) {
+        let Some(timeframe) = Timeframe::from_code(signal.timeframe) else {
+            return;
+        };
+        let Some(series) = self.series(InstrumentId(signal.instrument), timeframe) else {
+            return;
+        };
+        let close_ms = signal.open_ms + timeframe.ms();
+        self.quiet_until_ms[series] = close_ms + self.params.signal_cooldown_ms;
+        let slot = (self.emitted_count % EMITTED_MAX as u64) as usize;
+        self.emitted[slot] = Emitted {
+            id: signal.id,
+            series: series as u32,
+            open_ms: signal.open_ms,
+            side: signal.side,
+        };
+        self.emitted_count += 1;
+    }
+
+    /// Teaches the bandit what the labels of the last close showed, in an order that does not depend on
+    /// the order of the rows, and weighs the market. Runs by itself when the next close begins; call it
+    /// before saving.
+    pub fn settle(&mut self) {
+        let key = |ended: &Resolved| {
+            (
+                ended.resolved_ms,
+                ended.label.open_ms,
+                ended.label.series,
+                ended.label.side,
+            )
+        };
+        self.resolved.sort_unstable_by_key(key);
+        for ended in &self.resolved {
+            learn(
+                &mut self.bandit,
+                &ended.label,
+                ended.r,
+                ended.resolved_ms,
+                |component| self.labels.mass(&ended.label, component),
+            );
+        }
+        self.resolved.clear();
+        self.market.settle(self.params.regime.confirm_candles);
+    }
+
+    fn series(&self, instrument: InstrumentId, timeframe: Timeframe) -> Option<usize> {
+        let position = usize::from(self.position_of[timeframe as usize]?);
+        let series = instrument.index() * self.timeframe_count + position;
+        (series < self.regimes.len()).then_some(series)
+    }
+
+    fn set_regime(&mut self, series: usize, state: RegimeState) {
+        let before = self.regimes[series];
+        self.regimes[series] = state;
+        let market = self.position_of[self.params.market_timeframe as usize];
+        if market.is_some_and(|position| series % self.timeframe_count == usize::from(position)) {
+            self.market.on_series(&before, &state);
+        }
+    }
+
+    fn step_regime(
+        &mut self,
+        series: usize,
+        instrument: InstrumentId,
+        timeframe: Timeframe,
+        row: &FeatureRow,
+    ) -> Regime {
+        let mut state = self.regimes[series];
+        let regime = state.step(row, &self.params.regime);
+        self.set_regime(series, state);
+        if self.params.market_instrument == Some(instrument) {
+            self.btc_ret_5[timeframe as usize] = row.get(Feature::Ret5);
+            if timeframe == self.params.market_timeframe {
+                self.market.on_leader(regime);
+            }
+        }
+        regime
+    }
+
+    fn tally(&mut self, row: &FeatureRow, regime: Regime, timeframe: Timeframe) -> Tally {
+        let (long, short) = (regime.relative(Side::Buy), regime.relative(Side::Sell));
+        let long_weights = self.weights_of(long, timeframe);
+        let short_weights = self.weights_of(short, timeframe);
+        let aware = self.params.regime.aware;
+        let market_panics = aware && self.market.regime() == Regime::Panic;
+        Tally::of(row, |side, index| {
+            let (relative, weights) = match side {
+                Side::Buy => (long, &long_weights),
+                Side::Sell => (short, &short_weights),
+            };
+            let family = COMPONENTS[index].family;
+            let affinity = match (aware, family) {
+                (false, _) => 1.0,
+                (true, Family::Reversion) if market_panics => 0.0,
+                (true, _) => relative.affinity(family),
+            };
+            (weights[index], affinity)
+        })
+    }
+
+    /// The weights of a context as of the present close, computed once a close.
+    fn weights_of(&mut self, relative: Relative, timeframe: Timeframe) -> [f64; COMPONENT_COUNT] {
+        let row = &mut self.weights[relative as usize][timeframe as usize];
+        if row.close_ms != self.close_ms {
+            row.weights = self.bandit.weights(relative, timeframe, self.close_ms);
+            row.close_ms = self.close_ms;
+        }
+        row.weights
+    }
+
+    fn judge(
+        &mut self,
+        row: &FeatureRow,
+        series: usize,
+        timeframe: Timeframe,
+        regime: Regime,
+        tally: &Tally,
+    ) -> Verdict {
+        let refuse = |reason: Reason, side: Option<&SideTally>, score: f64| {
+            Verdict::Refused(Refusal {
+                reason,
+                instrument: InstrumentId(row.instrument),
+                timeframe,
+                side: side.map(|tally| tally.side),
+                score,
+                component_count: side.map_or(0, |tally| tally.component_count),
+            })
+        };
+        if row.has_flag(row_flag::SYNTHETIC) {
+            return refuse(Reason::Synthetic, None, 0.0);
+        }
+        if row.has_flag(row_flag::WARMING_UP) {
+            return refuse(Reason::WarmingUp, None, 0.0);
+        }
+        self.register(row, series, timeframe, regime, &tally.long);
+        self.register(row, series, timeframe, regime, &tally.short);
+        let (side, raw_score) = match tally.dominant() {
+            Ok(dominant) => dominant,
+            Err(reason) => return refuse(reason, None, 0.0),
+        };
+        let score = self.regime_score(raw_score, side, regime);
+        let too_few =
+            self.params.require_multi_components && side.component_count < self.params.components_min;
+        let close_ms = row.candle.open_ms + timeframe.ms();
+        if too_few {
+            refuse(Reason::ComponentsFew, Some(side), score)
+        } else if score < self.score_min() {
+            refuse(Reason::ScoreBelowMin, Some(side), score)
+        } else if close_ms < self.quiet_until_ms[series] {
+            refuse(Reason::SignalCooldown, Some(side), score)
+        } else {
+            Verdict::Signal(self.signal(row, timeframe, regime, side, score))
+        }
+    }
+
+    fn score_min(&self) -> f64 {
+        let panics = self.params.regime.aware && self.market.regime() == Regime::Panic;
+        self.params.score_min
+            + if panics {
+                self.params.market_panic_score
+            } else {
+                0.0
+            }
+    }
+
+    /// The score after what the regimes of the series and of the market add and take.
+    fn regime_score(&self, raw_score: f64, side: &SideTally, regime: Regime) -> f64 {
+        let mut score = raw_score;
+        if self.params.regime.aware {
+            let relative = regime.relative(side.side);
+            if relative == Relative::Aligned && !side.is_purely_reversion() {
+                score += self.params.regime.boost_trend;
+            }
+            if regime == Regime::Chop && follows_trend(side) {
+                score -= self.params.regime.penalty_chop;
+            }
+            if self.market.regime().relative(side.side) == Relative::Against {
+                score -= self.params.market_against_penalty;
+            }
+        }
+        score.clamp(0.0, self.params.score_max)
+    }
+
+    fn plan_of(&self, row: &FeatureRow, regime: Regime, side: &SideTally) -> Plan {
+        let inputs = PlanInputs {
+            price: row.candle.close,
+            atr: row.get(Feature::Atr14),
+            level: side.level(),
+            spread_bps: row.get(Feature::SpreadBps),
+            panic: self.params.regime.aware && regime == Regime::Panic,
+        };
+        plan(&self.params.plan, &inputs)
+    }
+
+    /// Opens the virtual trade of a side that scored enough.
+    fn register(
+        &mut self,
+        row: &FeatureRow,
+        series: usize,
+        timeframe: Timeframe,
+        regime: Regime,
+        side: &SideTally,
+    ) {
+        let full = self.close_label_count >= self.params.label.per_close_max;
+        if side.points < self.params.label.shadow_score_min || full {
+            return;
+        }
+        let plan = self.plan_of(row, regime, side);
+        self.labels.register(Label {
+            open_ms: row.candle.open_ms,
+            series: series as u32,
+            mask: side.mask(),
+            timeframe: timeframe as u8,
+            side: side.side as u8,
+            relative: regime.relative(side.side) as u8,
+            sl_distance: plan.sl_distance,
+            tp_distance: plan.tp_distance,
+            cost: 2.0 * self.params.plan.taker_fee_bps / 1e4,
+            exit_slip: self.params.plan.exit_slip_bps / 1e4,
+            ..Label::zeroed()
+        });
+        self.close_label_count += 1;
+    }
+
+    fn signal(
+        &mut self,
+        row: &FeatureRow,
+        timeframe: Timeframe,
+        regime: Regime,
+        side: &SideTally,
+        score: f64,
+    ) -> Signal {
+        let plan = self.plan_of(row, regime, side);
+        let er_mix = self.er_mix(side, regime.relative(side.side), timeframe);
+        let candidate = Candidate {
+            side: side.side,
+            score,
+            component_count: side.component_count,
+            family_count: side.family_count() as u32,
+            er_mix,
+            relative: regime.relative(side.side),
+            follows_trend: follows_trend(side),
+            timeframe,
+            close_ms: row.candle.open_ms + timeframe.ms(),
+            btc_ret_5: row.get(Feature::BtcRet5).or(self.btc_ret_5[timeframe as usize]),
+            breadth: row.get(Feature::Breadth).or(self.market.breadth()),
+            plan,
+        };
+        let inputs = model_inputs(row, &candidate);
+        let (p, source) = probability(&candidate, &inputs, self.calibration.as_ref());
+        let (votes, vote_count) = votes_of(side);
+        self.signal_count += 1;
+        let mut signal = Signal {
+            header: row.header,
+            id: self.params.epoch << 40 | self.signal_count,
+            instrument: row.instrument,
+            timeframe: row.timeframe,
+            side: side.side as u8,
+            regime: regime as u8,
+            market_regime: self.market.regime() as u8,
+            vote_count,
+            probability_source: source as u8,
+            open_ms: row.candle.open_ms,
+            score,
+            probability: p,
+            ev_r: expected_value_r(p, &plan),
+            cost_r: plan.cost_r,
+            price: row.candle.close,
+            atr: row.get(Feature::Atr14).unwrap_or(0.0),
+            level: side.level().unwrap_or(0.0),
+            sl_distance: plan.sl_distance,
+            tp_distance: plan.tp_distance,
+            quote_volume: row.get(Feature::QuoteVolume24h).unwrap_or(0.0),
+            er_mix,
+            features_present: inputs.present,
+            votes,
+            features: inputs.values,
+        };
+        signal.header.seq = 0;
+        signal
+    }
+
+    /// Expected R of the side's components, weighted by what they said.
+    fn er_mix(&self, side: &SideTally, relative: Relative, timeframe: Timeframe) -> f64 {
+        let (mut sum, mut total) = (0.0, 0.0);
+        for cast in side.casts() {
+            let component = usize::from(cast.component);
+            let estimate = self
+                .bandit
+                .estimate(component, relative, timeframe, self.close_ms);
+            let share = cast.strength * COMPONENTS[component].points;
+            sum += share * estimate.expected_r;
+            total += share;
+        }
+        if total > 0.0 { sum / total } else { 0.0 }
+    }
+}
+
+/// Whether the largest family bets on the move going on.
+fn follows_trend(side: &SideTally) -> bool {
+    matches!(
+        side.dominant_family(),
+        Family::Trend | Family::Breakout | Family::Momentum
+    )
+}
+
+fn votes_of(side: &SideTally) -> ([Vote; VOTES_MAX], u8) {
+    let mut votes = [Vote::default(); VOTES_MAX];
+    let mut count = 0;
+    for (vote, cast) in votes.iter_mut().zip(side.casts()) {
+        *vote = Vote {
+            component: cast.component,
+            side: side.side as u8,
+            zero: 0,
+            strength: cast.strength as f32,
+            points: cast.points as f32,
+            weight: cast.weight as f32,
+        };
+        count += 1;
+    }
+    (votes, count)
+}
+
+/// Every component of the label gets the result.
+fn learn(bandit: &mut Bandit, label: &Label, r: f64, now_ms: i64, mass: impl Fn(usize) -> f64) {
+    let context = Relative::from_code(label.relative).zip(Timeframe::from_code(label.timeframe));
+    let Some((relative, timeframe)) = context else {
+        return;
+    };
+    for component in (0..COMPONENT_COUNT).filter(|component| label.mask >> component & 1 == 1) {
+        bandit.update(component, relative, timeframe, r, mass(component), now_ms);
+    }
+}
+
+const _: () = assert!(COMPONENT_COUNT <= VOTES_MAX);
