@@ -8,7 +8,6 @@ use smart_scanner::model::message::{FetchRequest, Lane, ListKind};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{Decimal, Instrument, Instruments, Lots, Reason, Symbol, Timeframe, Wall};
 use smart_scanner::venue::blofin::budget::{BudgetLimits, CallBudget};
-use smart_scanner::venue::blofin::read_queue::Read;
 use smart_scanner::venue::blofin::request::{PublicList, RequestWriter};
 use smart_scanner::venue::blofin::rest_reader::{ANY_INSTRUMENT, ReadEvent, RestReader};
 use smart_scanner::venue::blofin::sign::{Credentials, NonceSource};
@@ -192,14 +191,6 @@ struct Came {
     failed: Vec<(u32, Reason)>,
 }
 
-/// The token of a list, 0 of what has none.
-fn token_of(read: &Read) -> u32 {
-    match read {
-        Read::List(request) => request.token,
-        Read::Public(_) => 0,
-    }
-}
-
 fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
     let instruments = instruments();
     let mut came = Came::default();
@@ -209,10 +200,10 @@ fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
         match reader.poll(venue, &instruments, now) {
             ReadEvent::Idle => venue.now.0 += SEC / 10,
             ReadEvent::Working => {}
-            ReadEvent::Failed { read, reason } => came.failed.push((token_of(&read), reason)),
+            ReadEvent::Failed { request, reason } => came.failed.push((request.token, reason)),
             ReadEvent::Page => {
                 let page = reader.page().expect("it was announced");
-                let token = token_of(page.read);
+                let token = page.request.token;
                 assert!(page.events.iter().all(|event| event.token == token));
                 came.listed += page.instruments.len();
                 came.order_ids

@@ -10,6 +10,7 @@ use super::request::{Cursor, PublicList};
 use crate::model::message::{FetchRequest, Lane, ListKind};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Reason, Wall};
+use bytemuck::Zeroable;
 use std::collections::VecDeque;
 
 /// Reads that may wait in one lane: two for each instrument that a run can have.
@@ -45,6 +46,17 @@ impl Read {
         match self {
             Read::List(request) => Lane::from_code(request.lane).unwrap_or(Lane::Market),
             Read::Public(_) => Lane::Market,
+        }
+    }
+
+    /// The request, for whoever asked; a public list has one with list code 0.
+    pub fn request(&self) -> FetchRequest {
+        match self {
+            Read::List(request) => *request,
+            Read::Public(_) => FetchRequest {
+                lane: Lane::Market as u8,
+                ..FetchRequest::zeroed()
+            },
         }
     }
 

@@ -33,13 +33,16 @@ pub enum ReadEvent {
     /// A page is ready: take it with `page`, then `release_page`.
     Page,
     /// The read ended without its end. Say so to whoever asked; it is not an empty list.
-    Failed { read: Read, reason: Reason },
+    Failed { request: FetchRequest, reason: Reason },
 }
 
 /// One decoded page.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadPage<'a> {
-    pub read: &'a Read,
+    /// What was asked for; of a public list one with list code 0.
+    pub request: &'a FetchRequest,
+    /// Set when the page is a public list.
+    pub public: Option<PublicList>,
     /// Monotonic time at which the reply came.
     pub receive_ns: u64,
     pub events: &'a [AccountEvent],
@@ -68,7 +71,8 @@ pub struct ReadCounts {
 /// A page as it is kept for the owner.
 #[derive(Clone, Copy)]
 struct Held {
-    read: Read,
+    request: FetchRequest,
+    public: Option<PublicList>,
     receive_ns: u64,
     is_last: bool,
     unknown_count: u32,
@@ -142,7 +146,8 @@ impl RestReader {
     /// The page that `Page` announced.
     pub fn page(&self) -> Option<ReadPage<'_>> {
         self.held.as_ref().map(|held| ReadPage {
-            read: &held.read,
+            request: &held.request,
+            public: held.public,
             receive_ns: held.receive_ns,
             events: &self.events,
             ticks: &self.ticks,
@@ -245,7 +250,10 @@ impl RestReader {
         match self.queue.on_page(lane, call, next) {
             ReadProgress::Failed(read, reason) => {
                 self.counts.failed += 1;
-                ReadEvent::Failed { read, reason }
+                ReadEvent::Failed {
+                    request: read.request(),
+                    reason,
+                }
             }
             ReadProgress::Unknown => ReadEvent::Working,
             ReadProgress::Going | ReadProgress::Complete(_) => {
@@ -270,7 +278,11 @@ impl RestReader {
         self.ticks.clear();
         self.instruments.clear();
         let mut held = Held {
-            read: asked.read,
+            request: asked.read.request(),
+            public: match asked.read {
+                Read::Public(list) => Some(list),
+                Read::List(_) => None,
+            },
             receive_ns: 0,
             is_last: true,
             unknown_count: 0,
@@ -314,7 +326,10 @@ impl RestReader {
         match self.queue.on_trouble(lane, call, trouble, &mut self.budget, now) {
             ReadProgress::Failed(read, reason) => {
                 self.counts.failed += 1;
-                ReadEvent::Failed { read, reason }
+                ReadEvent::Failed {
+                    request: read.request(),
+                    reason,
+                }
             }
             _ => ReadEvent::Working,
         }
