@@ -8,7 +8,7 @@ use smart_scanner::model::message::{FetchRequest, Lane, ListKind};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{Decimal, Instrument, Instruments, Lots, Reason, Symbol, Timeframe, Wall};
 use smart_scanner::venue::blofin::budget::{BudgetLimits, CallBudget};
-use smart_scanner::venue::blofin::request::RequestWriter;
+use smart_scanner::venue::blofin::request::{PublicList, RequestWriter};
 use smart_scanner::venue::blofin::rest_reader::{ANY_INSTRUMENT, ReadEvent, RestReader};
 use smart_scanner::venue::blofin::sign::{Credentials, NonceSource};
 use smart_scanner::venue::seam::{Busy, CallEvent, CallPort, Fault};
@@ -75,12 +75,16 @@ impl Venue {
                 .take(limit)
                 .map(|ms| format!(r#"["{ms}","1","2","0.5","1.5","10","10","15","1"]"#))
                 .collect()
+        } else if path.starts_with("/api/v1/market/instruments") {
+            vec![INSTRUMENT_ROW.to_owned()]
         } else {
             Vec::new()
         };
         format!(r#"{{"code":"0","msg":"success","data":[{}]}}"#, rows.join(","))
     }
 }
+
+const INSTRUMENT_ROW: &str = r#"{"instId":"BTC-USDT","baseCurrency":"BTC","quoteCurrency":"USDT","contractValue":"0.001","listTime":"1673517600000","expireTime":"4918462709025","maxLeverage":"150","minSize":"0.1","lotSize":"0.1","tickSize":"0.1","instType":"SWAP","contractType":"linear","maxLimitSize":"1000000","maxMarketSize":"100000","state":"live","settleCurrency":"USDT"}"#;
 
 fn order_row(id: u64) -> String {
     format!(
@@ -182,6 +186,7 @@ fn candles() -> FetchRequest {
 struct Came {
     order_ids: Vec<u64>,
     candle_ms: Vec<i64>,
+    listed: usize,
     complete: Vec<u32>,
     failed: Vec<(u32, Reason)>,
 }
@@ -198,12 +203,14 @@ fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
             ReadEvent::Failed { request, reason } => came.failed.push((request.token, reason)),
             ReadEvent::Page => {
                 let page = reader.page().expect("it was announced");
-                assert!(page.events.iter().all(|event| event.token == page.request.token));
+                let token = page.request.token;
+                assert!(page.events.iter().all(|event| event.token == token));
+                came.listed += page.instruments.len();
                 came.order_ids
                     .extend(page.events.iter().map(|event| event.venue_id));
                 came.candle_ms.extend(page.ticks.iter().map(|tick| tick.venue_ms));
                 if page.is_last {
-                    came.complete.push(page.request.token);
+                    came.complete.push(token);
                 }
                 reader.release_page();
             }
@@ -384,4 +391,13 @@ fn urgent_reads_overtake_and_a_full_queue_says_so() {
     reader.push(orders_pending(9)).expect("another lane has room");
     run(&mut reader, &mut venue, 1);
     assert_eq!(venue.calls[0].1, Lane::Reconcile);
+}
+
+#[test]
+fn the_listing_is_read_with_the_same_budget_and_patience() {
+    let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(0, 0));
+    venue.whims = VecDeque::from([Whim::Status(502, "")]);
+    reader.push_public(PublicList::Instruments).expect("room");
+    let came = run(&mut reader, &mut venue, 60);
+    assert_eq!((came.listed, came.complete.len(), venue.calls.len()), (1, 1, 2));
 }

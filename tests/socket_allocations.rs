@@ -1,5 +1,6 @@
 //! Promise: once warm, receiving market frames from plain sockets allocates nothing, neither in the
-//! port nor in the feed above it.
+//! port nor in the feed above it. Over TLS the library allocates the plaintext of each record, and
+//! nothing comes on top of that.
 
 use smart_scanner::model::{InstrumentId, Mono, Symbol, Timeframe, Wall};
 use smart_scanner::venue::blofin::codec::control::Channel;
@@ -122,7 +123,7 @@ fn plain_frames_cost_no_allocation() {
 }
 
 #[test]
-fn tls_frames_cost_at_most_what_the_tls_library_needs() {
+fn tls_frames_cost_one_allocation_a_record() {
     let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ca.pem");
@@ -141,5 +142,6 @@ fn tls_frames_cost_at_most_what_the_tls_library_needs() {
     };
     let count = allocations("https", Some(path), serve);
     println!("{count} allocations for {COUNTED} frames over TLS");
-    assert!(count <= 2 * COUNTED);
+    // One frame a record, and now and then a longer queue of records inside the library.
+    assert!(count <= COUNTED + COUNTED / 100);
 }

@@ -9,9 +9,9 @@ use super::summary::{StageLatency, Summary, TickToOrder};
 use crate::bus::{Bus, Table};
 use crate::driver::layout::{self, LayoutError};
 use crate::driver::{DecisionClock, Layout, Running, threads};
-use crate::metrics::meter::{wait_name, work_name};
-use crate::metrics::latency_file::LatencyFile;
 use crate::metrics::histogram::Snapshot;
+use crate::metrics::latency_file::LatencyFile;
+use crate::metrics::meter::{wait_name, work_name};
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Instruments, Lots, Reason, Side};
 use crate::settings::Settings;
@@ -68,20 +68,34 @@ pub fn monotonic_ns() -> u64 {
 /// The ports over real sockets to the venue of `settings`, and the connector that serves them.
 pub fn socket_ports(settings: &Settings, seed: u64) -> Result<(Ports, Connector), DaemonError> {
     let venue = &settings.venue;
-    let targets =
-        Targets::from_urls(&venue.blofin_base_url, Some(&venue.blofin_ws_public), Some(&venue.blofin_ws_private))?;
-    let config =
-        ConnectorConfig { targets, ca_file: venue.blofin_ca_file.clone(), timeouts: DialTimeouts::default() };
+    let targets = Targets::from_urls(
+        &venue.blofin_base_url,
+        Some(&venue.blofin_ws_public),
+        Some(&venue.blofin_ws_private),
+    )?;
+    let config = ConnectorConfig {
+        targets,
+        ca_file: venue.blofin_ca_file.clone(),
+        timeouts: DialTimeouts::default(),
+    };
     let connector = Connector::start(config)?;
     let frames = |seed| Box::new(SocketFrames::new(connector.dialer(None), monotonic_ns, seed));
     let calls = |groups: &[LaneGroup], seed| {
-        Box::new(SocketCalls::new(connector.dialer(None), groups, monotonic_ns, seed))
+        Box::new(SocketCalls::new(
+            connector.dialer(None),
+            groups,
+            monotonic_ns,
+            seed,
+        ))
     };
     let ports = Ports {
         market: Some(frames(seed ^ 1)),
         account: frames(seed ^ 2),
         orders: calls(&[LaneGroup::Protective, LaneGroup::Ordinary], seed ^ 3),
-        reads: calls(&[LaneGroup::Protective, LaneGroup::Ordinary, LaneGroup::Market], seed ^ 4),
+        reads: calls(
+            &[LaneGroup::Protective, LaneGroup::Ordinary, LaneGroup::Market],
+            seed ^ 4,
+        ),
     };
     Ok((ports, connector))
 }
@@ -125,8 +139,10 @@ impl Daemon {
         let present: Vec<StageId> = seats.iter().map(|seat| seat.id).collect();
         let layout = layout::plan(&words, idle, &pin, cores.usable(), &present)?;
         let tables = |error| DaemonError::Graph(GraphError::Bus(error));
-        let (positions, status) =
-            (bus.table("positions").map_err(tables)?, bus.table("status").map_err(tables)?);
+        let (positions, status) = (
+            bus.table("positions").map_err(tables)?,
+            bus.table("status").map_err(tables)?,
+        );
         let running = threads::start(&layout, seats, &clock).map_err(DaemonError::Thread)?;
         let now = Instant::now();
         Ok(Daemon {
@@ -233,13 +249,19 @@ impl Daemon {
             orders: status.order_count,
             fills: status.fill_count,
             refused: status.refused_count,
-            closed: (status.closed_tp_count, status.closed_sl_count, status.closed_other_count),
+            closed: (
+                status.closed_tp_count,
+                status.closed_sl_count,
+                status.closed_other_count,
+            ),
             equity: status.equity,
             realised: status.realised_pnl,
             exposure: status.exposure_usd,
             entries,
             budget: (status.budget_left, status.budget_left_entry),
-            positions: (0..POSITION_ROWS).filter_map(|index| self.position_line(index)).collect(),
+            positions: (0..POSITION_ROWS)
+                .filter_map(|index| self.position_line(index))
+                .collect(),
             stages,
             tick_to_order,
             recent: seen.recent.iter().cloned().collect(),
@@ -251,11 +273,19 @@ impl Daemon {
         let row = self.positions.read(index).filter(|row| row.lots != 0)?;
         let instrument = self.instruments.get(InstrumentId(row.instrument))?;
         let digits = usize::from(instrument.tick_size.scale);
-        let price = |value: f64| if value > 0.0 { format!("{value:.digits$}") } else { "-".to_string() };
+        let price = |value: f64| {
+            if value > 0.0 {
+                format!("{value:.digits$}")
+            } else {
+                "-".to_string()
+            }
+        };
         Some(PositionLine {
             symbol: instrument.symbol.to_string(),
             side: Side::from_code(row.side).map_or("", Side::text),
-            size: instrument.size_decimal(Lots(row.lots)).map_or(String::new(), |size| size.to_string()),
+            size: instrument
+                .size_decimal(Lots(row.lots))
+                .map_or(String::new(), |size| size.to_string()),
             entry: price(row.entry_price),
             mark: price(row.mark_price),
             stop: price(row.stop_price),
@@ -309,14 +339,20 @@ struct Counters(Vec<(String, u64)>);
 
 impl Counters {
     fn read(bus: &Bus) -> Self {
-        let mut named: Vec<(String, u64)> =
-            bus.counters().unwrap_or_default().into_iter().map(|counter| (counter.name, counter.value)).collect();
+        let mut named: Vec<(String, u64)> = bus
+            .counters()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|counter| (counter.name, counter.value))
+            .collect();
         named.sort_unstable();
         Counters(named)
     }
 
     fn get(&self, name: &str) -> u64 {
-        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name)).map_or(0, |at| self.0[at].1)
+        self.0
+            .binary_search_by(|(other, _)| other.as_str().cmp(name))
+            .map_or(0, |at| self.0[at].1)
     }
 }
 
@@ -326,9 +362,10 @@ fn latencies(bus: &Bus) -> (Vec<(String, StageLatency)>, TickToOrder) {
     let mut stages = Vec::new();
     for stage in MEASURED {
         let name = stage.text();
-        let (Ok(wait), Ok(work)) =
-            (bus.histogram_snapshot(&wait_name(name)), bus.histogram_snapshot(&work_name(name)))
-        else {
+        let (Ok(wait), Ok(work)) = (
+            bus.histogram_snapshot(&wait_name(name)),
+            bus.histogram_snapshot(&work_name(name)),
+        ) else {
             continue;
         };
         let latency = StageLatency {
@@ -340,13 +377,15 @@ fn latencies(bus: &Bus) -> (Vec<(String, StageLatency)>, TickToOrder) {
         };
         stages.push((name.to_string(), latency));
     }
-    let order = bus.histogram_snapshot("tick_to_order_ns").map_or(TickToOrder::default(), |snapshot| TickToOrder {
-        count: snapshot.count(),
-        p50: quantile(&snapshot, 0.5),
-        p99: quantile(&snapshot, 0.99),
-        p999: quantile(&snapshot, 0.999),
-        max: snapshot.to_hdr().max(),
-    });
+    let order = bus
+        .histogram_snapshot("tick_to_order_ns")
+        .map_or(TickToOrder::default(), |snapshot| TickToOrder {
+            count: snapshot.count(),
+            p50: quantile(&snapshot, 0.5),
+            p99: quantile(&snapshot, 0.99),
+            p999: quantile(&snapshot, 0.999),
+            max: snapshot.to_hdr().max(),
+        });
     (stages, order)
 }
 
@@ -369,7 +408,9 @@ pub fn next_epoch(state_dir: &Path) -> std::io::Result<u32> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
-    let epoch = previous.checked_add(1).ok_or_else(|| std::io::Error::other("epochs are used up"))?;
+    let epoch = previous
+        .checked_add(1)
+        .ok_or_else(|| std::io::Error::other("epochs are used up"))?;
     sys::file::replace_file(&path, format!("{epoch}\n").as_bytes())
         .map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(epoch)

@@ -12,20 +12,24 @@ impl Stop {
     pub fn listen() -> std::io::Result<Stop> {
         let stop = Stop::default();
         let flag = Arc::clone(&stop.0);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (mut interrupt, mut terminate) = runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
             Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
         })?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            });
-            flag.store(true, Ordering::Release);
-        })?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                });
+                flag.store(true, Ordering::Release);
+            })?;
         Ok(stop)
     }
 

@@ -110,16 +110,11 @@ impl SocketCalls {
     /// Begins to connect one connection for each of `groups`; lanes of other groups are never
     /// ready. `clock` gives monotonic nanoseconds, `seed` spreads the reconnects.
     pub fn new(dialer: Dialer, groups: &[LaneGroup], clock: fn() -> u64, seed: u64) -> Self {
-        let warm = groups.iter().enumerate().map(|(index, group)| Warm {
-            group: *group,
-            state: State::Down { dial_at_ns: 0 },
-            generation: 0,
-            request: Vec::with_capacity(REQUEST_BYTES),
-            reply: ReplyReader::new(),
-            backoff: Backoff::new(seed.wrapping_add(index as u64)),
-            checked_ns: 0,
-            up_ns: 0,
-        });
+        let seeds = (0..).map(|index| seed.wrapping_add(index));
+        let warm = groups
+            .iter()
+            .zip(seeds)
+            .map(|(group, seed)| Warm::new(*group, seed));
         let mut calls = SocketCalls {
             dialer,
             clock,
@@ -222,31 +217,7 @@ impl CallPort for SocketCalls {
 
     fn submit(&mut self, lane: Lane, call: u64, request: &[u8], deadline: Wall) -> Result<(), Busy> {
         let index = self.warm_of(lane).ok_or(Busy)?;
-        let now_ns = (self.clock)();
-        let warm = &mut self.warm[index];
-        if !warm.is_alive(now_ns) {
-            return Err(Busy);
-        }
-        let State::Up { stream, outstanding } = &mut warm.state else {
-            return Err(Busy);
-        };
-        if outstanding.is_some() {
-            return Err(Busy);
-        }
-        warm.request.clear();
-        warm.request.extend_from_slice(request);
-        warm.reply.clear();
-        *outstanding = Some(Outstanding {
-            lane,
-            call,
-            deadline,
-            written: 0,
-            socket_before: stream.socket_written(),
-        });
-        // The first write happens here, not at the next poll: this is the end of tick-to-order.
-        // A fault shows again, with the same verdict, when the reply is read.
-        let _ = warm.write();
-        Ok(())
+        self.warm[index].begin((lane, call), request, deadline, (self.clock)())
     }
 
     fn poll(&mut self, now: Wall) -> CallEvent<'_> {
@@ -284,6 +255,52 @@ impl CallPort for SocketCalls {
 }
 
 impl Warm {
+    fn new(group: LaneGroup, seed: u64) -> Self {
+        Warm {
+            group,
+            state: State::Down { dial_at_ns: 0 },
+            generation: 0,
+            request: Vec::with_capacity(REQUEST_BYTES),
+            reply: ReplyReader::new(),
+            backoff: Backoff::new(seed),
+            checked_ns: 0,
+            up_ns: 0,
+        }
+    }
+
+    /// Writes a request on an idle connection that still lives.
+    fn begin(
+        &mut self,
+        (lane, call): (Lane, u64),
+        request: &[u8],
+        deadline: Wall,
+        now_ns: u64,
+    ) -> Result<(), Busy> {
+        if !self.is_alive(now_ns) {
+            return Err(Busy);
+        }
+        let State::Up { stream, outstanding } = &mut self.state else {
+            return Err(Busy);
+        };
+        if outstanding.is_some() {
+            return Err(Busy);
+        }
+        self.request.clear();
+        self.request.extend_from_slice(request);
+        self.reply.clear();
+        *outstanding = Some(Outstanding {
+            lane,
+            call,
+            deadline,
+            written: 0,
+            socket_before: stream.socket_written(),
+        });
+        // The first write happens here, not at the next poll: this is the end of tick-to-order.
+        // A fault shows again, with the same verdict, when the reply is read.
+        let _ = self.write();
+        Ok(())
+    }
+
     /// Drops the connection and dials again after a pause.
     fn retry_later(&mut self, now_ns: u64) {
         let dial_at_ns = now_ns.saturating_add(self.backoff.after_failure());
@@ -455,5 +472,33 @@ impl Warm {
         };
         self.renew(now_ns);
         Some(Finished::Fault { outstanding, fault })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    #[test]
+    fn a_call_of_which_no_byte_left_did_not_happen() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+        let (_server, _) = listener.accept().expect("a client");
+        // Reading still says "would block", writing fails at the first byte.
+        socket.shutdown(Shutdown::Write).expect("half closed");
+        let mut warm = Warm::new(LaneGroup::Ordinary, 1);
+        warm.state = State::Up {
+            stream: Stream::plain(socket).expect("non-blocking"),
+            outstanding: None,
+        };
+        assert_eq!(warm.begin((Lane::Entry, 7), b"POST", Wall(10), 1), Ok(()));
+        match warm.look(|| 1, Wall(1)) {
+            Some(Finished::Fault { outstanding, fault }) => {
+                assert_eq!((outstanding.call, fault), (7, Fault::NotSent))
+            }
+            _ => panic!("the call is over"),
+        }
+        assert!(matches!(warm.state, State::Down { .. }));
     }
 }

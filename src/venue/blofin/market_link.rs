@@ -354,7 +354,8 @@ impl Link {
 
     /// The next request, unless one is outstanding or nothing is to be asked.
     pub fn next_request(&mut self, rows: &[Option<Row>], connection: u16, now: Mono) -> NextRequest {
-        if self.outstanding.is_some() || !(self.has_work || !self.groups.is_empty()) {
+        let has_nothing = !self.has_work && self.groups.is_empty();
+        if self.outstanding.is_some() || has_nothing {
             return NextRequest::Nothing;
         }
         let of_phase = |index: u16, phase: Phase| {

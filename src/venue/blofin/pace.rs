@@ -129,7 +129,7 @@ mod tests {
         let mut backoff = Backoff::new(3);
         let waits: Vec<u64> = (0..12).map(|_| backoff.after_failure()).collect();
         for (attempt, wait) in waits.iter().enumerate() {
-            let step = (500 * NS_PER_MS << attempt).min(30 * NS_PER_SEC);
+            let step = ((500 * NS_PER_MS) << attempt).min(30 * NS_PER_SEC);
             assert!((step / 2..=step).contains(wait), "attempt {attempt}: {wait}");
         }
         assert_eq!(backoff.failures(), 12);

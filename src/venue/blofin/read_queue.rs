@@ -6,10 +6,11 @@
 use super::budget::{CallBudget, SUSPENSION_NS};
 use super::pace::Backoff;
 use super::reply::ReadFault;
-use super::request::Cursor;
+use super::request::{Cursor, PublicList};
 use crate::model::message::{FetchRequest, Lane, ListKind};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Reason, Wall};
+use bytemuck::Zeroable;
 use std::collections::VecDeque;
 
 /// Reads that may wait in one lane: two for each instrument that a run can have.
@@ -31,6 +32,45 @@ const LANES: [Lane; 5] = [
     Lane::Market,
 ];
 
+/// What a read is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Read {
+    List(FetchRequest),
+    /// The instruments or the tickers of the whole venue, in one page.
+    Public(PublicList),
+}
+
+impl Read {
+    /// The lane it goes on; codes that are unknown go with the least urgent.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Read::List(request) => Lane::from_code(request.lane).unwrap_or(Lane::Market),
+            Read::Public(_) => Lane::Market,
+        }
+    }
+
+    /// The request, for whoever asked; a public list has one with list code 0.
+    pub fn request(&self) -> FetchRequest {
+        match self {
+            Read::List(request) => *request,
+            Read::Public(_) => FetchRequest {
+                lane: Lane::Market as u8,
+                ..FetchRequest::zeroed()
+            },
+        }
+    }
+
+    /// Whether the call's path is under /trade, where the venue counts it a second time.
+    fn is_trade(&self) -> bool {
+        let Read::List(request) = self else { return false };
+        match ListKind::from_code(request.list) {
+            Some(ListKind::Candles | ListKind::Positions | ListKind::Balance | ListKind::Config) => false,
+            // An unknown code will not be sent; counting it is the safe side.
+            _ => true,
+        }
+    }
+}
+
 /// The lane's queue is full; ask again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull;
@@ -40,7 +80,7 @@ pub struct QueueFull;
 pub struct ReadCall {
     pub lane: Lane,
     pub call: u64,
-    pub request: FetchRequest,
+    pub read: Read,
     pub cursor: Cursor,
 }
 
@@ -50,9 +90,9 @@ pub enum ReadProgress {
     /// More pages follow, or the same one again.
     Going,
     /// That was the last page.
-    Complete(FetchRequest),
+    Complete(Read),
     /// The read is over without its end: never to be taken for an empty list.
-    Failed(FetchRequest, Reason),
+    Failed(Read, Reason),
     /// No such call is outstanding.
     Unknown,
 }
@@ -91,7 +131,7 @@ impl ReadTrouble {
 /// A read in progress.
 #[derive(Clone, Copy)]
 struct Job {
-    request: FetchRequest,
+    read: Read,
     cursor: Cursor,
     pages: u32,
     tries: u8,
@@ -132,15 +172,15 @@ impl ReadQueue {
         }
     }
 
-    /// Takes a read. Lanes of unknown code go with the least urgent.
-    pub fn push(&mut self, request: FetchRequest) -> Result<(), QueueFull> {
-        let lane = Lane::from_code(request.lane).unwrap_or(Lane::Market);
+    /// Takes a read.
+    pub fn push(&mut self, read: Read) -> Result<(), QueueFull> {
+        let lane = read.lane();
         let queue = self.lane_mut(lane);
         if queue.waiting.len() >= QUEUE_MAX {
             return Err(QueueFull);
         }
         queue.waiting.push_back(Job {
-            request,
+            read,
             cursor: Cursor::default(),
             pages: 0,
             tries: 0,
@@ -177,7 +217,7 @@ impl ReadQueue {
             if !is_ready(queue.lane) {
                 continue;
             }
-            if let Err(over) = budget.take(queue.lane, is_trade(&job.request), now) {
+            if let Err(over) = budget.take(queue.lane, job.read.is_trade(), now) {
                 queue.not_before = over.retry_at;
                 continue;
             }
@@ -186,7 +226,7 @@ impl ReadQueue {
             return Some(ReadCall {
                 lane: queue.lane,
                 call: self.next_call,
-                request: job.request,
+                read: job.read,
                 cursor: job.cursor,
             });
         }
@@ -213,13 +253,13 @@ impl ReadQueue {
         };
         queue.backoff.reset();
         let Some(next) = next else {
-            return ReadProgress::Complete(job.request);
+            return ReadProgress::Complete(job.read);
         };
         job.pages += 1;
         // Reading on from the same place would never end, and stopping here would take a part for
         // the whole.
         if next == job.cursor || job.pages >= PAGES_MAX {
-            return ReadProgress::Failed(job.request, Reason::ReplyItemMissing);
+            return ReadProgress::Failed(job.read, Reason::ReplyItemMissing);
         }
         job.cursor = next;
         job.tries = 0;
@@ -242,12 +282,12 @@ impl ReadQueue {
             return ReadProgress::Unknown;
         };
         match trouble {
-            ReadTrouble::Final(reason) => return ReadProgress::Failed(job.request, reason),
+            ReadTrouble::Final(reason) => return ReadProgress::Failed(job.read, reason),
             ReadTrouble::Transient(reason) => {
                 job.tries += 1;
                 queue.not_before = Wall(now.0.saturating_add(queue.backoff.after_failure()));
                 if job.tries >= TRIES_MAX {
-                    return ReadProgress::Failed(job.request, reason);
+                    return ReadProgress::Failed(job.read, reason);
                 }
                 queue.job = Some(job);
             }
@@ -288,14 +328,5 @@ impl LaneQueue {
         }
         self.call = None;
         self.job.take()
-    }
-}
-
-/// Whether the call's path is under /trade, where the venue counts it a second time.
-fn is_trade(request: &FetchRequest) -> bool {
-    match ListKind::from_code(request.list) {
-        Some(ListKind::Candles | ListKind::Positions | ListKind::Balance | ListKind::Config) => false,
-        // An unknown code will not be sent; counting it is the safe side.
-        _ => true,
     }
 }

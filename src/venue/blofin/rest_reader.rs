@@ -5,9 +5,10 @@
 //! slows the venue's side down and nothing is lost.
 
 use super::budget::CallBudget;
-use super::read_queue::{QueueFull, ReadProgress, ReadQueue, ReadTrouble};
-use super::reply::ReplyReader;
-use super::request::{Cursor, RequestWriter};
+use super::codec::check::Window;
+use super::read_queue::{QueueFull, Read, ReadCall, ReadProgress, ReadQueue, ReadTrouble};
+use super::reply::{ReadFault, ReplyReader};
+use super::request::{Cursor, PublicList, RequestWriter};
 use crate::model::message::{AccountEvent, FetchRequest, Lane, ListKind, Tick};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Instrument, InstrumentId, Instruments, Reason, Wall};
@@ -38,12 +39,17 @@ pub enum ReadEvent {
 /// One decoded page.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadPage<'a> {
+    /// What was asked for; of a public list one with list code 0.
     pub request: &'a FetchRequest,
+    /// Set when the page is a public list.
+    pub public: Option<PublicList>,
     /// Monotonic time at which the reply came.
     pub receive_ns: u64,
     pub events: &'a [AccountEvent],
-    /// Candles, oldest first.
+    /// Candles, oldest first; or the quotes of `PublicList::Tickers`.
     pub ticks: &'a [Tick],
+    /// Of `PublicList::Instruments`: linear perpetuals in the order of the listing.
+    pub instruments: &'a [Instrument],
     /// Nothing follows: the list is complete.
     pub is_last: bool,
     /// Rows left out: of instruments unknown here, and such that cannot be believed.
@@ -63,8 +69,10 @@ pub struct ReadCounts {
 }
 
 /// A page as it is kept for the owner.
+#[derive(Clone, Copy)]
 struct Held {
     request: FetchRequest,
+    public: Option<PublicList>,
     receive_ns: u64,
     is_last: bool,
     unknown_count: u32,
@@ -78,9 +86,10 @@ pub struct RestReader {
     writer: RequestWriter,
     reader: ReplyReader,
     /// What each lane's outstanding call asked for.
-    asked: [Option<(FetchRequest, Cursor)>; LANES],
+    asked: [Option<ReadCall>; LANES],
     events: Vec<AccountEvent>,
     ticks: Vec<Tick>,
+    instruments: Vec<Instrument>,
     held: Option<Held>,
     counts: ReadCounts,
 }
@@ -95,6 +104,7 @@ impl RestReader {
             asked: [None; LANES],
             events: Vec::with_capacity(512),
             ticks: Vec::with_capacity(2048),
+            instruments: Vec::new(),
             held: None,
             counts: ReadCounts::default(),
         }
@@ -102,7 +112,12 @@ impl RestReader {
 
     /// Takes a read; refused only when its lane has 2,048 waiting.
     pub fn push(&mut self, request: FetchRequest) -> Result<(), QueueFull> {
-        self.queue.push(request)
+        self.queue.push(Read::List(request))
+    }
+
+    /// Takes a read of a market list, in lane `Market`.
+    pub fn push_public(&mut self, list: PublicList) -> Result<(), QueueFull> {
+        self.queue.push(Read::Public(list))
     }
 
     /// Reads that wait or are at work in `lane`.
@@ -132,9 +147,11 @@ impl RestReader {
     pub fn page(&self) -> Option<ReadPage<'_>> {
         self.held.as_ref().map(|held| ReadPage {
             request: &held.request,
+            public: held.public,
             receive_ns: held.receive_ns,
             events: &self.events,
             ticks: &self.ticks,
+            instruments: &self.instruments,
             is_last: held.is_last,
             unknown_count: held.unknown_count,
             invalid_count: held.invalid_count,
@@ -187,11 +204,14 @@ impl RestReader {
         let Some(call) = self.queue.next(&mut self.budget, |lane| port.is_ready(lane), now) else {
             return ReadEvent::Idle;
         };
-        let instrument = instrument_of(&call.request, instruments);
-        let Ok(bytes) = self
-            .writer
-            .write_fetch(&call.request, call.cursor, instrument, now)
-        else {
+        let bytes = match &call.read {
+            Read::Public(list) => Ok(self.writer.write_public(*list)),
+            Read::List(request) => {
+                let instrument = instrument_of(request, instruments);
+                self.writer.write_fetch(request, call.cursor, instrument, now)
+            }
+        };
+        let Ok(bytes) = bytes else {
             // A field is missing or unknown; it will not get better.
             return self.on_trouble(
                 call.lane,
@@ -206,7 +226,7 @@ impl RestReader {
             return ReadEvent::Idle;
         }
         self.counts.calls += 1;
-        self.asked[call.lane as usize - 1] = Some((call.request, call.cursor));
+        self.asked[call.lane as usize - 1] = Some(call);
         ReadEvent::Working
     }
 
@@ -218,34 +238,22 @@ impl RestReader {
         instruments: &Instruments,
         now: Wall,
     ) -> ReadEvent {
-        let Some((request, cursor)) = self.asked[lane as usize - 1] else {
+        let asked = self.asked[lane as usize - 1].filter(|asked| asked.call == call);
+        let Some(asked) = asked else {
             return ReadEvent::Working;
         };
-        let page = self
-            .reader
-            .read_list(status, body, &request, cursor, instruments, now.ms());
-        let page = match page {
+        let (mut held, next) = match self.read_page(&asked, status, body, instruments, now) {
             Ok(page) => page,
             Err(fault) => return self.on_trouble(lane, call, ReadTrouble::of(fault), now),
         };
-        let next = page
-            .next
-            .or_else(|| leverage_parts(&request, cursor, instruments));
-        self.events.clear();
-        self.events.extend_from_slice(page.events);
-        self.ticks.clear();
-        self.ticks.extend_from_slice(page.ticks);
-        let held = Held {
-            request,
-            receive_ns,
-            is_last: next.is_none(),
-            unknown_count: page.unknown_count,
-            invalid_count: page.invalid_count,
-        };
+        held.receive_ns = receive_ns;
         match self.queue.on_page(lane, call, next) {
-            ReadProgress::Failed(request, reason) => {
+            ReadProgress::Failed(read, reason) => {
                 self.counts.failed += 1;
-                ReadEvent::Failed { request, reason }
+                ReadEvent::Failed {
+                    request: read.request(),
+                    reason,
+                }
             }
             ReadProgress::Unknown => ReadEvent::Working,
             ReadProgress::Going | ReadProgress::Complete(_) => {
@@ -257,6 +265,58 @@ impl RestReader {
         }
     }
 
+    /// Decodes a page into the buffers; also where the next one begins.
+    fn read_page(
+        &mut self,
+        asked: &ReadCall,
+        status: u16,
+        body: &[u8],
+        instruments: &Instruments,
+        now: Wall,
+    ) -> Result<(Held, Option<Cursor>), ReadFault> {
+        self.events.clear();
+        self.ticks.clear();
+        self.instruments.clear();
+        let mut held = Held {
+            request: asked.read.request(),
+            public: match asked.read {
+                Read::Public(list) => Some(list),
+                Read::List(_) => None,
+            },
+            receive_ns: 0,
+            is_last: true,
+            unknown_count: 0,
+            invalid_count: 0,
+        };
+        match &asked.read {
+            Read::Public(PublicList::Instruments) => {
+                let list = self.reader.read_instruments(status, body)?;
+                self.instruments.extend_from_slice(list.instruments);
+                (held.unknown_count, held.invalid_count) = (list.other_count, list.invalid_count);
+                Ok((held, None))
+            }
+            Read::Public(PublicList::Tickers) => {
+                let window = Window::around(now.ms());
+                let (ticks, left_out) = self.reader.read_tickers(status, body, instruments, &window)?;
+                self.ticks.extend_from_slice(ticks);
+                held.unknown_count = left_out;
+                Ok((held, None))
+            }
+            Read::List(request) => {
+                let (cursor, now_ms) = (asked.cursor, now.ms());
+                let page = self
+                    .reader
+                    .read_list(status, body, request, cursor, instruments, now_ms)?;
+                self.events.extend_from_slice(page.events);
+                self.ticks.extend_from_slice(page.ticks);
+                (held.unknown_count, held.invalid_count) = (page.unknown_count, page.invalid_count);
+                let next = page.next.or_else(|| leverage_parts(request, cursor, instruments));
+                held.is_last = next.is_none();
+                Ok((held, next))
+            }
+        }
+    }
+
     fn on_trouble(&mut self, lane: Lane, call: u64, trouble: ReadTrouble, now: Wall) -> ReadEvent {
         match trouble {
             ReadTrouble::Transient(_) => self.counts.retries += 1,
@@ -264,9 +324,12 @@ impl RestReader {
             ReadTrouble::Final(_) => {}
         }
         match self.queue.on_trouble(lane, call, trouble, &mut self.budget, now) {
-            ReadProgress::Failed(request, reason) => {
+            ReadProgress::Failed(read, reason) => {
                 self.counts.failed += 1;
-                ReadEvent::Failed { request, reason }
+                ReadEvent::Failed {
+                    request: read.request(),
+                    reason,
+                }
             }
             _ => ReadEvent::Working,
         }
