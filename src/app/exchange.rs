@@ -112,7 +112,10 @@ pub fn serve(options: &ExchangeOptions) -> Result<LoopbackServer, ExchangeError>
         },
     );
     for (index, account) in options.accounts.iter().enumerate() {
-        if options.accounts[..index].iter().any(|other| other.key == account.key) {
+        if options.accounts[..index]
+            .iter()
+            .any(|other| other.key == account.key)
+        {
             return Err(ExchangeError::SameKey(account.key.clone()));
         }
         venue.add_account(account.clone(), balance);
@@ -157,7 +160,11 @@ fn market(options: &ExchangeOptions, clock: ScaledClock) -> Result<Market, Excha
 fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::Result<()> {
     let (instruments, anchor_ns, speed) = server.with(|venue| {
         let clock = venue.options().clock;
-        (venue.exchange().instruments().len(), clock.anchor().0, clock.speed())
+        (
+            venue.exchange().instruments().len(),
+            clock.anchor().0,
+            clock.speed(),
+        )
     });
     let mut line = serde_json::json!({
         "rest": server.rest_url(),

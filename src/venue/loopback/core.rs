@@ -9,8 +9,8 @@ use super::envelope::{Reject, Reply};
 use super::fault::{Fault, FaultRule, Faults, Moment};
 use super::frames::{Frames, Outgoing, SessionId};
 use super::limit::Limiter;
-use super::price_candles::PriceCandles;
 use super::params::{BODY_MAX_BYTES, Query, parse_body};
+use super::price_candles::PriceCandles;
 use super::route::Route;
 use super::session::Sessions;
 use crate::exchange::amount::Amount;
@@ -61,7 +61,9 @@ pub struct Call<'a> {
 pub enum Admission {
     Execute,
     /// Execute it this much later.
-    Hold { ns: u64 },
+    Hold {
+        ns: u64,
+    },
     /// The connection cannot even be made.
     Unreachable,
     /// The connection drops; the call is not executed.
@@ -345,13 +347,12 @@ impl LoopbackVenue {
     fn answer(&mut self, route: Route, key: usize, query: &Query, body: &Value) -> Result<Done, Reject> {
         use Route::*;
         match route {
-            Instruments | Tickers | Books | Trades | MarkPrice | FundingRate | FundingRateHistory | Candles
-            | IndexCandles | MarkPriceCandles | PositionTiers => self.answer_market(route, query),
+            Instruments | Tickers | Books | Trades | MarkPrice | FundingRate | FundingRateHistory
+            | Candles | IndexCandles | MarkPriceCandles | PositionTiers => self.answer_market(route, query),
             AssetBalances | AssetCurrencies | AssetBills | AssetHistory | DemoMoney | AccountConfig
             | AccountBalance | Positions | PositionsHistory | MarginMode | SetMarginMode | PositionMode
-            | SetPositionMode | LeverageInfo | BatchLeverageInfo | SetLeverage | FundingFees | QueryApiKey => {
-                self.answer_account(route, key, query, body)
-            }
+            | SetPositionMode | LeverageInfo | BatchLeverageInfo | SetLeverage | FundingFees
+            | QueryApiKey => self.answer_account(route, key, query, body),
             PlaceOrder | PlaceBatch | PlaceTpsl | PlaceAlgo | CancelOrder | CancelBatch | CancelTpsl
             | CancelAlgo | AmendTpsl | ClosePosition => self.answer_trade(route, key, body),
             OrdersPending | OrdersHistory | OrderDetail | TpslPending | TpslHistory | TpslDetail

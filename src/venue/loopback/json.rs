@@ -196,11 +196,27 @@ mod tests {
         assert_eq!(Plain(-0.0).to_string(), "0");
         let amount = |text: &str| PaddedAmount(text.parse().expect("an amount"));
         assert_eq!(amount("-0.5").to_string(), "-0.500000000000000000");
-        assert_eq!(amount("0.1234567890123456789").to_string(), "0.123456789012345678");
-        assert_eq!(PlainAmount("88564.900".parse().expect("an amount")).to_string(), "88564.9");
-        let noisy = Rounded { value: 0.1 + 0.2, digits: 4 };
+        assert_eq!(
+            amount("0.1234567890123456789").to_string(),
+            "0.123456789012345678"
+        );
+        assert_eq!(
+            PlainAmount("88564.900".parse().expect("an amount")).to_string(),
+            "88564.9"
+        );
+        let noisy = Rounded {
+            value: 0.1 + 0.2,
+            digits: 4,
+        };
         assert_eq!(noisy.to_string(), "0.3");
-        assert_eq!(Rounded { value: 120.0, digits: 0 }.to_string(), "120");
+        assert_eq!(
+            Rounded {
+                value: 120.0,
+                digits: 0
+            }
+            .to_string(),
+            "120"
+        );
         assert_eq!(Plain(1e21).to_string(), "1000000000000000000000");
     }
 

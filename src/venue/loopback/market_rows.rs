@@ -2,10 +2,10 @@
 //!
 //! Everything is text in REST; in pushes the levels of a book are JSON numbers (reference §3, §5).
 
-use super::json::{Plain, Row, Rounded, push_list};
+use super::json::{Plain, Rounded, Row, push_list};
+use crate::exchange::amount::{Amount, Terms};
 use crate::exchange::{BookDelta, BookRow, FundingRow, MarkRow, PublicTrade, TickerRow};
 use crate::model::{Candle, Instrument, Lots, MarginMode, Price};
-use crate::exchange::amount::{Amount, Terms};
 use std::fmt::Write;
 
 /// `expireTime` of every perpetual: far away, as the venue lists it.
@@ -169,7 +169,12 @@ pub fn push_book(out: &mut String, book: &BookRow, instrument: &Instrument) {
 
 fn push_number_levels(out: &mut String, levels: &[(Price, Lots)], instrument: &Instrument) {
     push_list(out, levels, |out, level| {
-        let _ = write!(out, "[{},{}]", price(instrument, level.0), size(instrument, level.1));
+        let _ = write!(
+            out,
+            "[{},{}]",
+            price(instrument, level.0),
+            size(instrument, level.1)
+        );
     });
 }
 

@@ -17,7 +17,11 @@ pub enum Face {
 
 /// Contracts with sign in net mode; in hedge mode the side says it.
 fn contracts(instrument: &Instrument, lots: Lots, side: PositionSide) -> crate::model::Decimal {
-    let shown = if side == PositionSide::Net { lots } else { Lots(lots.0.abs()) };
+    let shown = if side == PositionSide::Net {
+        lots
+    } else {
+        Lots(lots.0.abs())
+    };
     instrument.size_decimal(shown).unwrap_or_default()
 }
 
@@ -27,13 +31,16 @@ pub fn push_position(out: &mut String, position: &PositionRow, instrument: &Inst
     let is_cross = position.margin_mode == MarginMode::Cross;
     let mark_price = match face {
         Face::Rest => position.mark_price,
-        Face::Push => position.mark_price.round_dp(u32::from(instrument.tick_size.scale)),
+        Face::Push => position
+            .mark_price
+            .round_dp(u32::from(instrument.tick_size.scale)),
     };
     let mut row = Row::open(out);
     if face == Face::Push {
         row.shown("instType", "SWAP");
     }
-    row.shown("positionId", position.id).shown("instId", instrument.symbol);
+    row.shown("positionId", position.id)
+        .shown("instId", instrument.symbol);
     if face == Face::Rest {
         row.shown("instType", "SWAP");
     }
@@ -41,7 +48,10 @@ pub fn push_position(out: &mut String, position: &PositionRow, instrument: &Inst
         .shown("positionSide", side.text())
         .shown("adl", "1")
         .shown("positions", contracts(instrument, position.lots, side))
-        .shown("availablePositions", contracts(instrument, position.available_lots, side))
+        .shown(
+            "availablePositions",
+            contracts(instrument, position.available_lots, side),
+        )
         .shown("averagePrice", PlainAmount(position.average_price))
         .shown("markPrice", PlainAmount(mark_price))
         .shown("marginRatio", PlainAmount(position.margin_ratio));
@@ -94,7 +104,10 @@ pub fn push_balance(out: &mut String, balance: &BalanceRow, now_ms: i64, face: F
                 .shown("frozen", PlainAmount(balance.frozen))
                 .shown("orderFrozen", PlainAmount(balance.order_frozen))
                 .shown("equityUsd", PlainAmount(balance.equity))
-                .shown("isolatedUnrealizedPnl", PlainAmount(balance.isolated_unrealized_pnl));
+                .shown(
+                    "isolatedUnrealizedPnl",
+                    PlainAmount(balance.isolated_unrealized_pnl),
+                );
             match face {
                 Face::Rest => row.shown("bonus", "0"),
                 Face::Push => row.shown("unrealizedPnl", PlainAmount(balance.unrealized_pnl)),

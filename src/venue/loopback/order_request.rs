@@ -192,9 +192,7 @@ fn read_lots(fields: &Fields<'_>, instrument: &Instrument) -> Result<Option<Lots
 fn read_trigger_type(fields: &Fields<'_>, name: &str) -> Result<TriggerType, Reject> {
     match fields.text(name) {
         None => Ok(TriggerType::Last),
-        Some(text) => {
-            TriggerType::parse(&text).ok_or(Reject::new(152_428, "Invalid trigger price type"))
-        }
+        Some(text) => TriggerType::parse(&text).ok_or(Reject::new(152_428, "Invalid trigger price type")),
     }
 }
 
@@ -213,7 +211,15 @@ fn read_leg(fields: &Fields<'_>, names: [&str; 3], instrument: &Instrument) -> R
 
 fn read_legs(fields: &Fields<'_>, instrument: &Instrument) -> Result<(Option<Leg>, Option<Leg>), Reject> {
     Ok((
-        read_leg(fields, ["tpTriggerPrice", "tpOrderPrice", "tpTriggerPriceType"], instrument)?,
-        read_leg(fields, ["slTriggerPrice", "slOrderPrice", "slTriggerPriceType"], instrument)?,
+        read_leg(
+            fields,
+            ["tpTriggerPrice", "tpOrderPrice", "tpTriggerPriceType"],
+            instrument,
+        )?,
+        read_leg(
+            fields,
+            ["slTriggerPrice", "slOrderPrice", "slTriggerPriceType"],
+            instrument,
+        )?,
     ))
 }

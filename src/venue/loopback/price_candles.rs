@@ -44,7 +44,10 @@ mod tests {
         assert_eq!(take(0, 10.0).0, None);
         assert_eq!(take(30_000, 12.0).1.high, 12.0);
         let (closed, forming) = take(60_000, 11.0);
-        assert_eq!(closed.map(|candle| (candle.open, candle.close)), Some((10.0, 12.0)));
+        assert_eq!(
+            closed.map(|candle| (candle.open, candle.close)),
+            Some((10.0, 12.0))
+        );
         assert_eq!((forming.open_ms, forming.open), (60_000, 11.0));
     }
 }

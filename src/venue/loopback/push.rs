@@ -9,7 +9,8 @@ use super::fault::{Fault, Moment};
 use super::frames::{Frames, SessionId};
 use super::json::push_list;
 use super::market_rows::{
-    push_book_delta, push_book_snapshot, push_candle, push_funding, push_price_candle, push_ticker, push_trade,
+    push_book_delta, push_book_snapshot, push_candle, push_funding, push_price_candle, push_ticker,
+    push_trade,
 };
 use super::money_rows::{Face, push_balance, push_position};
 use super::rows::{push_bracket_event, push_order_event, push_trigger_event};
@@ -27,14 +28,24 @@ impl LoopbackVenue {
                     });
                 }
                 Event::Bracket { account, bracket } => {
-                    self.push_private(*account, Channel::OrdersAlgo, bracket.instrument, |out, instrument| {
-                        push_bracket_event(out, bracket, instrument);
-                    });
+                    self.push_private(
+                        *account,
+                        Channel::OrdersAlgo,
+                        bracket.instrument,
+                        |out, instrument| {
+                            push_bracket_event(out, bracket, instrument);
+                        },
+                    );
                 }
                 Event::Trigger { account, trigger } => {
-                    self.push_private(*account, Channel::OrdersAlgo, trigger.instrument, |out, instrument| {
-                        push_trigger_event(out, trigger, instrument);
-                    });
+                    self.push_private(
+                        *account,
+                        Channel::OrdersAlgo,
+                        trigger.instrument,
+                        |out, instrument| {
+                            push_trigger_event(out, trigger, instrument);
+                        },
+                    );
                 }
                 Event::Positions { account, rows } => {
                     for (id, arg, filter) in self.private_listeners(*account, Channel::Positions) {
@@ -84,9 +95,13 @@ impl LoopbackVenue {
                 candle,
                 confirmed,
             } => {
-                self.push_public(*instrument, Channel::Candle(*timeframe), |send, to, instrument| {
-                    send.rows(to, |out| push_candle(out, candle, *confirmed, instrument));
-                });
+                self.push_public(
+                    *instrument,
+                    Channel::Candle(*timeframe),
+                    |send, to, instrument| {
+                        send.rows(to, |out| push_candle(out, candle, *confirmed, instrument));
+                    },
+                );
             }
             Event::Mark {
                 instrument,
@@ -123,7 +138,9 @@ impl LoopbackVenue {
                 Channel::IndexCandle(timeframe) => (timeframe, index),
                 _ => continue,
             };
-            let (closed, candle) = self.price_candles.absorb(instrument, channel, timeframe, time_ms, price);
+            let (closed, candle) = self
+                .price_candles
+                .absorb(instrument, channel, timeframe, time_ms, price);
             self.push_public(instrument, channel, |send, to, _| {
                 if let Some(closed) = closed {
                     send.rows(to, |out| push_price_candle(out, &closed, true));
@@ -206,7 +223,13 @@ impl LoopbackVenue {
         }
     }
 
-    pub(super) fn send_positions(&mut self, id: SessionId, arg: &Arg, filter: Option<InstrumentId>, rows: &[PositionRow]) {
+    pub(super) fn send_positions(
+        &mut self,
+        id: SessionId,
+        arg: &Arg,
+        filter: Option<InstrumentId>,
+        rows: &[PositionRow],
+    ) {
         let wanted: Vec<(&PositionRow, Instrument)> = rows
             .iter()
             .filter(|row| filter.is_none_or(|wanted| wanted == row.instrument))

@@ -73,7 +73,10 @@ mod tests {
     fn a_complete_request_is_read_and_a_cut_one_refused() {
         let text = b"POST /api/v1/trade/order?a=1 HTTP/1.1\r\nHost: x\r\naccess-key: k\r\nACCESS-NONCE: n\r\nContent-Length: 2\r\n\r\n{}";
         let parsed = parse_request(text).expect("a request");
-        assert_eq!((parsed.method, parsed.path_query), ("POST", "/api/v1/trade/order?a=1"));
+        assert_eq!(
+            (parsed.method, parsed.path_query),
+            ("POST", "/api/v1/trade/order?a=1")
+        );
         assert_eq!((parsed.stamp.key, parsed.stamp.nonce), ("k", "n"));
         assert_eq!(parsed.body, b"{}");
         for cut in 0..text.len() {

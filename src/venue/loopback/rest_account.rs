@@ -16,7 +16,14 @@ use serde_json::Value;
 const LEVERAGE_SYMBOLS_MAX: usize = 20;
 /// Most USDT of one `demo-apply-money`.
 const DEMO_MONEY_MAX: i64 = 5_000_000;
-const ACCOUNT_TYPES: [&str; 6] = ["funding", "futures", "copy_trading", "earn", "spot", "inverse_contract"];
+const ACCOUNT_TYPES: [&str; 6] = [
+    "funding",
+    "futures",
+    "copy_trading",
+    "earn",
+    "spot",
+    "inverse_contract",
+];
 
 impl LoopbackVenue {
     pub(super) fn answer_account(
@@ -43,7 +50,11 @@ impl LoopbackVenue {
             Route::PositionsHistory => self.list_position_history(account, query, &mut out)?,
             Route::MarginMode => push_word(&mut out, "marginMode", self.exchange.margin_mode(account).text()),
             Route::PositionMode => {
-                push_word(&mut out, "positionMode", self.exchange.position_mode(account).text());
+                push_word(
+                    &mut out,
+                    "positionMode",
+                    self.exchange.position_mode(account).text(),
+                );
             }
             Route::SetMarginMode => {
                 let mode = Fields::of(body)?.parsed_required("marginMode", MarginMode::parse)?;
@@ -99,14 +110,17 @@ impl LoopbackVenue {
         if amount <= Amount::ZERO || amount > Amount::from(DEMO_MONEY_MAX) {
             return Err(Reject::bad("amountStr"));
         }
-        self.exchange.deposit(account, if is_take { -amount } else { amount });
+        self.exchange
+            .deposit(account, if is_take { -amount } else { amount });
         Ok(Done::data("{}".to_owned()))
     }
 
     fn list_positions(&self, account: AccountId, query: &Query, out: &mut String) -> Result<(), Reject> {
         let filter = self.optional_instrument(query)?;
         let rows = self.exchange.positions(account);
-        let rows = rows.iter().filter(|row| filter.is_none_or(|id| id == row.instrument));
+        let rows = rows
+            .iter()
+            .filter(|row| filter.is_none_or(|id| id == row.instrument));
         let rows = rows.filter_map(|row| Some((row, self.instrument(row.instrument)?)));
         push_list(out, rows, |out, (row, instrument)| {
             push_position(out, row, instrument, Face::Rest);
@@ -114,7 +128,12 @@ impl LoopbackVenue {
         Ok(())
     }
 
-    fn list_position_history(&self, account: AccountId, query: &Query, out: &mut String) -> Result<(), Reject> {
+    fn list_position_history(
+        &self,
+        account: AccountId,
+        query: &Query,
+        out: &mut String,
+    ) -> Result<(), Reject> {
         let filter = self.optional_instrument(query)?;
         let page = Page::by_id(query)?;
         let position = query.integer("positionId")?;
@@ -231,7 +250,10 @@ impl LoopbackVenue {
             .raw("ips", "[]")
             .raw("type", 1)
             // Keys without bound addresses live for 90 days.
-            .shown("expireTime", self.exchange.start().ms() + 90 * crate::model::time::MS_PER_DAY)
+            .shown(
+                "expireTime",
+                self.exchange.start().ms() + 90 * crate::model::time::MS_PER_DAY,
+            )
             .shown("createTime", self.exchange.start().ms())
             .shown("referralCode", "")
             .shown("parentUid", "0")

@@ -4,8 +4,8 @@ use super::core::{Done, LoopbackVenue};
 use super::envelope::Reject;
 use super::json::push_list;
 use super::market_rows::{
-    push_book, push_candle, push_funding, push_instrument, push_mark, push_price_candle, push_ticker, push_tier,
-    push_trade,
+    push_book, push_candle, push_funding, push_instrument, push_mark, push_price_candle, push_ticker,
+    push_tier, push_trade,
 };
 use super::page::Page;
 use super::params::Query;
@@ -89,7 +89,9 @@ impl LoopbackVenue {
             return Err(Reject::bad("instType"));
         }
         let rows = self.one_or_all(query)?;
-        push_list(out, rows, |out, (_, instrument)| push_instrument(out, &instrument));
+        push_list(out, rows, |out, (_, instrument)| {
+            push_instrument(out, &instrument)
+        });
         Ok(())
     }
 

@@ -41,19 +41,39 @@ impl LoopbackVenue {
         match route {
             Route::OrdersPending => {
                 let filter = self.filter(query, "orderId")?;
-                self.list_orders(self.exchange.orders_open(account), &filter, List::Pending, &mut out);
+                self.list_orders(
+                    self.exchange.orders_open(account),
+                    &filter,
+                    List::Pending,
+                    &mut out,
+                );
             }
             Route::OrdersHistory => {
                 let filter = self.filter(query, "orderId")?;
-                self.list_orders(self.exchange.orders_final(account), &filter, List::History, &mut out);
+                self.list_orders(
+                    self.exchange.orders_final(account),
+                    &filter,
+                    List::History,
+                    &mut out,
+                );
             }
             Route::TpslPending => {
                 let filter = self.filter(query, "tpslId")?;
-                self.list_brackets(self.exchange.brackets_open(account), &filter, List::Pending, &mut out);
+                self.list_brackets(
+                    self.exchange.brackets_open(account),
+                    &filter,
+                    List::Pending,
+                    &mut out,
+                );
             }
             Route::TpslHistory => {
                 let filter = self.filter(query, "tpslId")?;
-                self.list_brackets(self.exchange.brackets_final(account), &filter, List::History, &mut out);
+                self.list_brackets(
+                    self.exchange.brackets_final(account),
+                    &filter,
+                    List::History,
+                    &mut out,
+                );
             }
             Route::AlgoPending => {
                 let filter = self.algo_filter(query)?;
@@ -83,7 +103,11 @@ impl LoopbackVenue {
                 None | Some("trigger" | "conditional") => None,
                 Some(text) => Some(parse_type(text)?),
             },
-            id: if id_name == "orderId" { None } else { query.integer(id_name)? },
+            id: if id_name == "orderId" {
+                None
+            } else {
+                query.integer(id_name)?
+            },
             client_id: query.text("clientOrderId").map(parse_client).transpose()?,
             page: Page::by_id(query)?,
         })
@@ -111,7 +135,9 @@ impl LoopbackVenue {
         let rows = rows
             .into_iter()
             .filter_map(|order| Some((order, self.instrument(order.instrument)?)));
-        push_list(out, rows, |out, (order, instrument)| push_order(out, order, instrument, list));
+        push_list(out, rows, |out, (order, instrument)| {
+            push_order(out, order, instrument, list)
+        });
     }
 
     fn list_brackets<'a>(
@@ -128,7 +154,9 @@ impl LoopbackVenue {
         let rows = rows
             .into_iter()
             .filter_map(|row| Some((row, self.instrument(row.instrument)?)));
-        push_list(out, rows, |out, (row, instrument)| push_bracket(out, row, instrument, list));
+        push_list(out, rows, |out, (row, instrument)| {
+            push_bracket(out, row, instrument, list)
+        });
     }
 
     fn list_triggers<'a>(
@@ -144,7 +172,9 @@ impl LoopbackVenue {
         let rows = rows
             .into_iter()
             .filter_map(|row| Some((row, self.instrument(row.instrument)?)));
-        push_list(out, rows, |out, (row, instrument)| push_trigger(out, row, instrument));
+        push_list(out, rows, |out, (row, instrument)| {
+            push_trigger(out, row, instrument)
+        });
     }
 
     fn list_fills(&self, account: AccountId, query: &Query, out: &mut String) -> Result<(), Reject> {
@@ -161,7 +191,9 @@ impl LoopbackVenue {
         let rows = rows
             .into_iter()
             .filter_map(|fill| Some((fill, self.instrument(fill.instrument)?)));
-        push_list(out, rows, |out, (fill, instrument)| push_fill(out, fill, instrument));
+        push_list(out, rows, |out, (fill, instrument)| {
+            push_fill(out, fill, instrument)
+        });
         Ok(())
     }
 
@@ -193,8 +225,7 @@ impl LoopbackVenue {
         let bracket = match (query.integer("tpslId")?, query.text("clientOrderId")) {
             (Some(id), _) => self.exchange.bracket(account, id as u64),
             (None, Some(text)) => {
-                let id =
-                    ClientOrderId::parse(text.as_bytes()).ok_or_else(|| Reject::bad("clientOrderId"))?;
+                let id = ClientOrderId::parse(text.as_bytes()).ok_or_else(|| Reject::bad("clientOrderId"))?;
                 self.exchange.bracket_by_client(account, &id)
             }
             (None, None) => return Err(Reject::either("tpslId", "clientOrderId")),

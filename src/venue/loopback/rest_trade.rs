@@ -196,7 +196,10 @@ impl LoopbackVenue {
             let id = match item.id("tpslId")? {
                 Some(id) => Some(id),
                 None if client_id.is_empty() => return Err(Reject::either("tpslId", "clientOrderId")),
-                None => self.exchange.bracket_by_client(account, &client_id).map(|row| row.id),
+                None => self
+                    .exchange
+                    .bracket_by_client(account, &client_id)
+                    .map(|row| row.id),
             };
             let cancelled = match id {
                 Some(id) => self.exchange.cancel_bracket(account, self.now, id),
@@ -204,7 +207,9 @@ impl LoopbackVenue {
             };
             results.push(self.cancelled(id, &client_id, cancelled));
         }
-        push_list(&mut out, &results, |out, result| push_algo_row(out, "tpslId", result));
+        push_list(&mut out, &results, |out, result| {
+            push_algo_row(out, "tpslId", result)
+        });
         Ok(Done::data(out))
     }
 
@@ -215,7 +220,10 @@ impl LoopbackVenue {
         let id = match fields.id("algoId")? {
             Some(id) => Some(id),
             None if client_id.is_empty() => return Err(Reject::either("algoId", "clientOrderId")),
-            None => self.exchange.trigger_by_client(account, &client_id).map(|row| row.id),
+            None => self
+                .exchange
+                .trigger_by_client(account, &client_id)
+                .map(|row| row.id),
         };
         let cancelled = match id {
             Some(id) => self.exchange.cancel_trigger(account, self.now, id),
@@ -341,7 +349,8 @@ fn placed(id_name: &str, ack: &Ack) -> Done {
 fn push_algo_row(out: &mut String, id_name: &str, result: &RowResult) {
     let client_id = Some(result.client_id.as_str()).filter(|id| !id.is_empty());
     let mut row = Row::open(out);
-    row.or_null(id_name, result.id).or_null("clientOrderId", client_id);
+    row.or_null(id_name, result.id)
+        .or_null("clientOrderId", client_id);
     match &result.reject {
         None => row.shown("code", "0").null("msg"),
         Some(reject) => row

@@ -14,7 +14,11 @@ pub enum List {
 }
 
 fn price(instrument: &Instrument, price: Option<Price>) -> Padded {
-    Padded(price.and_then(|price| instrument.price_decimal(price)).unwrap_or_default())
+    Padded(
+        price
+            .and_then(|price| instrument.price_decimal(price))
+            .unwrap_or_default(),
+    )
 }
 
 fn size(instrument: &Instrument, lots: Lots) -> Decimal {
@@ -52,8 +56,14 @@ fn attached(row: &mut Row<'_>, instrument: &Instrument, trigger: &Trigger) {
         push_list(out, legs_there.then_some(()), |out, ()| {
             let mut row = Row::open(out);
             legs(&mut row, instrument, trigger.take_profit, trigger.stop_loss);
-            row.or_null("tpTriggerPriceType", trigger.take_profit.map(|leg| leg.trigger_type.text()));
-            row.or_null("slTriggerPriceType", trigger.stop_loss.map(|leg| leg.trigger_type.text()));
+            row.or_null(
+                "tpTriggerPriceType",
+                trigger.take_profit.map(|leg| leg.trigger_type.text()),
+            );
+            row.or_null(
+                "slTriggerPriceType",
+                trigger.stop_loss.map(|leg| leg.trigger_type.text()),
+            );
             row.close();
         });
     });
@@ -111,7 +121,11 @@ pub fn push_order(out: &mut String, order: &Order, instrument: &Instrument, list
 /// An order in a push of the `orders` channel.
 pub fn push_order_event(out: &mut String, order: &Order, instrument: &Instrument) {
     let client_id = Some(order.client_id.as_str()).filter(|id| !id.is_empty());
-    let cancel_source = if order.state.is_final() { order.cancel_source.text() } else { "" };
+    let cancel_source = if order.state.is_final() {
+        order.cancel_source.text()
+    } else {
+        ""
+    };
     let mut row = Row::open(out);
     row.shown("instType", "SWAP")
         .shown("instId", instrument.symbol)
@@ -129,19 +143,25 @@ pub fn push_order_event(out: &mut String, order: &Order, instrument: &Instrument
         .shown("state", order.state.text())
         .shown("leverage", order.leverage);
     legs(&mut row, instrument, order.take_profit, order.stop_loss);
-    row.or_null("tpTriggerPriceType", order.take_profit.map(|leg| leg.trigger_type.text()))
-        .or_null("slTriggerPriceType", order.stop_loss.map(|leg| leg.trigger_type.text()))
-        .shown("fee", PaddedAmount(order.fee))
-        .shown("pnl", PaddedAmount(order.pnl))
-        .shown("cancelSource", cancel_source)
-        .shown("orderCategory", order.category.text())
-        .shown("createTime", order.create_ms)
-        .shown("updateTime", order.update_ms)
-        .shown("reduceOnly", order.reduce_only)
-        .shown("algoClientOrderId", order.algo_client_id.as_str())
-        .shown("algoId", id_text(order.algo_id))
-        .shown("brokerId", "")
-        .close();
+    row.or_null(
+        "tpTriggerPriceType",
+        order.take_profit.map(|leg| leg.trigger_type.text()),
+    )
+    .or_null(
+        "slTriggerPriceType",
+        order.stop_loss.map(|leg| leg.trigger_type.text()),
+    )
+    .shown("fee", PaddedAmount(order.fee))
+    .shown("pnl", PaddedAmount(order.pnl))
+    .shown("cancelSource", cancel_source)
+    .shown("orderCategory", order.category.text())
+    .shown("createTime", order.create_ms)
+    .shown("updateTime", order.update_ms)
+    .shown("reduceOnly", order.reduce_only)
+    .shown("algoClientOrderId", order.algo_client_id.as_str())
+    .shown("algoId", id_text(order.algo_id))
+    .shown("brokerId", "")
+    .close();
 }
 
 /// A TP/SL row in `orders-tpsl-pending`, `-history` or `order-tpsl-detail`.
@@ -171,7 +191,9 @@ pub fn push_bracket(out: &mut String, bracket: &Bracket, instrument: &Instrument
             .shown("orderCategory", "normal");
     }
     legs(&mut row, instrument, bracket.take_profit, bracket.stop_loss);
-    row.shown("createTime", bracket.create_ms).null("brokerId").close();
+    row.shown("createTime", bracket.create_ms)
+        .null("brokerId")
+        .close();
 }
 
 fn leg_text(kind: LegKind) -> &'static str {
@@ -231,7 +253,10 @@ pub fn push_bracket_event(out: &mut String, bracket: &Bracket, instrument: &Inst
         .shown("leverage", bracket.leverage)
         .shown("state", bracket.state.text());
     legs(&mut row, instrument, bracket.take_profit, bracket.stop_loss);
-    let trigger_type = bracket.stop_loss.or(bracket.take_profit).map(|leg| leg.trigger_type.text());
+    let trigger_type = bracket
+        .stop_loss
+        .or(bracket.take_profit)
+        .map(|leg| leg.trigger_type.text());
     row.null("triggerPrice")
         .or_null("triggerPriceType", trigger_type)
         .null("orderPrice");

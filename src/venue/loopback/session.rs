@@ -169,7 +169,9 @@ mod tests {
         sessions.listen(second, one, Channel::Books);
         assert_eq!(
             sessions.interest(one),
-            Interest::default().with(channel::BOOK).with_candles(Timeframe::M1)
+            Interest::default()
+                .with(channel::BOOK)
+                .with_candles(Timeframe::M1)
         );
         assert_eq!(sessions.close(first), [one, two]);
         assert_eq!(sessions.interest(one), Interest::default().with(channel::BOOK));

@@ -77,10 +77,22 @@ impl SharedVenue {
 
 /// Something a client did that has not reached the exchange yet.
 enum Effect {
-    Call { slot: usize, ticket: u64, request: Vec<u8> },
-    Open { mailbox: usize, endpoint: Endpoint },
-    Text { mailbox: usize, text: Vec<u8> },
-    Close { mailbox: usize },
+    Call {
+        slot: usize,
+        ticket: u64,
+        request: Vec<u8>,
+    },
+    Open {
+        mailbox: usize,
+        endpoint: Endpoint,
+    },
+    Text {
+        mailbox: usize,
+        text: Vec<u8>,
+    },
+    Close {
+        mailbox: usize,
+    },
 }
 
 /// What arrives at a connection.
@@ -172,7 +184,11 @@ impl Carrier {
     fn apply(&mut self, effect: Effect) {
         let now = self.now;
         match effect {
-            Effect::Call { slot, ticket, request } => {
+            Effect::Call {
+                slot,
+                ticket,
+                request,
+            } => {
                 let answer = match parse_request(&request) {
                     Some(call) => self.venue.http(now, PEER, &call.call()),
                     None => Answer::Reply {
@@ -209,7 +225,10 @@ impl Carrier {
     }
 
     fn end_call(&mut self, slot: usize, ticket: u64, ending: (Wall, Ending)) {
-        if let Some(outstanding) = self.calls.get_mut(slot).and_then(|slot| slot.outstanding.as_mut())
+        if let Some(outstanding) = self
+            .calls
+            .get_mut(slot)
+            .and_then(|slot| slot.outstanding.as_mut())
             && outstanding.ticket == ticket
         {
             outstanding.ending = Some(ending);
@@ -308,7 +327,9 @@ impl Carrier {
                 .under_way
                 .iter()
                 .rev()
-                .find(|(_, effect)| matches!(effect, Effect::Text { mailbox: other, .. } if *other == mailbox))
+                .find(
+                    |(_, effect)| matches!(effect, Effect::Text { mailbox: other, .. } if *other == mailbox),
+                )
                 .map(|((at, _), _)| *at);
             let at = last.map_or(at, |last| at.max(last));
             let text = text.to_vec();
@@ -359,7 +380,9 @@ impl Carrier {
     }
 
     pub fn is_free(&self, slot: usize) -> bool {
-        self.calls.get(slot).is_some_and(|slot| slot.outstanding.is_none())
+        self.calls
+            .get(slot)
+            .is_some_and(|slot| slot.outstanding.is_none())
     }
 
     /// Puts a call on its way.

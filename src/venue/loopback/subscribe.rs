@@ -59,8 +59,9 @@ impl LoopbackVenue {
         match (account, session) {
             (Some(account), Some(session)) if session.account.is_none() => {
                 session.account = Some(account);
-                self.frames
-                    .send([id], |out| out.push_str("{\"event\":\"login\",\"code\":\"0\",\"msg\":\"\"}"));
+                self.frames.send([id], |out| {
+                    out.push_str("{\"event\":\"login\",\"code\":\"0\",\"msg\":\"\"}")
+                });
             }
             _ => self.frames.send([id], |out| {
                 out.push_str("{\"event\":\"error\",\"code\":\"60009\",\"msg\":\"Login failed.\"}");
@@ -166,7 +167,9 @@ impl LoopbackVenue {
             Channel::Books | Channel::Books5 => {
                 let depth = if channel == Channel::Books { depth } else { 5 };
                 if let Some(book) = exchange.book(instrument_id, depth) {
-                    send.action(only, "snapshot", |out| push_book_snapshot(out, &book, &instrument));
+                    send.action(only, "snapshot", |out| {
+                        push_book_snapshot(out, &book, &instrument)
+                    });
                 }
             }
             Channel::Tickers => {
@@ -186,7 +189,11 @@ impl LoopbackVenue {
             }
             Channel::MarkPriceCandle(timeframe) | Channel::IndexCandle(timeframe) => {
                 if let Some(mark) = exchange.mark(instrument_id) {
-                    let price = if matches!(channel, Channel::IndexCandle(_)) { mark.index } else { mark.mark };
+                    let price = if matches!(channel, Channel::IndexCandle(_)) {
+                        mark.index
+                    } else {
+                        mark.mark
+                    };
                     let candle = Candle::flat(timeframe.open_of(mark.time_ms), price);
                     send.rows(only, |out| push_price_candle(out, &candle, false));
                 }
@@ -224,5 +231,8 @@ fn last_candle(
     instrument: InstrumentId,
     timeframe: Timeframe,
 ) -> Option<(Candle, bool)> {
-    exchange.candles(instrument, timeframe, None, None, 1).first().copied()
+    exchange
+        .candles(instrument, timeframe, None, None, 1)
+        .first()
+        .copied()
 }

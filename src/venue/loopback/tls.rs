@@ -18,10 +18,7 @@ pub enum TlsError {
     #[error("cannot set up TLS: {0}")]
     Setup(#[from] rustls::Error),
     #[error("cannot write the certificate authority to {path}: {source}; choose a writable --ca-file")]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Write { path: PathBuf, source: std::io::Error },
 }
 
 /// The TLS side of a server on this machine; writes the authority as PEM to `ca_file`.

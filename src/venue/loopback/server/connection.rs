@@ -144,7 +144,11 @@ async fn answer(
 }
 
 fn respond(hub: &Hub, reply: Reply) -> Response<Full<Bytes>> {
-    let kind = if reply.is_json() { "application/json" } else { "text/html" };
+    let kind = if reply.is_json() {
+        "application/json"
+    } else {
+        "text/html"
+    };
     let mut response = Response::new(Full::new(Bytes::from(reply.body)));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -51,7 +51,11 @@ pub(super) struct Hub {
 
 impl Hub {
     pub fn new(venue: Arc<Mutex<LoopbackVenue>>) -> Self {
-        let clock = venue.lock().unwrap_or_else(PoisonError::into_inner).options().clock;
+        let clock = venue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .options()
+            .clock;
         Hub {
             venue,
             clock,

@@ -1,7 +1,7 @@
 //! One websocket session: the upgrade, then texts in and texts out until either side is done.
 
-use super::hub::{Hub, OutboxReader};
 use super::super::frames::SessionId;
+use super::hub::{Hub, OutboxReader};
 use crate::venue::seam::Endpoint;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Full;
@@ -37,7 +37,11 @@ pub(super) fn upgrade(request: &mut Request<Incoming>, hub: &Rc<Hub>) -> Respons
         .headers()
         .get(UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| wants_websocket) else {
+    let Some(key) = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|_| wants_websocket)
+    else {
         return plain(StatusCode::BAD_REQUEST);
     };
     let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) else {
@@ -77,7 +81,12 @@ async fn start(upgraded: Upgraded, endpoint: Endpoint, hub: Rc<Hub>) {
     hub.set_task(session, task.abort_handle());
 }
 
-async fn run(mut socket: Socket, session: SessionId, mut outbox: OutboxReader, hub: &Hub) -> Result<(), Error> {
+async fn run(
+    mut socket: Socket,
+    session: SessionId,
+    mut outbox: OutboxReader,
+    hub: &Hub,
+) -> Result<(), Error> {
     loop {
         tokio::select! {
             message = socket.next() => match message {
