@@ -1,106 +1,69 @@
-//! Dispatch of the commands.
+//! `smart-scanner`: reads the command line, runs one command, ends with its exit code.
 
-use clap::{Parser, Subcommand, ValueEnum};
-use smart_scanner::app::exchange::{ExchangeOptions, run};
-use smart_scanner::exchange::{AttachPolicy, TwoStops};
+use clap::Parser;
+use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
+use smart_scanner::app::exchange::ExchangeOptions;
+use smart_scanner::app::exit::{Exit, Failure};
+use smart_scanner::app::{demo, doctor, exchange};
+use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Subcommand)]
-enum Command {
-    /// Serve the embedded exchange.
-    Exchange {
-        #[arg(long, default_value = "127.0.0.1:9700")]
-        listen: SocketAddr,
-        #[arg(long = "account", value_parser = parse_account)]
-        accounts: Vec<Credential>,
-        #[arg(long, default_value_t = 10_000.0)]
-        balance: f64,
-        #[arg(long, default_value = "generated")]
-        market: String,
-        #[arg(long, default_value_t = 32)]
-        instruments: usize,
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        #[arg(long, default_value_t = 60.0)]
-        speed: f64,
-        #[arg(long)]
-        tls: bool,
-        #[arg(long, value_enum, default_value_t = Attach::FirstFill)]
-        attach: Attach,
-        #[arg(long, value_enum, default_value_t = Stops::Allow)]
-        two_stops: Stops,
-    },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Attach {
-    FirstFill,
-    FullFill,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Stops {
-    Allow,
-    Refuse,
-}
-
-fn parse_account(text: &str) -> Result<Credential, String> {
-    let parts: Vec<&str> = text.splitn(3, ':').collect();
-    match parts[..] {
-        [key, secret, passphrase] if parts.iter().all(|part| !part.is_empty()) => {
-            Ok(Credential::new(key, secret, passphrase))
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = sys::fault::install_sigbus_handler().and_then(|()| sys::fault::forbid_core_files()) {
+        eprintln!("smart-scanner: {error}");
+        return Exit::Venue.into();
+    }
+    log_to_stderr();
+    let ended = match &cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Exchange(args) => {
+            exchange::run(&exchange_options(args)).map(|()| Exit::Done).map_err(demo::exchange_failure)
         }
-        _ => Err("write KEY:SECRET:PASSPHRASE".to_owned()),
+        Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
+        Command::Run(_) | Command::Replay(_) => Err(Failure::usage("not yet")),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("smart-scanner: {}", failure.text);
+            failure.exit.into()
+        }
     }
 }
 
-fn main() -> ExitCode {
-    let Command::Exchange {
-        listen,
-        accounts,
-        balance,
-        market,
-        instruments,
-        seed,
-        speed,
-        tls,
-        attach,
-        two_stops,
-    } = Cli::parse().command;
-    let options = ExchangeOptions {
-        listen,
-        accounts,
-        balance,
-        market: (market != "generated").then(|| PathBuf::from(market)),
-        instruments,
-        seed,
-        speed,
-        tls,
+/// Warnings and errors of the cold parts; RUST_LOG chooses more.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
+
+fn exchange_options(args: &ExchangeArgs) -> ExchangeOptions {
+    ExchangeOptions {
+        listen: args.listen,
+        accounts: args
+            .accounts
+            .iter()
+            .map(|account| Credential::new(&account.key, &account.secret, &account.passphrase))
+            .collect(),
+        balance: args.balance,
+        market: match &args.market.market {
+            MarketSource::Generated => None,
+            MarketSource::Directory(path) => Some(path.clone()),
+        },
+        instruments: usize::from(args.market.instruments),
+        seed: args.market.seed,
+        speed: args.market.speed,
+        tls: args.market.tls,
         ca_file: None,
-        attach: match attach {
-            Attach::FirstFill => AttachPolicy::FirstFill,
-            Attach::FullFill => AttachPolicy::FullFill,
-        },
-        two_stops: match two_stops {
-            Stops::Allow => TwoStops::Allow,
-            Stops::Refuse => TwoStops::Refuse,
-        },
+        attach: demo::attach_policy(args.venue.attach),
+        two_stops: demo::two_stops(args.venue.two_stops),
         amend: false,
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("smart-scanner exchange: {error}");
-            ExitCode::from(2)
-        }
     }
 }

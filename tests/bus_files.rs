@@ -602,9 +602,14 @@ fn a_reader_written_from_the_page_alone_finds_everything() {
                     (text(first + 32, 32).as_str(), number(3), number(4)),
                     ("Quote", 3, 6)
                 );
-                let slots = || (0..capacity).map(|slot| offset + 16 + slot * stride);
+                let slots = || (0..capacity).map(|slot| offset + 32 + slot * stride);
                 let newest = slots().max_by_key(|slot| word(*slot)).unwrap();
-                assert_eq!(newest, offset + 16 + (11 % capacity) * stride);
+                assert_eq!(newest, offset + 32 + (11 % capacity) * stride);
+                assert_eq!(
+                    (word(offset), word(offset + 16)),
+                    (10, 11),
+                    "credit comes in twos, intent"
+                );
                 f64::from_bits(word(newest + 4))
             }
             2 => {

@@ -177,10 +177,24 @@ impl Model {
                 true
             }
             Observed::Missed(count) => {
-                let oldest = self.published + 1 - self.depth as u64;
-                assert!(self.observed + 1 < oldest, "missed only what is gone");
+                let depth = self.depth as u64;
+                // The producer announces at most an eighth of the ring ahead.
+                let announced_max = self.published + (depth / 8).max(1) - 1;
+                assert!(count > 0);
+                assert!(
+                    self.observed + 1 + depth <= announced_max,
+                    "missed only what is gone or about to go"
+                );
                 self.observed += count;
-                assert_eq!(self.observed + 1, oldest + self.depth as u64 / 4);
+                let resumed = self.observed + 1;
+                assert!(
+                    resumed + depth - depth / 4 > self.published,
+                    "resumes among what is still there"
+                );
+                assert!(
+                    resumed + depth - depth / 4 <= announced_max + 1,
+                    "skips no more than it says"
+                );
                 true
             }
             Observed::Empty => {

@@ -36,6 +36,34 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Why a command ended early: the code for the shell and the line for the operator.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, text: impl std::fmt::Display) -> Self {
+        Failure { exit, text: text.to_string() }
+    }
+
+    /// Wrong usage, settings or input.
+    pub fn usage(text: impl std::fmt::Display) -> Self {
+        Failure::new(Exit::Usage, text)
+    }
+
+    /// The venue, or the machine below the program.
+    pub fn venue(text: impl std::fmt::Display) -> Self {
+        Failure::new(Exit::Venue, text)
+    }
+
+    /// State on disk or in shared memory.
+    pub fn state(text: impl std::fmt::Display) -> Self {
+        Failure::new(Exit::State, text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

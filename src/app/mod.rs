@@ -1,9 +1,15 @@
 //! One file a command, the grammar of the command line, and the exit codes.
 
+pub mod bootstrap;
 pub mod cli;
+pub mod daemon;
+pub mod demo;
 pub mod doctor;
 pub mod exchange;
 pub mod exit;
+pub mod graph;
 pub mod params;
+pub mod research;
 pub mod screen;
+pub mod signals;
 pub mod summary;

@@ -5,6 +5,7 @@ use crate::model::{InstrumentId, Timeframe};
 use crate::risk::{BracketMode, BracketParams, EntryStyle, Limits, OrderFlowLimits, TrailMode, TrailParams};
 use crate::settings::{self, Settings};
 use crate::strategy;
+use crate::strategy::plan::PlanMode;
 
 /// Parameters of the indicators.
 pub fn indicators(settings: &Settings) -> indicators::Params {
@@ -47,6 +48,21 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
     params.label.shadow_score_min = score.shadow_score_min;
     params.label.horizon_candles = score.label_horizon_bars;
     params.label.entry_slip_bps = settings.trade.order_slippage_bps;
+    let bracket = &settings.bracket;
+    params.plan.mode = match bracket.tpsl_mode {
+        settings::TpslMode::Bps => PlanMode::Bps,
+        settings::TpslMode::Atr => PlanMode::Atr,
+        settings::TpslMode::LevelAtr => PlanMode::LevelAtr,
+    };
+    params.plan.smart = bracket.enable_smart_tpsl;
+    params.plan.tp_bps = bracket.tp_bps;
+    params.plan.sl_bps = bracket.sl_bps;
+    params.plan.atr_sl_mult = bracket.atr_sl_mult;
+    params.plan.tp_mult = bracket.atr_tp1_mult;
+    params.plan.level_buffer_bps = bracket.level_buffer_bps;
+    params.plan.cost_sl_mult = bracket.cost_sl_mult;
+    params.plan.panic_shrink = score.regime_tpsl_shrink_in_panic;
+    params.plan.taker_fee_bps = settings.venue.taker_fee_bps;
     params
 }
 

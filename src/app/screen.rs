@@ -4,11 +4,13 @@
 //! it prints a line of text every few seconds instead.
 
 use super::summary::{StageLatency, TickToOrder, nanoseconds};
-use ratatui::Frame;
+use ratatui::{DefaultTerminal, Frame};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// One open position as people read it.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,6 @@ pub struct View {
     /// Decision time, UTC.
     pub clock: String,
     pub instruments: usize,
-    /// Series past their warm-up, of how many.
-    pub ready: (u64, u64),
     pub frames: u64,
     pub frames_per_second: f64,
     pub candles: u64,
@@ -78,8 +78,8 @@ fn head(view: &View) -> Paragraph<'_> {
     let strong = Style::default().add_modifier(Modifier::BOLD);
     let lines = vec![
         Line::from(format!(
-            "{} instruments   {} of {} series ready   {} frames ({:.0}/s)   {} candles closed",
-            view.instruments, view.ready.0, view.ready.1, view.frames, view.frames_per_second, view.candles
+            "{} instruments   {} frames ({:.0}/s)   {} candles closed",
+            view.instruments, view.frames, view.frames_per_second, view.candles
         )),
         Line::from(format!(
             "{} signals   {} orders   {} fills   {} refused   closed: {} target, {} stop, {} other",
@@ -198,6 +198,73 @@ fn recent(view: &View) -> Paragraph<'_> {
         .map(|text| Line::from(text.as_str()))
         .collect();
     Paragraph::new(lines).block(boxed(" last events "))
+}
+
+/// How often the screen is redrawn, and how often a line is printed where there is no terminal.
+const REDRAW_EVERY: Duration = Duration::from_millis(500);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The terminal while a run goes on: redrawn, or a line of text now and then on standard error.
+pub struct LiveScreen {
+    terminal: Option<DefaultTerminal>,
+    shown_at: Option<Instant>,
+}
+
+impl LiveScreen {
+    /// Takes the terminal over unless `plain` is set or there is none.
+    pub fn open(plain: bool) -> Self {
+        let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let terminal = if plain || !is_terminal { None } else { ratatui::try_init().ok() };
+        LiveScreen { terminal, shown_at: None }
+    }
+
+    /// Whether it is time to show something.
+    pub fn is_due(&self) -> bool {
+        let every = if self.terminal.is_some() { REDRAW_EVERY } else { LINE_EVERY };
+        self.shown_at.is_none_or(|shown_at| shown_at.elapsed() >= every)
+    }
+
+    /// Shows `view`; true when the person pressed `q`, Esc or Ctrl-C.
+    pub fn show(&mut self, view: &View) -> bool {
+        self.shown_at = Some(Instant::now());
+        match self.terminal.as_mut() {
+            None => {
+                eprintln!("{}", line(view));
+                false
+            }
+            Some(terminal) => {
+                // A terminal that is gone is no reason to stop trading.
+                let _ = terminal.draw(|frame| draw(frame, view));
+                wants_to_quit()
+            }
+        }
+    }
+
+    /// Gives the terminal back.
+    pub fn close(&mut self) {
+        if self.terminal.take().is_some() {
+            ratatui::restore();
+        }
+    }
+}
+
+impl Drop for LiveScreen {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Reads the keys that were pressed. The terminal is in raw mode, so Ctrl-C comes as a key.
+fn wants_to_quit() -> bool {
+    use ratatui::crossterm::event::{Event, KeyCode, KeyModifiers, poll, read};
+    let mut quit = false;
+    while poll(Duration::ZERO).unwrap_or(false) {
+        if let Ok(Event::Key(key)) = read() {
+            let interrupted = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+            quit |= interrupted || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
+        }
+    }
+    quit
 }
 
 /// One line for terminals that cannot be redrawn.

@@ -5,6 +5,7 @@
 //! copy is a value; what its codes mean is checked after the copy.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytemuck::Pod;
 
@@ -56,14 +57,18 @@ pub const fn words_of<T: Pod>() -> usize {
     size_of::<T>() / 8
 }
 
-/// Copies `row` into `words` from word `first` on, each word relaxed.
+/// Copies the words `range` of `row` to the same places of `words`, each word relaxed.
 #[inline]
-pub(crate) fn store_row<T: Pod>(words: &[AtomicU64], row: &T, first: usize) {
+pub(crate) fn store_row<T: Pod>(words: &[AtomicU64], row: &T, range: Range<usize>) {
+    assert!(
+        range.end <= words_of::<T>() && range.end <= words.len(),
+        "the range lies within a row"
+    );
     let source = std::ptr::from_ref(row).cast::<u64>();
-    for (index, word) in words.iter().enumerate().take(words_of::<T>()).skip(first) {
+    for index in range {
         // SAFETY: `index` is below the word count of T, and T is aligned and initialised like u64.
         let value = unsafe { source.add(index).read() };
-        word.store(value, Ordering::Relaxed);
+        words[index].store(value, Ordering::Relaxed);
     }
 }
 

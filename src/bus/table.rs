@@ -133,7 +133,7 @@ impl<T: Row> TableWriter<T> {
         words[0].store(writing, Ordering::Relaxed);
         // A reader that sees any word stored below, then fences, also sees the odd version above.
         fence(Ordering::Release);
-        store_row(&words[1..], row, 0);
+        store_row(&words[1..], row, 0..words_of::<T>());
         words[0].store(writing.wrapping_add(1), Ordering::Release);
     }
 

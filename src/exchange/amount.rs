@@ -5,7 +5,9 @@
 
 use crate::model::{Decimal, Instrument, Lots, Price};
 use rust_decimal::RoundingStrategy;
-use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
+use rust_decimal::prelude::ToPrimitive;
+use std::fmt::Write;
+use std::str::FromStr;
 
 /// An exact decimal of up to 28 significant digits: quote money, base quantities, ratios.
 pub type Amount = rust_decimal::Decimal;
@@ -18,9 +20,16 @@ pub fn of_decimal(value: Decimal) -> Amount {
     Amount::try_from_i128_with_scale(value.mantissa, u32::from(value.scale)).unwrap_or_default()
 }
 
-/// The `Amount` nearest to `value`; 0 when it is not finite.
+/// The `Amount` that the shortest decimal text of `value` spells; 0 when it is not finite. A mark
+/// read from text keeps every digit it came with.
 pub fn of_f64(value: f64) -> Amount {
-    Amount::from_f64(value).unwrap_or_default()
+    let mut text = arrayvec::ArrayString::<64>::new();
+    let whole = value.is_finite() && write!(text, "{value}").is_ok();
+    if whole {
+        Amount::from_str(&text).unwrap_or_default()
+    } else {
+        Amount::default()
+    }
 }
 
 /// The nearest float, for reports and floats on rings.

@@ -16,6 +16,8 @@ pub const CHECKPOINT_CANDLES: u64 = 64;
 const PRICE_MAX: f64 = 1e15;
 const PRICE_MIN: f64 = 1e-18;
 const VOLUME_MAX: f64 = 1e24;
+/// Unix ms of the year 2255; sums of times stay far from overflow.
+const OPEN_MS_MAX: i64 = 9_000_000_000_000;
 /// Volumes built from 1m rows differ from the venue's in the last bits of the sum.
 const VOLUME_TOLERANCE: f64 = 1e-9;
 
@@ -288,6 +290,7 @@ impl Board {
 pub fn is_believable(candle: &Candle) -> bool {
     let volumes = [candle.volume, candle.volume_base, candle.volume_quote];
     candle.is_valid()
+        && (0..=OPEN_MS_MAX).contains(&candle.open_ms)
         && candle.low >= PRICE_MIN
         && candle.high <= PRICE_MAX
         && volumes.iter().all(|volume| *volume <= VOLUME_MAX)

@@ -74,3 +74,125 @@ pub fn rebuild(window: &Window, timeframe: Timeframe, open_ms: i64) -> Option<Ca
         .last()
         .map(|(candle, _)| candle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicators::window::WINDOW_ROWS;
+
+    fn minute(number: i64) -> Candle {
+        let base = 100.0 + (number % 7) as f64;
+        Candle {
+            open_ms: number * MINUTE_MS,
+            open: base,
+            high: base + 2.0,
+            low: base - 1.0,
+            close: base + 1.0,
+            volume: number as f64,
+            volume_base: 0.5,
+            volume_quote: 50.0,
+        }
+    }
+
+    fn built(timeframe: Timeframe, minutes: impl Iterator<Item = i64>) -> Vec<Candle> {
+        let mut builder = Builder::new(timeframe);
+        minutes
+            .filter_map(|number| builder.push(&minute(number), tick_flag::CONFIRMED))
+            .map(|(candle, _)| candle)
+            .collect()
+    }
+
+    #[test]
+    fn a_higher_candle_is_what_its_minutes_add_up_to() {
+        for timeframe in [
+            Timeframe::M3,
+            Timeframe::M5,
+            Timeframe::M15,
+            Timeframe::H1,
+            Timeframe::H4,
+        ] {
+            let length = i64::from(timeframe.minutes());
+            let candles = built(timeframe, 0..3 * length);
+            assert_eq!(candles.len(), 3);
+            for (index, candle) in candles.iter().enumerate() {
+                let minutes: Vec<Candle> = (index as i64 * length..)
+                    .take(length as usize)
+                    .map(minute)
+                    .collect();
+                let expected = Candle {
+                    open_ms: index as i64 * timeframe.ms(),
+                    open: minutes[0].open,
+                    high: minutes.iter().map(|minute| minute.high).fold(0.0, f64::max),
+                    low: minutes.iter().map(|minute| minute.low).fold(f64::MAX, f64::min),
+                    close: minutes[minutes.len() - 1].close,
+                    volume: minutes.iter().map(|minute| minute.volume).sum(),
+                    volume_base: 0.5 * length as f64,
+                    volume_quote: 50.0 * length as f64,
+                };
+                assert_eq!(*candle, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_emitted_before_the_last_minute_closed() {
+        assert_eq!(built(Timeframe::M5, 0..4), []);
+        assert_eq!(built(Timeframe::M5, 0..5).len(), 1);
+    }
+
+    #[test]
+    fn half_an_interval_makes_no_candle() {
+        assert_eq!(built(Timeframe::M5, 2..10).len(), 1, "joined at minute 2");
+        assert_eq!(
+            built(Timeframe::M5, [0, 1, 3, 4, 5, 6, 7, 8, 9].into_iter()).len(),
+            1,
+            "minute 2 missing"
+        );
+        assert_eq!(built(Timeframe::M5, [0, 1, 2, 8, 9].into_iter()), []);
+    }
+
+    #[test]
+    fn flags_follow_the_minutes() {
+        let push = |flags: [u16; 3]| {
+            let mut builder = Builder::new(Timeframe::M3);
+            flags
+                .iter()
+                .enumerate()
+                .filter_map(|(number, flags)| builder.push(&minute(number as i64), *flags))
+                .last()
+        };
+        let flags = |minutes: [u16; 3]| push(minutes).map(|(_, flags)| flags);
+        let (live, made_up, back) = (tick_flag::CONFIRMED, tick_flag::SYNTHETIC, tick_flag::BACKFILL);
+        assert_eq!(
+            flags([live, made_up, live]),
+            Some(live),
+            "one made-up minute is no made-up candle"
+        );
+        assert_eq!(flags([made_up; 3]), Some(live | made_up));
+        assert_eq!(flags([live, live, back]), Some(live | back));
+    }
+
+    #[test]
+    fn a_corrected_candle_comes_from_the_window() {
+        let mut rows = [Candle::default(); WINDOW_ROWS];
+        for number in 0..400 {
+            rows[number % WINDOW_ROWS] = minute(number as i64);
+        }
+        let window = Window::new(&rows, 400);
+        let open_ms = 240 * MINUTE_MS;
+        assert_eq!(
+            rebuild(&window, Timeframe::H1, open_ms),
+            built(Timeframe::H1, 240..300).first().copied()
+        );
+        assert_eq!(
+            rebuild(&window, Timeframe::H1, 120 * MINUTE_MS),
+            None,
+            "partly gone"
+        );
+        assert_eq!(
+            rebuild(&window, Timeframe::H1, 360 * MINUTE_MS),
+            None,
+            "not closed"
+        );
+    }
+}

@@ -1,7 +1,8 @@
 //! Mean and population deviation of the last n values: Bollinger bands, volume z-score.
 //!
 //! Welford's update slides over the window and is rebuilt exactly every n commits. Without the
-//! rebuild the deviation drifts by 1e-6 on prices of 60,000; the sum-of-squares form by more.
+//! rebuild the deviation drifts by 1e-6 on prices of 60,000; the sum-of-squares form by more. It is
+//! rebuilt at once when the squares shrink so far that what is left may be the rounding of what was.
 
 use super::mean::Sum;
 use bytemuck::{Pod, Zeroable};
@@ -13,6 +14,9 @@ pub struct Spread {
     pub deviation: f64,
 }
 
+/// Part of the largest sum of squares since the last rebuild, below which rounding shows.
+const CANCELLATION: f64 = 1e-6;
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Moments {
@@ -22,6 +26,8 @@ pub struct Moments {
     age: u64,
     mean: f64,
     squares: f64,
+    /// Largest `squares` since the last exact rebuild.
+    squares_max: f64,
 }
 
 impl Moments {
@@ -46,11 +52,12 @@ impl Moments {
             self.mean += (value - oldest) / n;
             self.squares += (value - oldest) * (value - self.mean + oldest - mean_before);
             self.age += 1;
-            if self.age >= self.length {
+            if self.age >= self.length || self.squares < CANCELLATION * self.squares_max {
                 self.rebuild(value, ago);
             }
         }
         self.squares = self.squares.max(0.0);
+        self.squares_max = self.squares_max.max(self.squares);
         (self.count >= self.length).then(|| Spread {
             mean: self.mean,
             deviation: (self.squares / n).sqrt(),
@@ -70,6 +77,7 @@ impl Moments {
         let mut squares = Sum::new();
         (0..self.length).for_each(|steps| squares.add((at(steps) - self.mean).powi(2)));
         self.squares = squares.value();
+        self.squares_max = self.squares;
         self.age = 0;
     }
 }

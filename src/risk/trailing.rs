@@ -76,6 +76,11 @@ impl TrailState {
         self.best * self.side.sign() as f64
     }
 
+    /// Entry and R as given, in ticks.
+    pub fn frozen_ticks(&self) -> (f64, f64) {
+        (self.entry * self.side.sign() as f64, self.risk)
+    }
+
     /// The stop was sent to its new place at `now`.
     pub fn moved(&mut self, now: Wall) {
         self.last_move = now;

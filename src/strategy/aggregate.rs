@@ -185,3 +185,131 @@ impl Tally {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Candle, Feature};
+
+    /// Long: momentum_burst and momentum-free volume_spike, one point each at full strength.
+    fn loud() -> FeatureRow {
+        let mut row = FeatureRow {
+            candle: Candle {
+                open: 100.0,
+                high: 103.0,
+                low: 100.0,
+                close: 103.0,
+                ..Candle::flat(0, 100.0)
+            },
+            ..FeatureRow::default()
+        };
+        for (feature, value) in [
+            (Feature::BodyRatio, 0.95),
+            (Feature::RangeAtr, 2.5),
+            (Feature::VolumeZ, 4.0),
+            (Feature::Clv, 1.0),
+            (Feature::Atr14, 1.0),
+        ] {
+            row.set(feature, Some(value));
+        }
+        row
+    }
+
+    fn set(row: &mut FeatureRow, values: &[(Feature, f64)]) {
+        values
+            .iter()
+            .for_each(|(feature, value)| row.set(*feature, Some(*value)));
+    }
+
+    const EVEN: fn(Side, usize) -> (f64, f64) = |_, _| (1.0, 1.0);
+
+    #[test]
+    fn families_are_discounted_and_the_weaker_side_takes_half_its_points() {
+        let mut row = loud();
+        // A second momentum component, at full strength: 1.5 points.
+        set(
+            &mut row,
+            &[
+                (Feature::MacdHist, 0.15),
+                (Feature::MacdHistPrev1, -0.1),
+                (Feature::MacdHistPrev2, -0.1),
+                (Feature::MacdHistPrev3, -0.1),
+                (Feature::Rsi14, 68.0),
+            ],
+        );
+        let tally = Tally::of(&row, EVEN);
+        assert_eq!(tally.long.families, [0.0, 0.0, 1.5 + 0.6, 0.0, 1.0, 0.0]);
+        assert_eq!((tally.long.component_count, tally.long.family_count()), (3, 2));
+        assert_eq!(tally.long.dominant_family(), Family::Momentum);
+        // A short opinion: Supertrend turned down, strength 0.4 + 0.6.
+        set(
+            &mut row,
+            &[
+                (Feature::SupertrendDirection, -1.0),
+                (Feature::SupertrendAge, 1.0),
+                (Feature::Supertrend, 110.0),
+                (Feature::Adx14, 30.0),
+            ],
+        );
+        let tally = Tally::of(&row, EVEN);
+        assert_eq!(tally.short.points, 1.0);
+        let (side, score) = tally.dominant().expect("not tied");
+        assert_eq!(side.side, Side::Buy);
+        assert!((score - (3.1 - 0.5)).abs() < 1e-12);
+        assert_eq!(
+            tally.short.level(),
+            Some(110.0),
+            "levels are real prices on both sides"
+        );
+    }
+
+    #[test]
+    fn sides_within_a_tenth_are_tied() {
+        let mut row = loud();
+        row.set(Feature::VolumeZ, Some(0.0));
+        set(
+            &mut row,
+            &[
+                (Feature::SupertrendDirection, -1.0),
+                (Feature::SupertrendAge, 0.0),
+                (Feature::Adx14, 30.0),
+            ],
+        );
+        let tally = Tally::of(&row, EVEN);
+        assert_eq!((tally.long.points, tally.short.points), (1.0, 1.0));
+        assert_eq!(tally.dominant().err(), Some(Reason::SidesTied));
+    }
+
+    #[test]
+    fn confirmers_count_once_and_never_alone() {
+        let mut row = loud();
+        let confirms = [
+            (Feature::Htf1Direction, 1.0),
+            (Feature::Htf2Direction, 0.0),
+            (Feature::Funding8h, -20e-4),
+            (Feature::Rsi14, 50.0),
+        ];
+        set(&mut row, &confirms);
+        let tally = Tally::of(&row, EVEN);
+        assert_eq!(
+            tally.long.component_count, 3,
+            "two that lead, and at most one that confirms"
+        );
+        // Funding 1.0 first, then 0.6 × 1.5 × 0.5.
+        assert!((tally.long.families[Family::Context as usize] - (1.0 + 0.6 * 0.75)).abs() < 1e-12);
+        let mut silent = FeatureRow::default();
+        set(&mut silent, &confirms);
+        assert!(!Tally::of(&silent, EVEN).fired());
+    }
+
+    #[test]
+    fn weight_and_affinity_multiply_the_points() {
+        let tally = Tally::of(
+            &loud(),
+            |_, index| if index == 4 { (2.0, 0.5) } else { (0.25, 1.0) },
+        );
+        let points: Vec<f64> = tally.long.casts().map(|cast| cast.points).collect();
+        assert_eq!(points, [1.0, 0.25]);
+        assert_eq!(tally.long.mask(), 1 << 4 | 1 << 8);
+    }
+}

@@ -190,3 +190,82 @@ fn isotonic(value: Option<&Value>) -> Result<Vec<(f64, f64)>, CalibrationError> 
     }
     Ok(points)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(score: Option<f64>) -> ModelInputs {
+        let mut inputs = ModelInputs::default();
+        if let Some(score) = score {
+            inputs.present = 1;
+            inputs.values[0] = score;
+        }
+        inputs
+    }
+
+    fn parse(text: &str) -> Calibration {
+        Calibration::parse(text, 3.0).expect("a good file").0
+    }
+
+    #[test]
+    fn the_users_plain_file_works_and_a_promising_one_warns() {
+        let text = r#"{"bias": 0.0, "coef": {"score": 0.8, "moon_phase": 1.0}}"#;
+        let (calibration, warnings) = Calibration::parse(text, 3.0).expect("a good file");
+        assert!((calibration.probability(&inputs(Some(3.0))) - 0.916_827).abs() < 1e-6);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("coef.moon_phase") && warnings[1].contains("0.917"));
+        assert_eq!(calibration.probability(&inputs(Some(100.0))), 0.99);
+    }
+
+    #[test]
+    fn an_absent_feature_contributes_nothing_even_with_limits() {
+        let calibration = parse(r#"{"bias": 0.4, "coef": {"score": 0.8}, "clip": {"score": [2, 5]}}"#);
+        let sigma = |z: f64| 1.0 / (1.0 + (-z).exp());
+        assert!((calibration.probability(&inputs(None)) - sigma(0.4)).abs() < 1e-15);
+        assert!((calibration.probability(&inputs(Some(0.0))) - sigma(0.4 + 1.6)).abs() < 1e-15);
+        assert_eq!(
+            (
+                calibration.absent_count(&inputs(None)),
+                calibration.absent_count(&inputs(Some(1.0)))
+            ),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn the_isotonic_table_is_linear_inside_and_flat_outside() {
+        let text = r#"{"bias": 0, "coef": {"score": 1}, "iso": {"x": [0.4, 0.6], "y": [0.2, 0.3]}}"#;
+        let calibration = parse(text);
+        assert!((calibration.probability(&inputs(Some(0.0))) - 0.25).abs() < 1e-12);
+        assert_eq!(calibration.probability(&inputs(Some(-9.0))), 0.2);
+        assert_eq!(calibration.probability(&inputs(Some(9.0))), 0.3);
+    }
+
+    #[test]
+    fn a_file_with_one_bad_number_is_refused_whole() {
+        for (text, word) in [
+            ("{", "not JSON"),
+            ("[]", "(root)"),
+            (r#"{"coef": {}}"#, "bias"),
+            (r#"{"bias": 0}"#, "coef"),
+            (r#"{"bias": 0, "coef": {"score": "high"}}"#, "coef.score"),
+            (r#"{"bias": 0, "coef": {"score": 1e999}}"#, "not JSON"),
+            (
+                r#"{"bias": 0, "coef": {"score": 1}, "clip": {"score": [2, 1]}}"#,
+                "clip.score",
+            ),
+            (
+                r#"{"bias": 0, "coef": {"score": 1}, "iso": {"x": [0.5, 0.4], "y": [0, 1]}}"#,
+                "iso",
+            ),
+            (
+                r#"{"bias": 0, "coef": {"score": 1}, "iso": {"x": [0.5], "y": [0, 1]}}"#,
+                "iso",
+            ),
+        ] {
+            let error = Calibration::parse(text, 3.0).expect_err(text).to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -125,3 +125,101 @@ pub fn expected_value_r(p: f64, plan: &Plan) -> f64 {
     let target_r = plan.tp_distance / plan.sl_distance;
     p * (target_r - plan.cost_r) - (1.0 - p) * (1.0 + plan.cost_r)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_100: PlanInputs = PlanInputs {
+        price: 100.0,
+        atr: None,
+        level: None,
+        spread_bps: None,
+        panic: false,
+    };
+
+    /// Stop and target in bps of 100, and the cost.
+    fn bps(params: &PlanParams, inputs: &PlanInputs) -> [f64; 3] {
+        let plan = plan(params, inputs);
+        [plan.sl_distance * 100.0, plan.tp_distance * 100.0, plan.cost_r]
+    }
+
+    fn near(actual: [f64; 3], expected: [f64; 3]) {
+        let same = actual
+            .iter()
+            .zip(expected)
+            .all(|(one, other)| (one - other).abs() < 1e-9);
+        assert!(same, "{actual:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn distances_follow_mode_level_panic_and_clamp_in_this_order() {
+        let smart = PlanParams::default();
+        let with_atr = |atr: f64| PlanInputs {
+            atr: Some(atr),
+            ..AT_100
+        };
+        near(bps(&smart, &AT_100), [50.0, 80.0, 12.0 / 50.0]);
+        near(bps(&smart, &with_atr(0.5)), [60.0, 96.0, 0.2]);
+        near(bps(&smart, &with_atr(0.1)), [36.0, 57.6, 1.0 / 3.0]);
+        near(bps(&smart, &with_atr(5.0)), [150.0, 240.0, 0.08]);
+        near(
+            bps(
+                &smart,
+                &PlanInputs {
+                    spread_bps: Some(15.0),
+                    ..with_atr(0.1)
+                },
+            ),
+            [45.0, 72.0, 12.0 / 45.0],
+        );
+        near(
+            bps(
+                &smart,
+                &PlanInputs {
+                    panic: true,
+                    ..with_atr(1.0)
+                },
+            ),
+            [72.0, 115.2, 12.0 / 72.0],
+        );
+        let leveled = PlanParams {
+            mode: PlanMode::LevelAtr,
+            ..smart
+        };
+        near(
+            bps(
+                &leveled,
+                &PlanInputs {
+                    level: Some(99.2),
+                    ..with_atr(0.5)
+                },
+            ),
+            [92.0, 147.2, 12.0 / 92.0],
+        );
+        near(
+            bps(
+                &leveled,
+                &PlanInputs {
+                    level: Some(99.9),
+                    ..with_atr(0.5)
+                },
+            ),
+            [60.0, 96.0, 0.2],
+        );
+        let plain = PlanParams {
+            smart: false,
+            ..smart
+        };
+        near(bps(&plain, &with_atr(5.0)), [50.0, 80.0, 0.24]);
+    }
+
+    #[test]
+    fn the_value_is_zero_at_the_break_even_probability() {
+        let plan = plan(&PlanParams::default(), &AT_100);
+        // (SL + cost) / (TP + SL) = 62 / 130.
+        assert!(expected_value_r(62.0 / 130.0, &plan).abs() < 1e-12);
+        assert!((expected_value_r(1.0, &plan) - (1.6 - 0.24)).abs() < 1e-12);
+        assert!((expected_value_r(0.0, &plan) + 1.24).abs() < 1e-12);
+    }
+}

@@ -116,7 +116,7 @@ fn brackets_positions_and_balance_are_read() {
     let (rows, _) = events(frame).expect("a balance");
     assert_eq!(
         (rows[0].equity, rows[0].available, rows[0].pnl),
-        (61.338743775651804468, 49.5, 0.5)
+        (61.338_743_775_651_804, 49.5, 0.5)
     );
 }
 

@@ -241,7 +241,10 @@ fn every_account_list_is_read() {
     );
     let balance = r#"{"code":"0","data":{"ts":"1707224258236","totalEquity":"61.2","details":[{"currency":"USDT","equity":"61.338743775651804468","available":"50.1","availableEquity":"50.1"}]}}"#;
     let (balance, _) = first(ListKind::Balance, balance);
-    assert_eq!((balance.equity, balance.available), (61.338743775651804468, 50.1));
+    assert_eq!(
+        (balance.equity, balance.available),
+        (61.338_743_775_651_804, 50.1)
+    );
     let (config, _) = first(
         ListKind::Config,
         r#"{"code":"0","data":{"positionMode":"long_short_mode"}}"#,

@@ -194,6 +194,8 @@ pub struct Gate {
     pub(super) shutting_down: bool,
     pub(super) journal_full: bool,
     pub(super) entries_on: bool,
+    /// Restored from a snapshot: no trade is touched before the venue has told how things are.
+    pub(super) awaits_truth: bool,
     pub(super) timer: Wall,
     pub(super) counters: Counters,
 }
@@ -208,7 +210,8 @@ impl Gate {
             instance,
             epoch,
             sequence: 0,
-            next_call: 1,
+            // Answers to calls of an earlier run find nobody.
+            next_call: (u64::from(epoch) << 32) | 1,
             next_trade: 1,
             next_alert: 1,
             rows: vec![Row::default(); INSTRUMENTS_MAX],
@@ -228,6 +231,7 @@ impl Gate {
             shutting_down: false,
             journal_full: false,
             entries_on: false,
+            awaits_truth: false,
             timer: Wall(0),
             counters: Counters::default(),
         }
@@ -375,12 +379,12 @@ impl Gate {
     pub(super) fn pump(&mut self, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
         self.lose_calls(now, out);
-        self.step_account(now, out);
         for index in 0..self.desks.len() {
             if self.desks[index].as_ref().is_some_and(|desk| desk.timer <= now) && out.has_room() {
                 self.step_desk(index, now, out);
             }
         }
+        self.step_account(now, out);
         self.announce(now, out);
         self.update_timer(now);
     }

@@ -18,6 +18,8 @@ use crate::orders::trade::{ExitKind, Stage};
 
 /// A bracket younger than this when a list was asked for may be missing from it and still stand.
 const LIST_LAG_NS: u64 = 5_000_000_000;
+/// A cancel may take this long before a bracket that still stands is cancelled again.
+const CANCEL_REST_NS: u64 = 2_000_000_000;
 
 impl Gate {
     /// One fact about the account, pushed or read.
@@ -505,6 +507,7 @@ impl Gate {
         if end.round_complete {
             // The venue answered with these credentials.
             self.account.fatal_auth = false;
+            self.awaits_truth = false;
             for desk in self.desks.iter_mut().flatten() {
                 desk.timer = desk.timer.min(now);
             }
@@ -536,7 +539,7 @@ impl Gate {
             let in_flight = self.calls.iter().any(|call| {
                 call.purpose != Purpose::Entry && call.venue_id != 0 && call.venue_id == row.venue_id
             });
-            if row.seen_token == token && row.cancel_sent < asked && !in_flight {
+            if row.seen_token == token && row.cancel_sent.0 + CANCEL_REST_NS <= asked.0 && !in_flight {
                 row.cancel_sent = Wall(0);
             }
         }

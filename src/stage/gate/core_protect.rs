@@ -38,6 +38,11 @@ impl Gate {
         let Some(desk) = self.desks[index].as_ref() else {
             return;
         };
+        if self.awaits_truth {
+            // The end of the first round wakes every desk.
+            self.rest(index);
+            return;
+        }
         match desk.trade.stage {
             Stage::Leverage => {
                 if now > desk.trade.expires {
@@ -277,26 +282,41 @@ impl Gate {
             }
             return false;
         }
-        let mut timer = if cover.covered { NEVER } else { deadline };
-        if pending.unknown && pending.token == 0 {
-            if now >= pending.next_lookup {
-                let token = self.reconcile.token();
-                let mut request = fetch(ListKind::BracketDetail, Lane::Reconcile, token, now);
-                request.instrument = trade.instrument.0;
-                request.client_id = pending.client_id;
-                let asked = out.fetches.try_push(request).is_ok();
-                if let Some(desk) = self.desks[index].as_mut()
-                    && let Some(pending) = desk.trade.guard.call.as_mut()
-                {
-                    pending.token = if asked { token } else { 0 };
-                    pending.next_lookup = Wall(now.0 + 300 * NS_PER_MS);
-                }
-            } else {
-                timer = timer.min(pending.next_lookup);
+        // A close is judged by its own answer, which comes or is given up.
+        let patient = cover.covered || pending.kind == PendingKind::Close;
+        let mut timer = if patient { NEVER } else { deadline };
+        if pending.unknown {
+            let mut next = pending.next_lookup;
+            if now >= next {
+                next = Wall(now.0 + 5 * NS_PER_SEC);
+                self.ask_bracket(index, &trade, pending.client_id, next, now, out);
             }
+            timer = timer.min(next);
         }
         self.set_desk_timer(index, timer);
         true
+    }
+
+    fn ask_bracket(
+        &mut self,
+        index: usize,
+        trade: &Trade,
+        client_id: ClientOrderId,
+        next: Wall,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let token = self.reconcile.token();
+        let mut request = fetch(ListKind::BracketDetail, Lane::Reconcile, token, now);
+        request.instrument = trade.instrument.0;
+        request.client_id = client_id;
+        let _ = out.fetches.try_push(request);
+        if let Some(desk) = self.desks[index].as_mut()
+            && let Some(pending) = desk.trade.guard.call.as_mut()
+        {
+            pending.token = token;
+            pending.next_lookup = next;
+        }
     }
 
     /// Lets the ratchet say where the stop should be.

@@ -230,9 +230,8 @@ impl Gate {
             }
             Outcome::NotSent | Outcome::RateLimited | Outcome::FatalAuth => {
                 if let Some(row) = self.brackets.get_mut(at) {
-                    row.cancel_sent = Wall(0);
                     // Tried again, but not in the same breath.
-                    row.since = now;
+                    row.cancel_sent = now;
                 }
             }
             Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous => {

@@ -9,7 +9,7 @@ use crate::model::client_id::ClientOrderId;
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Wall};
-use crate::orders::book::OrderRole;
+use crate::orders::book::{BracketRow, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::lookup::Lookup;
@@ -60,10 +60,9 @@ impl Gate {
             }
         }
         for row in self.brackets.iter() {
-            if row.cancel_sent == Wall(0)
-                && self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id)
-            {
-                timer = timer.min(Wall(now.0 + 100 * NS_PER_MS));
+            if self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id) {
+                let at = self.may_cancel_at(row);
+                timer = timer.min(at.max(Wall(now.0 + 100 * NS_PER_MS)));
             }
         }
         if self.params.adopt && self.reconcile.is_complete() {
@@ -134,7 +133,8 @@ impl Gate {
                 .lots(slot_of(order.instrument, order.position_side));
             let unmoved = order.role != OrderRole::Entry || held == order.position_before;
             let unproven = matches!(order.progress.state, State::Sent | State::Unknown);
-            if unproven && order.lookup.is_dead(now, order.signed, unmoved) {
+            let read = self.reconcile.is_complete();
+            if unproven && read && order.lookup.is_dead(now, order.signed, unmoved) {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
@@ -257,11 +257,21 @@ impl Gate {
         own && !used && self.positions.lots(slot) == 0 && self.reconcile.is_complete()
     }
 
+    /// When a bracket may be cancelled (again); `NEVER` while a call about it is out.
+    fn may_cancel_at(&self, row: &BracketRow) -> Wall {
+        let out = self.calls.iter().any(|call| call.venue_id == row.venue_id);
+        match row.cancel_sent {
+            _ if out => NEVER,
+            Wall(0) => Wall(0),
+            sent => Wall(sent.0 + SWEEP_RETRY_NS),
+        }
+    }
+
     /// Cancels brackets of ours whose position is gone.
     fn sweep_brackets(&mut self, now: Wall, out: &mut Outputs) {
         while out.has_room() && !self.calls.is_full() {
             let orphan = self.brackets.iter().copied().find(|row| {
-                row.cancel_sent == Wall(0)
+                self.may_cancel_at(row) <= now
                     && row.venue_id != 0
                     && self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id)
             });

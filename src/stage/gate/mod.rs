@@ -6,7 +6,7 @@ pub mod core_entry;
 pub mod core_outputs;
 pub mod core_protect;
 pub mod core_reply;
-
+pub mod core_snapshot;
 pub mod core_status;
 pub mod core_upkeep;
 pub mod glue;

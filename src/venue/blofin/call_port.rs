@@ -204,6 +204,10 @@ impl SocketCalls {
 }
 
 impl CallPort for SocketCalls {
+    fn wait_on(&self, descriptors: &mut Vec<RawFd>) {
+        self.raw_fds(descriptors);
+    }
+
     fn is_ready(&self, lane: Lane) -> bool {
         self.warm_of(lane).is_some_and(|index| {
             matches!(

@@ -127,6 +127,10 @@ impl SocketFrames {
 }
 
 impl FramePort for SocketFrames {
+    fn wait_on(&self, descriptors: &mut Vec<RawFd>) {
+        self.raw_fds(descriptors);
+    }
+
     fn open(&mut self, connection: u16, endpoint: Endpoint) {
         let index = usize::from(connection);
         assert!(

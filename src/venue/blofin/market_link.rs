@@ -132,6 +132,7 @@ pub struct Overdue {
     pub suspects: Vec<u16>,
     pub again: Vec<u16>,
     pub left: Vec<u16>,
+    pub leave_again: Vec<u16>,
     pub is_dead: bool,
 }
 
@@ -301,9 +302,14 @@ impl Link {
         let is_subscribe = outstanding.operation == Operation::Subscribe;
         self.outstanding = None;
         self.has_work = true;
-        if !is_subscribe {
-            // Whatever the venue thinks of it: frames of rows that left are counted and ignored.
+        let has_tried_enough =
+            |index: &u16| row_at(index).is_some_and(|row| row.unanswered + 1 >= UNANSWERED_MAX);
+        if !is_subscribe && has_error {
             overdue.left = unconfirmed;
+        } else if !is_subscribe {
+            // In the end it counts as left, whatever the venue thinks: frames that still come are
+            // counted and ignored, which is cheaper than losing the connection's other rows.
+            (overdue.left, overdue.leave_again) = unconfirmed.into_iter().partition(has_tried_enough);
         } else if has_error && is_alone {
             overdue.refused = unconfirmed;
         } else if has_error {

@@ -64,6 +64,8 @@ pub struct FeedCounts {
     /// Answers that belong to nothing that was asked.
     pub strays: u64,
     pub binary_frames: u64,
+    /// Data of what is not wanted (any more).
+    pub orphans: u64,
     /// Times a request had to wait for the hourly allowance of its connection.
     pub held_back: u64,
 }
@@ -124,6 +126,7 @@ impl MarketFeed {
     /// The decoder read data of this channel in a frame. Call it for every frame.
     pub fn on_data(&mut self, instrument: InstrumentId, channel: Channel, now: Mono) {
         let Some(index) = self.find(instrument, channel) else {
+            self.counts.orphans += 1;
             return;
         };
         let Some(row) = self.rows[index].as_mut() else {
@@ -399,6 +402,7 @@ impl MarketFeed {
         let row = self.row_mut(index);
         if row.is_wanted {
             row.phase = Phase::Waiting;
+            row.unanswered = 0;
             let connection = usize::from(row.connection);
             self.links[connection].has_work = true;
         } else {
@@ -496,6 +500,11 @@ impl MarketFeed {
             row.phase = Phase::Waiting;
             row.unanswered = row.unanswered.saturating_add(1);
             self.leave_unwanted(usize::from(index));
+        }
+        for index in overdue.leave_again {
+            let row = self.row_mut(usize::from(index));
+            row.phase = Phase::Leaving;
+            row.unanswered = row.unanswered.saturating_add(1);
         }
         for index in overdue.left {
             self.left(usize::from(index));

@@ -5,6 +5,7 @@
 
 use super::budget::{CallBudget, SUSPENSION_NS};
 use super::pace::Backoff;
+use super::reply::ReadFault;
 use super::request::Cursor;
 use crate::model::message::{FetchRequest, Lane, ListKind};
 use crate::model::time::NS_PER_SEC;
@@ -68,9 +69,16 @@ pub enum ReadTrouble {
 }
 
 impl ReadTrouble {
-    /// The trouble behind a reason that the reply reader gave.
-    pub fn of(reason: Reason) -> ReadTrouble {
+    /// The trouble behind a fault that the reply reader found.
+    pub fn of(fault: ReadFault) -> ReadTrouble {
+        let reason = fault.reason;
         match reason {
+            // The gateway says so in the body, below a status of 200; 103013 is "internal error,
+            // try again".
+            Reason::ReplyInnerError if matches!(fault.venue_code, 500..600 | 103_013) => {
+                ReadTrouble::Transient(reason)
+            }
+            Reason::ReplyInnerError if fault.venue_code == 429 => ReadTrouble::Throttled(reason),
             Reason::ReplyRateLimited | Reason::ReplyForbidden => ReadTrouble::Throttled(reason),
             Reason::ReplyServerError | Reason::ReplyNotJson | Reason::ReplyNotHttp | Reason::ReplyTimeout => {
                 ReadTrouble::Transient(reason)
@@ -211,7 +219,7 @@ impl ReadQueue {
         // Reading on from the same place would never end, and stopping here would take a part for
         // the whole.
         if next == job.cursor || job.pages >= PAGES_MAX {
-            return ReadProgress::Failed(job.request, Reason::SequenceReset);
+            return ReadProgress::Failed(job.request, Reason::ReplyItemMissing);
         }
         job.cursor = next;
         job.tries = 0;

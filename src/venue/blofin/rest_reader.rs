@@ -8,10 +8,14 @@ use super::budget::CallBudget;
 use super::read_queue::{QueueFull, ReadProgress, ReadQueue, ReadTrouble};
 use super::reply::ReplyReader;
 use super::request::{Cursor, RequestWriter};
-use crate::model::message::{AccountEvent, FetchRequest, Lane, Tick};
+use crate::model::message::{AccountEvent, FetchRequest, Lane, ListKind, Tick};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, Instruments, Reason, Wall};
+use crate::model::{Instrument, InstrumentId, Instruments, Reason, Wall};
 use crate::venue::seam::{CallEvent, CallPort, Fault};
+
+/// `FetchRequest::instrument` of a read about no instrument in particular. Only candles, details
+/// and `Config` look at the field; `Config` with a real instrument reads its leverage as well.
+pub const ANY_INSTRUMENT: u16 = u16::MAX;
 
 /// A read that is not answered by then is asked for again.
 const READ_NS_MAX: u64 = 10 * NS_PER_SEC;
@@ -183,7 +187,7 @@ impl RestReader {
         let Some(call) = self.queue.next(&mut self.budget, |lane| port.is_ready(lane), now) else {
             return ReadEvent::Idle;
         };
-        let instrument = instruments.get(InstrumentId(call.request.instrument));
+        let instrument = instrument_of(&call.request, instruments);
         let Ok(bytes) = self
             .writer
             .write_fetch(&call.request, call.cursor, instrument, now)
@@ -222,9 +226,11 @@ impl RestReader {
             .read_list(status, body, &request, cursor, instruments, now.ms());
         let page = match page {
             Ok(page) => page,
-            Err(fault) => return self.on_trouble(lane, call, ReadTrouble::of(fault.reason), now),
+            Err(fault) => return self.on_trouble(lane, call, ReadTrouble::of(fault), now),
         };
-        let next = page.next;
+        let next = page
+            .next
+            .or_else(|| leverage_parts(&request, cursor, instruments));
         self.events.clear();
         self.events.extend_from_slice(page.events);
         self.ticks.clear();
@@ -265,4 +271,29 @@ impl RestReader {
             _ => ReadEvent::Working,
         }
     }
+}
+
+/// The instrument that a call is about. Lists are always read whole: rows left out by a filter
+/// could not be told from rows that are gone.
+fn instrument_of<'i>(request: &FetchRequest, instruments: &'i Instruments) -> Option<&'i Instrument> {
+    match ListKind::from_code(request.list)? {
+        ListKind::Candles | ListKind::OrderDetail | ListKind::BracketDetail | ListKind::Config => {
+            instruments.get(InstrumentId(request.instrument))
+        }
+        ListKind::OrdersPending
+        | ListKind::BracketsPending
+        | ListKind::AlgosPending
+        | ListKind::Positions
+        | ListKind::Balance
+        | ListKind::Fills
+        | ListKind::OrdersHistory
+        | ListKind::BracketsHistory => None,
+    }
+}
+
+/// Where the leverage of an instrument is read, after the modes of the account.
+fn leverage_parts(request: &FetchRequest, cursor: Cursor, instruments: &Instruments) -> Option<Cursor> {
+    let is_config = ListKind::from_code(request.list) == Some(ListKind::Config);
+    let has_instrument = instruments.get(InstrumentId(request.instrument)).is_some();
+    (is_config && has_instrument && cursor.part == 1).then_some(Cursor { after: 0, part: 2 })
 }

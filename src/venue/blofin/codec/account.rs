@@ -23,12 +23,6 @@ pub enum AccountFrame<'d> {
     Control(Control),
 }
 
-/// What a frame left in the buffer.
-enum Found {
-    Events { unknown_count: u32 },
-    Control(Control),
-}
-
 /// The reader of private frames. Allocates at creation and for frames larger than any before.
 pub struct AccountDecoder {
     document: Document,
@@ -51,12 +45,13 @@ impl AccountDecoder {
         }
         let events = &mut self.events;
         events.clear();
-        let found = self
+        let mut unknown_count = 0;
+        let control = self
             .document
-            .read(bytes, |root| frame(root, instruments, events))?;
-        Ok(match found {
-            Found::Control(control) => AccountFrame::Control(control),
-            Found::Events { unknown_count } => AccountFrame::Events {
+            .read(bytes, |root| frame(root, instruments, events, &mut unknown_count))?;
+        Ok(match control {
+            Some(control) => AccountFrame::Control(control),
+            None => AccountFrame::Events {
                 events: &self.events,
                 unknown_count,
             },
@@ -70,20 +65,22 @@ impl Default for AccountDecoder {
     }
 }
 
+/// Reads a whole frame into `events`, unless it is about the connection.
 fn frame(
     root: Element<'_>,
     instruments: &Instruments,
     events: &mut Vec<AccountEvent>,
-) -> Result<Found, Reason> {
+    unknown_count: &mut u32,
+) -> Result<Option<Control>, Reason> {
     let [event, arg, data, code, message] = root.fields(&["event", "arg", "data", "code", "msg"])?;
     if let Some(event) = event {
-        return control::control(event, arg, code, message).map(Found::Control);
+        return control::control(event, arg, code, message).map(Some);
     }
     let topic = control::topic(arg)?;
     let data = data.ok_or(Reason::FieldMissing)?;
     if topic.channel == Channel::Account {
         events.push(rows::balance(data)?);
-        return Ok(Found::Events { unknown_count: 0 });
+        return Ok(None);
     }
     let read: fn(Element<'_>, &Instruments) -> rows::Row = match topic.channel {
         Channel::Orders => rows::order,
@@ -94,18 +91,17 @@ fn frame(
     if !data.is_array() {
         return Err(Reason::FieldMissing);
     }
-    let mut unknown_count = 0;
     for row in data.items() {
         if events.len() == ROWS_MAX {
             return Err(Reason::FrameTooLarge);
         }
         match read(row, instruments)? {
             Some(event) => events.push(event),
-            None => unknown_count += 1,
+            None => *unknown_count += 1,
         }
     }
     if topic.channel == Channel::Positions && topic.symbol.is_none() {
         events.push(rows::event(AccountKind::PositionsComplete));
     }
-    Ok(Found::Events { unknown_count })
+    Ok(None)
 }

@@ -166,7 +166,8 @@ pub fn quote(instrument: InstrumentId, row: &TickerRow, window: &Window) -> Resu
 }
 
 /// The close of a mark-price candle. The venue gives no time but the candle's open, which
-/// `venue_ms` and `timeframe` repeat: the price itself is as new as its frame.
+/// `venue_ms` and `timeframe` repeat: the price itself is as new as its frame. That time is not
+/// held against the timeframe's grid, since the venue's own samples are not on it.
 pub fn mark(
     instrument: InstrumentId,
     timeframe: Timeframe,
@@ -178,9 +179,6 @@ pub fn mark(
         return Err(Reason::TimestampInvalid);
     }
     let mut tick = Tick::new(TickKind::Mark, instrument, window.time(open_ms)?);
-    if open_ms % timeframe.ms() != 0 {
-        return Err(Reason::CandleOffGrid);
-    }
     for value in prices {
         price(*value)?;
     }

@@ -29,6 +29,17 @@ pub const POWERS: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
+/// 10^0 … 10^18.
+const LIFTS: [u64; 19] = {
+    let mut lifts = [1; 19];
+    let mut at = 1;
+    while at < lifts.len() {
+        lifts[at] = lifts[at - 1] * 10;
+        at += 1;
+    }
+    lifts
+};
+
 /// `mantissa / 10^scale`, correctly rounded; `None` when that cannot be known from these alone.
 #[inline(always)]
 pub fn exact_quotient(mantissa: u64, scale: usize) -> Option<f64> {
@@ -108,11 +119,11 @@ impl TickSize {
     #[inline(always)]
     pub fn count(&self, mantissa: u64, scale: usize) -> Option<Option<i64>> {
         let (value, unit) = if scale <= self.scale {
-            let lift = 10u64.checked_pow((self.scale - scale) as u32)?;
-            (mantissa.checked_mul(lift)?, self.mantissa)
+            let lift = LIFTS.get(self.scale - scale)?;
+            (mantissa.checked_mul(*lift)?, self.mantissa)
         } else {
-            let lift = 10u64.checked_pow((scale - self.scale) as u32)?;
-            (mantissa, self.mantissa.checked_mul(lift)?)
+            let lift = LIFTS.get(scale - self.scale)?;
+            (mantissa, self.mantissa.checked_mul(*lift)?)
         };
         if value == 0 || value >= TICKS_QUICK {
             return None;

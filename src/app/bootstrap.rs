@@ -1,0 +1,84 @@
+//! What a run needs before its first tick: the universe, the bus, the run number, credentials.
+
+use super::exit::Failure;
+use super::{daemon, graph};
+use crate::bus::Bus;
+use crate::model::{InstrumentId, Instruments};
+use crate::settings::Settings;
+use crate::sys;
+use crate::sys::clock::Stamp;
+use crate::universe::{self, Patience, Patterns, Rules, Selection, Source};
+use crate::venue::blofin::sign;
+use crate::venue::blofin::target::Target;
+use std::path::Path;
+
+/// Instruments of the run and the order in which their history is read.
+pub struct Followed {
+    pub instruments: Instruments,
+    pub ranking: Vec<InstrumentId>,
+}
+
+/// Reads the venue's lists and chooses by the rules of `[scan]`.
+pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
+    let scan = &settings.scan;
+    let rules = Rules {
+        top_symbols: scan.top_symbols as usize,
+        swap_only: scan.swap_only,
+        exclude: Patterns::parse(&scan.exclude_patterns).map_err(Failure::usage)?,
+        bluechip_only: scan.bluechip_only,
+        bluechip_bases: scan.bluechip_bases.clone(),
+        min_quote_volume_usdt: scan.min_quote_vol_usdt,
+        min_last_price: scan.min_last_price,
+    };
+    let source =
+        Source { base_url: &settings.venue.blofin_base_url, ca_file: settings.venue.blofin_ca_file.as_deref() };
+    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let cache = &scan.universe_cache_path;
+    let opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, |_| false)
+        .map_err(Failure::venue)?;
+    eprintln!("{}", opened.origin_line(now_ms));
+    if let Some(fault) = &opened.unsaved {
+        eprintln!("warning: {fault}");
+    }
+    if scan.print_liquidity_debug {
+        for line in universe::explain::dropped_lines(&opened.selection, &rules) {
+            eprintln!("{line}");
+        }
+    }
+    let selection: Selection = opened.selection;
+    let mut ranking = selection.ranking.clone();
+    ranking.extend(selection.context_only.iter().copied());
+    Ok(Followed { instruments: selection.instruments, ranking })
+}
+
+/// The bus of this instance, in shared memory; refused when another daemon has it.
+pub fn bus(settings: &Settings) -> Result<Bus, Failure> {
+    let path = &settings.daemon.bus_path;
+    if let Some(directory) = path.parent() {
+        sys::file::create_private_dir(directory).map_err(Failure::state)?;
+    }
+    let mut builder = graph::plan_bus(&settings.daemon.instance, Stamp::process());
+    builder.config_hash(settings.config_hash());
+    builder.create(path).map_err(Failure::state)
+}
+
+/// The next run number, durable before anything is sent.
+pub fn epoch(state_dir: &Path) -> Result<u32, Failure> {
+    sys::file::create_private_dir(state_dir).map_err(Failure::state)?;
+    daemon::next_epoch(state_dir).map_err(Failure::state)
+}
+
+/// The credentials for signing, out of the settings.
+pub fn credentials(settings: &Settings) -> Option<sign::Credentials> {
+    settings.secrets.credentials.as_ref().map(|credentials| sign::Credentials {
+        key: credentials.api_key.expose().to_string(),
+        secret: credentials.api_secret.expose().to_string(),
+        passphrase: credentials.api_passphrase.expose().to_string(),
+    })
+}
+
+/// The Host header of REST requests.
+pub fn host(settings: &Settings) -> Result<String, Failure> {
+    let target = Target::parse("BLOFIN_BASE_URL", &settings.venue.blofin_base_url).map_err(Failure::usage)?;
+    Ok(target.authority())
+}

@@ -1,0 +1,376 @@
+//! A running graph on threads: what `run` and `demo` share.
+//!
+//! It starts the connector, plugs sockets into the graph, starts the threads, and then only looks:
+//! heartbeat, saved histograms, the kill-switch file, signals, the view for the screen.
+
+use super::graph::{self, GraphError, Plan, Ports};
+use super::screen::{PositionLine, View};
+use super::summary::{StageLatency, Summary, TickToOrder};
+use crate::bus::{Bus, Table};
+use crate::driver::layout::{self, LayoutError};
+use crate::driver::{DecisionClock, Layout, Running, threads};
+use crate::metrics::meter::{wait_name, work_name};
+use crate::metrics::latency_file::LatencyFile;
+use crate::metrics::histogram::Snapshot;
+use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
+use crate::model::{InstrumentId, Instruments, Lots, Reason, Side};
+use crate::settings::Settings;
+use crate::stage::gate::{ControlWord, control};
+use crate::stage::housekeep::SeenHandle;
+use crate::sys;
+use crate::sys::clock::Stamp;
+use crate::topology::StageId;
+use crate::venue::blofin::call_port::{LaneGroup, SocketCalls};
+use crate::venue::blofin::connector::{Connector, ConnectorConfig, ConnectorFault, DialTimeouts};
+use crate::venue::blofin::frame_port::SocketFrames;
+use crate::venue::blofin::target::{TargetFault, Targets};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often the histograms are saved.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// How long the graph may take to cancel resting entries and finish what is in flight.
+const DRAIN: Duration = Duration::from_millis(700);
+
+/// Stages with latency lines, in the order of the pipeline.
+pub const MEASURED: [StageId; 7] = [
+    StageId::Decode,
+    StageId::Indicate,
+    StageId::Score,
+    StageId::Gate,
+    StageId::Send,
+    StageId::Fetch,
+    StageId::Account,
+];
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Target(#[from] TargetFault),
+    #[error(transparent)]
+    Connector(#[from] ConnectorFault),
+    #[error("a stage thread could not be started: {0}; check the limit of threads")]
+    Thread(std::io::Error),
+}
+
+/// The monotonic clock of this process, for ports.
+pub fn monotonic_ns() -> u64 {
+    Stamp::process().now_ns()
+}
+
+/// The ports over real sockets to the venue of `settings`, and the connector that serves them.
+pub fn socket_ports(settings: &Settings, seed: u64) -> Result<(Ports, Connector), DaemonError> {
+    let venue = &settings.venue;
+    let targets =
+        Targets::from_urls(&venue.blofin_base_url, Some(&venue.blofin_ws_public), Some(&venue.blofin_ws_private))?;
+    let config =
+        ConnectorConfig { targets, ca_file: venue.blofin_ca_file.clone(), timeouts: DialTimeouts::default() };
+    let connector = Connector::start(config)?;
+    let frames = |seed| Box::new(SocketFrames::new(connector.dialer(None), monotonic_ns, seed));
+    let calls = |groups: &[LaneGroup], seed| {
+        Box::new(SocketCalls::new(connector.dialer(None), groups, monotonic_ns, seed))
+    };
+    let ports = Ports {
+        market: Some(frames(seed ^ 1)),
+        account: frames(seed ^ 2),
+        orders: calls(&[LaneGroup::Protective, LaneGroup::Ordinary], seed ^ 3),
+        reads: calls(&[LaneGroup::Protective, LaneGroup::Ordinary, LaneGroup::Market], seed ^ 4),
+    };
+    Ok((ports, connector))
+}
+
+/// A graph on its threads.
+pub struct Daemon {
+    running: Option<Running>,
+    bus: Bus,
+    clock: DecisionClock,
+    control: ControlWord,
+    seen: SeenHandle,
+    instruments: std::sync::Arc<Instruments>,
+    layout: Layout,
+    latency_path: PathBuf,
+    saved_at: Instant,
+    started_at: Instant,
+    positions: Table<PositionRow>,
+    status: Table<StatusRow>,
+    title: String,
+    frames_before: (Instant, u64, f64),
+    _connector: Option<Connector>,
+}
+
+impl Daemon {
+    /// Builds the graph over `bus` and starts it on the threads that the settings ask for.
+    pub fn start(
+        bus: Bus,
+        plan: Plan<'_>,
+        ports: Ports,
+        connector: Option<Connector>,
+        clock: DecisionClock,
+        title: &str,
+    ) -> Result<Daemon, DaemonError> {
+        let daemon = &plan.settings.daemon;
+        let latency_path = daemon.state_dir.join("latency");
+        let (seen, control) = (plan.seen.clone(), plan.control.clone());
+        let instruments = plan.instruments.clone();
+        let cores = sys::cores::Cores::read();
+        let (words, idle, pin) = (daemon.layout.clone(), daemon.idle, daemon.cores.clone());
+        let seats = graph::build(&bus, plan, ports)?;
+        let present: Vec<StageId> = seats.iter().map(|seat| seat.id).collect();
+        let layout = layout::plan(&words, idle, &pin, cores.usable(), &present)?;
+        let tables = |error| DaemonError::Graph(GraphError::Bus(error));
+        let (positions, status) =
+            (bus.table("positions").map_err(tables)?, bus.table("status").map_err(tables)?);
+        let running = threads::start(&layout, seats, &clock).map_err(DaemonError::Thread)?;
+        let now = Instant::now();
+        Ok(Daemon {
+            running: Some(running),
+            bus,
+            clock,
+            control,
+            seen,
+            instruments,
+            layout,
+            latency_path,
+            saved_at: now,
+            started_at: now,
+            positions,
+            status,
+            title: title.to_string(),
+            frames_before: (now, 0, 0.0),
+            _connector: connector,
+        })
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether a stage thread ended on its own: a bug.
+    pub fn is_broken(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_finished)
+    }
+
+    /// Heartbeat and, once a minute, the histograms. Call it a few times a second.
+    pub fn tend(&mut self) {
+        self.bus.beat();
+        if self.saved_at.elapsed() >= SAVE_EVERY {
+            self.saved_at = Instant::now();
+            self.save_latency();
+        }
+    }
+
+    /// Sets or clears the kill switch.
+    pub fn set_halt(&self, on: bool) {
+        if on {
+            self.control.fetch_or(control::HALT, Ordering::AcqRel);
+        } else {
+            self.control.fetch_and(!control::HALT, Ordering::AcqRel);
+        }
+    }
+
+    /// Entries off, resting entries cancelled, stops kept; then the threads end. The last
+    /// histograms are saved.
+    pub fn stop(&mut self) {
+        self.control.fetch_or(control::SHUT_DOWN, Ordering::AcqRel);
+        std::thread::sleep(DRAIN);
+        if let Some(running) = self.running.take() {
+            // Housekeep may still have lines to write: its last polls happen here.
+            for mut seat in running.stop() {
+                if seat.id == StageId::Housekeep {
+                    while seat.stage.poll(self.clock.now()) == crate::driver::Progress::Busy {}
+                    seat.stage.poll(self.clock.now());
+                }
+            }
+        }
+        self.save_latency();
+        self.bus.beat();
+    }
+
+    fn save_latency(&self) {
+        let file = LatencyFile {
+            instance: self.bus.instance(),
+            started_wall_ns: self.bus.started_wall_ns(),
+            saved_wall_ns: sys::clock::wall_ns(),
+            histograms: self.bus.histogram_snapshots().unwrap_or_default(),
+        };
+        if let Err(error) = file.save(&self.latency_path) {
+            tracing::warn!("latency not saved: {error}");
+        }
+    }
+
+    /// What the screen shows.
+    pub fn view(&mut self) -> View {
+        let counters = Counters::read(&self.bus);
+        let elapsed = self.frames_before.0.elapsed().as_secs_f64();
+        if elapsed >= 0.5 {
+            let frames = counters.get("decode_frame");
+            let rate = (frames - self.frames_before.1) as f64 / elapsed;
+            self.frames_before = (Instant::now(), frames, rate);
+        }
+        let status = self.status.read(0).unwrap_or_default();
+        let (stages, tick_to_order) = latencies(&self.bus);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = match Reason::from_code(status.entries_off_reason as u16) {
+            _ if status.entries_on == 1 => "on".to_string(),
+            Some(reason) => format!("off ({})", reason.text()),
+            None => "off (starting)".to_string(),
+        };
+        View {
+            title: self.title.clone(),
+            clock: clock_text(self.clock.now().ms()),
+            instruments: self.instruments.len(),
+            frames: counters.get("decode_frame"),
+            frames_per_second: self.frames_before.2,
+            candles: counters.get("indicate_candle"),
+            signals: counters.get("score_signal"),
+            orders: status.order_count,
+            fills: status.fill_count,
+            refused: status.refused_count,
+            closed: (status.closed_tp_count, status.closed_sl_count, status.closed_other_count),
+            equity: status.equity,
+            realised: status.realised_pnl,
+            exposure: status.exposure_usd,
+            entries,
+            budget: (status.budget_left, status.budget_left_entry),
+            positions: (0..POSITION_ROWS).filter_map(|index| self.position_line(index)).collect(),
+            stages,
+            tick_to_order,
+            recent: seen.recent.iter().cloned().collect(),
+            foot: String::new(),
+        }
+    }
+
+    fn position_line(&self, index: usize) -> Option<PositionLine> {
+        let row = self.positions.read(index).filter(|row| row.lots != 0)?;
+        let instrument = self.instruments.get(InstrumentId(row.instrument))?;
+        let digits = usize::from(instrument.tick_size.scale);
+        let price = |value: f64| if value > 0.0 { format!("{value:.digits$}") } else { "-".to_string() };
+        Some(PositionLine {
+            symbol: instrument.symbol.to_string(),
+            side: Side::from_code(row.side).map_or("", Side::text),
+            size: instrument.size_decimal(Lots(row.lots)).map_or(String::new(), |size| size.to_string()),
+            entry: price(row.entry_price),
+            mark: price(row.mark_price),
+            stop: price(row.stop_price),
+            target: price(row.target_price),
+            r: row.r,
+            protected: row.protection == 1,
+        })
+    }
+
+    /// The run in numbers; the ledger's part is the caller's.
+    pub fn summary(&self) -> Summary {
+        let mut summary = summary_of(&self.bus, &self.seen);
+        summary.seconds = self.started_at.elapsed().as_secs_f64();
+        summary.ticks_per_second = summary.ticks as f64 / summary.seconds.max(1e-9);
+        summary.layout = self.layout.to_string();
+        summary.cores = sys::cores::Cores::read().usable();
+        summary
+    }
+}
+
+/// Counters, latencies and reasons of a bus as a summary; time, layout and ledger are the caller's.
+pub fn summary_of(bus: &Bus, seen: &SeenHandle) -> Summary {
+    let counters = Counters::read(bus);
+    let (stages, tick_to_order) = latencies(bus);
+    let mut summary = Summary {
+        frames: counters.get("decode_frame"),
+        ticks: counters.get("decode_tick"),
+        candles: counters.get("indicate_candle"),
+        signals: counters.get("score_signal"),
+        tick_to_order_ns: tick_to_order,
+        stages: stages.into_iter().collect(),
+        ..Summary::default()
+    };
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    summary.orders = seen.orders.order_count;
+    summary.fills = seen.orders.fill_count;
+    for stage in ["decode", "score", "gate", "send", "fetch", "account"] {
+        for reason in Reason::ALL {
+            let name = format!("{stage}_{}", reason.text());
+            let count = counters.get(&name);
+            if count > 0 {
+                summary.reasons.insert(name, count);
+            }
+        }
+    }
+    summary
+}
+
+/// Every counter of a bus, by name.
+struct Counters(Vec<(String, u64)>);
+
+impl Counters {
+    fn read(bus: &Bus) -> Self {
+        let mut named: Vec<(String, u64)> =
+            bus.counters().unwrap_or_default().into_iter().map(|counter| (counter.name, counter.value)).collect();
+        named.sort_unstable();
+        Counters(named)
+    }
+
+    fn get(&self, name: &str) -> u64 {
+        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name)).map_or(0, |at| self.0[at].1)
+    }
+}
+
+/// Latencies of the measured stages, and tick to order.
+fn latencies(bus: &Bus) -> (Vec<(String, StageLatency)>, TickToOrder) {
+    let quantile = |snapshot: &Snapshot, part: f64| snapshot.to_hdr().value_at_quantile(part);
+    let mut stages = Vec::new();
+    for stage in MEASURED {
+        let name = stage.text();
+        let (Ok(wait), Ok(work)) =
+            (bus.histogram_snapshot(&wait_name(name)), bus.histogram_snapshot(&work_name(name)))
+        else {
+            continue;
+        };
+        let latency = StageLatency {
+            count: work.count(),
+            wait_p50_ns: quantile(&wait, 0.5),
+            wait_p99_ns: quantile(&wait, 0.99),
+            work_p50_ns: quantile(&work, 0.5),
+            work_p99_ns: quantile(&work, 0.99),
+        };
+        stages.push((name.to_string(), latency));
+    }
+    let order = bus.histogram_snapshot("tick_to_order_ns").map_or(TickToOrder::default(), |snapshot| TickToOrder {
+        count: snapshot.count(),
+        p50: quantile(&snapshot, 0.5),
+        p99: quantile(&snapshot, 0.99),
+        p999: quantile(&snapshot, 0.999),
+        max: snapshot.to_hdr().max(),
+    });
+    (stages, order)
+}
+
+fn clock_text(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or(String::new(), |time| time.strftime("%F %T UTC").to_string())
+}
+
+/// The next run number of this instance: read, raised and made durable before the first order, so
+/// that client order ids and nonces are never used twice.
+pub fn next_epoch(state_dir: &Path) -> std::io::Result<u32> {
+    let path = state_dir.join("epoch");
+    let previous: u32 = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            std::io::Error::other(format!(
+                "{}: {:?} is no run number; write the largest epoch ever used, or remove the file of a new account",
+                path.display(),
+                text.trim()
+            ))
+        })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    let epoch = previous.checked_add(1).ok_or_else(|| std::io::Error::other("epochs are used up"))?;
+    sys::file::replace_file(&path, format!("{epoch}\n").as_bytes())
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(epoch)
+}

@@ -1,0 +1,198 @@
+//! `demo`: the embedded exchange and the daemon in one process, over real loopback sockets.
+//!
+//! Nothing of the user's is read: no credentials, no `.env`, no state. Everything is written below
+//! `--out`, but for the bus, which lies in shared memory where `latency-report` looks for it.
+
+use super::cli::{AttachRule, DemoArgs, MarketSource, TwoStopsRule};
+use super::daemon::{self, Daemon};
+use super::exchange::{self, ExchangeError, ExchangeOptions};
+use super::exit::{Exit, Failure};
+use super::graph::Plan;
+use super::research::{self, OutDirectory};
+use super::screen::LiveScreen;
+use super::signals::Stop;
+use super::summary::{Ledger, Summary};
+use super::bootstrap;
+use crate::driver::DecisionClock;
+use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
+use crate::settings::{Credentials, Secret, Settings};
+use crate::stage::digest::TickDigest;
+use crate::stage::housekeep::SeenHandle;
+use crate::sys::clock::Stamp;
+use crate::venue::loopback::{Credential, LoopbackServer};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Made-up credentials of the demo's own account; the exchange lives and dies with the process.
+const KEY: &str = "demo-key";
+const SECRET: &str = "demo-secret";
+const PASSPHRASE: &str = "demo-passphrase";
+const BALANCE: f64 = 10_000.0;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs the demo. The summary goes to standard output, everything else to standard error.
+pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
+    let stop = Stop::listen().map_err(Failure::venue)?;
+    let out = OutDirectory::prepare(args.research.out.as_deref())?;
+    let mut settings = Settings::research(args.research.config.as_deref(), &args.research.set, out.path())
+        .map_err(Failure::usage)?;
+    settings.daemon.layout = args.layout.clone();
+    settings.daemon.idle = args.idle;
+    settings.daemon.instance = format!("demo-{}", std::process::id());
+    settings.daemon.bus_path = format!("/dev/shm/smart-scanner/{}.bus", settings.daemon.instance).into();
+    research::announce(&settings, out.path());
+    let mut server = exchange::serve(&exchange_options(args, out.path())).map_err(exchange_failure)?;
+    point_at(&mut settings, &server);
+    let outcome = trade(args, &settings, &server, &stop);
+    server.stop();
+    let _ = std::fs::remove_file(&settings.daemon.bus_path);
+    let summary = outcome?;
+    if args.json {
+        println!("{}", serde_json::to_string(&summary).map_err(Failure::venue)?);
+    } else {
+        println!("{summary}");
+    }
+    Ok(Exit::Done)
+}
+
+fn trade(
+    args: &DemoArgs,
+    settings: &Settings,
+    server: &LoopbackServer,
+    stop: &Stop,
+) -> Result<Summary, Failure> {
+    let followed = bootstrap::universe(settings)?;
+    let bus = bootstrap::bus(settings)?;
+    let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
+    let clock = server.with(|venue| venue.options().clock);
+    let clock = DecisionClock::scaled(Stamp::process(), clock.anchor(), clock.speed());
+    let (ports, connector) = daemon::socket_ports(settings, args.market.seed).map_err(Failure::venue)?;
+    let seen = SeenHandle::default();
+    let ticks = Arc::new(Mutex::new(TickDigest::default()));
+    let plan = Plan {
+        settings,
+        instruments: Arc::new(followed.instruments),
+        ranking: followed.ranking,
+        credentials: bootstrap::credentials(settings)
+            .ok_or_else(|| Failure::usage("the demo's own credentials are missing"))?,
+        host: bootstrap::host(settings)?,
+        epoch,
+        seed: args.market.seed,
+        journal: false,
+        repeat: Vec::new(),
+        metrics_path: settings.record.metrics_enabled.then(|| settings.record.metrics_path.clone()),
+        seen: seen.clone(),
+        control: Arc::default(),
+        tick_digest: Some(Arc::clone(&ticks)),
+        feeds_paper: false,
+    };
+    let title = format!(" smart-scanner demo, {} × real time, {} ", args.market.speed, server.rest_url());
+    let mut daemon = Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
+    eprintln!("layout: {}", daemon.layout());
+    eprintln!("bus: {} (read it with latency-report)", settings.daemon.bus_path.display());
+    watch(&mut daemon, args, stop)?;
+    daemon.stop();
+    let mut summary = daemon.summary();
+    summary.set_ledger(&ledger_of(&server.with(|venue| venue.exchange().report())));
+    let ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    summary.digest = seen.lock().unwrap_or_else(PoisonError::into_inner).orders.finish(ticks);
+    summary.seed = args.market.seed;
+    Ok(summary)
+}
+
+/// Looks after the daemon until the time is over or a signal comes.
+fn watch(daemon: &mut Daemon, args: &DemoArgs, stop: &Stop) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut screen = LiveScreen::open(args.json);
+    while began.elapsed() < args.duration && !stop.is_set() {
+        std::thread::sleep(LOOK_EVERY);
+        daemon.tend();
+        if daemon.is_broken() {
+            return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
+        }
+        if screen.is_due() {
+            let mut view = daemon.view();
+            let left = args.duration.saturating_sub(began.elapsed()).as_secs();
+            view.foot = format!("{left} s left, Ctrl-C ends it; latency-report shows the same from another terminal");
+            if screen.show(&view) {
+                break;
+            }
+        }
+    }
+    screen.close();
+    Ok(())
+}
+
+fn exchange_options(args: &DemoArgs, out: &Path) -> ExchangeOptions {
+    ExchangeOptions {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        accounts: vec![Credential::new(KEY, SECRET, PASSPHRASE)],
+        balance: BALANCE,
+        market: match &args.market.market {
+            MarketSource::Generated => None,
+            MarketSource::Directory(path) => Some(path.clone()),
+        },
+        instruments: usize::from(args.market.instruments),
+        seed: args.market.seed,
+        speed: args.market.speed,
+        tls: args.market.tls,
+        ca_file: args.market.tls.then(|| out.join("exchange-ca.pem")),
+        attach: attach_policy(args.venue.attach),
+        two_stops: two_stops(args.venue.two_stops),
+        amend: false,
+    }
+}
+
+/// The exchange's word for `--attach`.
+pub fn attach_policy(rule: AttachRule) -> AttachPolicy {
+    match rule {
+        AttachRule::FirstFill => AttachPolicy::FirstFill,
+        AttachRule::FullFill => AttachPolicy::FullFill,
+    }
+}
+
+/// The exchange's word for `--two-stops`.
+pub fn two_stops(rule: TwoStopsRule) -> TwoStops {
+    match rule {
+        TwoStopsRule::Allow => TwoStops::Allow,
+        TwoStopsRule::Refuse => TwoStops::Refuse,
+    }
+}
+
+/// What went wrong at the exchange's start: its input, or the machine.
+pub fn exchange_failure(error: ExchangeError) -> Failure {
+    match error {
+        ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => Failure::venue(error),
+        _ => Failure::usage(error),
+    }
+}
+
+fn point_at(settings: &mut Settings, server: &LoopbackServer) {
+    settings.venue.point_at(&server.rest_url());
+    settings.venue.blofin_ca_file = server.ca_file().map(Path::to_path_buf);
+    let secret = |text: &str| Secret::new(text.to_string());
+    settings.secrets.credentials = Some(Credentials {
+        api_key: secret(KEY),
+        api_secret: secret(SECRET),
+        api_passphrase: secret(PASSPHRASE),
+    });
+}
+
+/// The ledger's report in the summary's words.
+pub fn ledger_of(report: &LedgerReport) -> Ledger {
+    let mut unprotected_ms: Vec<u64> =
+        report.unprotected.iter().map(|gap| gap.unprotected_ms.max(0) as u64).collect();
+    unprotected_ms.sort_unstable();
+    Ledger {
+        entries_filled: report.entries_filled,
+        closed_tp: report.closed_tp,
+        closed_sl: report.closed_sl,
+        closed_other: report.closed_other + report.closed_liquidation,
+        open_positions: report.open_positions,
+        orphan_orders: report.orphan_orders,
+        equity: report.equity,
+        unprotected_ms,
+    }
+}

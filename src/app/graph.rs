@@ -1,0 +1,467 @@
+//! Builds the graph of `topology` from settings and ports: the bus, every ring, every stage.
+//!
+//! Which ports are plugged in (sockets, or the embedded exchange in process) is the command's
+//! business; everything above the ports is the same in `run`, `demo`, `replay` and in tests.
+
+use super::params;
+use crate::bus::{Bus, BusBuilder, BusError, Record};
+use crate::driver::{Inlet, InputOrder, Outlet, Seat};
+use crate::indicators::{Board, SeriesPlan, context_of};
+use crate::model::client_id::instance_tag;
+use crate::model::message::JournalEntry;
+use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
+use crate::model::{InstrumentId, Instruments, MarginMode, PositionMode, Timeframe, TriggerType};
+use crate::risk::BudgetParams;
+use crate::settings::{self, Settings};
+use crate::stage::digest::TickDigest;
+use crate::stage::gate::core::{Gate, GateParams};
+use crate::stage::gate::{ControlWord, GateStage};
+use crate::stage::housekeep::lines::Names;
+use crate::stage::housekeep::{Housekeep, SeenHandle};
+use crate::stage::reasons::ReasonCounters;
+use crate::stage::{account, decode, fetch, gate, indicate, score, send};
+use crate::strategy::bandit::Bandit;
+use crate::strategy::{COMPONENTS, MODEL_FEATURES, Regime, Scorer};
+use crate::sys::clock::Stamp;
+use crate::topology::{self, LINKS, LinkId, StageId};
+use crate::venue::blofin::account_ws::AccountFeed;
+use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
+use crate::venue::blofin::market_ws::MarketFeed;
+use crate::venue::blofin::request::RequestWriter;
+use crate::venue::blofin::rest_reader::RestReader;
+use crate::venue::blofin::sign::{Credentials, NonceSource};
+use crate::venue::seam::{CallPort, FramePort};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// Market connections a run may open.
+const MARKET_CONNECTIONS_MAX: usize = 48;
+
+/// Closed candles that a higher timeframe needs before it counts as context.
+const CONTEXT_WARMUP: u32 = 64;
+
+/// Trading calls of `send` in 10 s: the 24 that we allow ourselves, less the 8 that reads may use.
+const CALLS_OF_ORDERS: u32 = 16;
+
+/// The outside of a graph.
+pub struct Ports {
+    /// `None` in a replay of candles and ticks: the driver feeds decode's output links itself.
+    pub market: Option<Box<dyn FramePort>>,
+    pub account: Box<dyn FramePort>,
+    pub orders: Box<dyn CallPort>,
+    pub reads: Box<dyn CallPort>,
+}
+
+/// What a graph is made from.
+pub struct Plan<'a> {
+    pub settings: &'a Settings,
+    pub instruments: Arc<Instruments>,
+    /// Instruments in the order in which their history is read.
+    pub ranking: Vec<InstrumentId>,
+    pub credentials: Credentials,
+    /// Host header of REST requests.
+    pub host: String,
+    /// Run number, never used before on this account by this instance.
+    pub epoch: u32,
+    pub seed: u64,
+    /// Keep the journal of inputs.
+    pub journal: bool,
+    /// Journals to repeat, by stage; empty for a run of its own.
+    pub repeat: Vec<JournalEntry>,
+    pub metrics_path: Option<PathBuf>,
+    pub seen: SeenHandle,
+    pub control: ControlWord,
+    pub tick_digest: Option<Arc<Mutex<TickDigest>>>,
+    /// Publish what enters on `decode_paper` too.
+    pub feeds_paper: bool,
+}
+
+/// Why a graph could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error("{0}")]
+    File(#[from] std::io::Error),
+}
+
+/// A bus builder with every section that the stages want.
+pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
+    let mut bus = BusBuilder::new(instance);
+    bus.stamp(stamp).build_id(env!("CARGO_PKG_VERSION"));
+    for link in &LINKS {
+        topology::plan(link, &mut bus);
+    }
+    for stage in [
+        StageId::Decode,
+        StageId::Indicate,
+        StageId::Score,
+        StageId::Gate,
+        StageId::Send,
+        StageId::Fetch,
+        StageId::Account,
+    ] {
+        bus.stage_meter(stage.text());
+    }
+    for stage in ["decode", "score", "gate", "send", "fetch", "account"] {
+        ReasonCounters::plan(&mut bus, stage);
+    }
+    for counter in [
+        "decode_frame",
+        "decode_tick",
+        "indicate_candle",
+        "indicate_late",
+        "indicate_refused",
+        "score_row",
+        "score_signal",
+        "gate_signal",
+        "send_call",
+        "fetch_page",
+        "account_frame",
+        "account_unknown_row",
+    ] {
+        bus.counter(counter);
+    }
+    bus.histogram("tick_to_order_ns");
+    bus.table::<PositionRow>("positions", POSITION_ROWS);
+    bus.table::<StatusRow>("status", 1);
+    bus
+}
+
+/// The stages over `bus`, in the order in which one thread polls them.
+pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, GraphError> {
+    let ends = Ends {
+        bus,
+        stamp: bus.stamp(),
+        journal: plan.journal,
+        repeat: &plan.repeat,
+    };
+    let mut seats = Vec::new();
+    let market = ports.market;
+    if let Some(port) = market {
+        let stage = decode_stage(&ends, &plan, port)?;
+        seats.push(Seat {
+            id: StageId::Decode,
+            stage: Box::new(stage),
+        });
+    }
+    seats.push(Seat {
+        id: StageId::Indicate,
+        stage: Box::new(indicate_stage(&ends, &plan)?),
+    });
+    seats.push(Seat {
+        id: StageId::Score,
+        stage: Box::new(score_stage(&ends, &plan)?),
+    });
+    seats.push(Seat {
+        id: StageId::Gate,
+        stage: Box::new(gate_stage(&ends, &plan)?),
+    });
+    let parts = send::Parts {
+        commands: ends.inlet(LinkId::GateSend)?,
+        replies: ends.outlet(LinkId::SendGate)?,
+        port: ports.orders,
+        writer: writer(&plan, StageId::Send),
+        instruments: Arc::clone(&plan.instruments),
+        order: ends.order(StageId::Send, LinkId::SendJournal)?,
+    };
+    seats.push(Seat {
+        id: StageId::Send,
+        stage: Box::new(send::Send::new(parts, bus)?),
+    });
+    let parts = account::Parts {
+        feed: AccountFeed::new(0, plan.seed),
+        port: ports.account,
+        writer: writer(&plan, StageId::Account),
+        instruments: Arc::clone(&plan.instruments),
+        events: ends.outlet(LinkId::AccountGate)?,
+        order: ends.order(StageId::Account, LinkId::AccountJournal)?,
+    };
+    seats.push(Seat {
+        id: StageId::Account,
+        stage: Box::new(account::Account::new(parts, bus)?),
+    });
+    let budget = CallBudget::new(BudgetLimits::READS);
+    let parts = fetch::Parts {
+        from_decode: ends.inlet(LinkId::DecodeFetch)?,
+        from_gate: ends.inlet(LinkId::GateFetch)?,
+        to_decode: ends.outlet(LinkId::FetchDecode)?,
+        to_gate: ends.outlet(LinkId::FetchGate)?,
+        reader: RestReader::new(writer(&plan, StageId::Fetch), budget, plan.seed),
+        port: ports.reads,
+        instruments: Arc::clone(&plan.instruments),
+        order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
+    };
+    seats.push(Seat {
+        id: StageId::Fetch,
+        stage: Box::new(fetch::Fetch::new(parts, bus)?),
+    });
+    seats.push(Seat {
+        id: StageId::Housekeep,
+        stage: Box::new(housekeep_stage(&ends, &plan)?),
+    });
+    Ok(seats)
+}
+
+/// The ends of the rings of one bus.
+struct Ends<'a> {
+    bus: &'a Bus,
+    stamp: Stamp,
+    journal: bool,
+    repeat: &'a [JournalEntry],
+}
+
+impl Ends<'_> {
+    fn inlet<T: Record>(&self, link: LinkId) -> Result<Inlet<T>, BusError> {
+        Ok(Inlet::new(self.bus.consumer(link.link().name)?))
+    }
+
+    fn outlet<T: Record>(&self, link: LinkId) -> Result<Outlet<T>, BusError> {
+        Ok(Outlet::new(self.bus.producer(link.link().name)?, self.stamp))
+    }
+
+    fn order(&self, stage: StageId, link: LinkId) -> Result<InputOrder, BusError> {
+        let mine = |entry: &&JournalEntry| entry.stage == stage as u16;
+        let entries: VecDeque<JournalEntry> = self.repeat.iter().filter(mine).copied().collect();
+        if !self.repeat.is_empty() {
+            return Ok(InputOrder::repeating(stage, entries));
+        }
+        let outlet = if self.journal {
+            Some(self.outlet(link)?)
+        } else {
+            None
+        };
+        Ok(InputOrder::declared(stage, outlet))
+    }
+}
+
+fn writer(plan: &Plan<'_>, stage: StageId) -> RequestWriter {
+    let owner = u32::from(instance_tag(&plan.settings.daemon.instance)) << 16 | stage as u32;
+    RequestWriter::new(&plan.credentials, &plan.host, NonceSource::new(plan.epoch, owner))
+}
+
+/// Timeframes whose candles come from the socket.
+pub fn live_timeframes(settings: &Settings) -> Vec<Timeframe> {
+    let mut live = vec![Timeframe::M1];
+    if !settings.scan.candles_build_from_1m {
+        live.extend(
+            settings
+                .scan
+                .scan_timeframes
+                .iter()
+                .filter(|timeframe| **timeframe != Timeframe::M1),
+        );
+    }
+    live
+}
+
+/// Every series of one instrument: those that are scanned, and the higher ones they look up to.
+pub fn series_plans(settings: &Settings) -> Vec<SeriesPlan> {
+    let scanned = &settings.scan.scan_timeframes;
+    let warmup = settings.score.warmup_bars;
+    let mut plans: Vec<SeriesPlan> = scanned
+        .iter()
+        .map(|timeframe| SeriesPlan {
+            timeframe: *timeframe,
+            warmup,
+            context_only: false,
+        })
+        .collect();
+    let market = [Some(Timeframe::M15)];
+    for timeframe in scanned
+        .iter()
+        .flat_map(|timeframe| context_of(*timeframe))
+        .chain(market)
+        .flatten()
+    {
+        if !plans.iter().any(|plan| plan.timeframe == timeframe) {
+            plans.push(SeriesPlan {
+                timeframe,
+                warmup: CONTEXT_WARMUP,
+                context_only: true,
+            });
+        }
+    }
+    plans
+}
+
+fn decode_stage(
+    ends: &Ends<'_>,
+    plan: &Plan<'_>,
+    port: Box<dyn FramePort>,
+) -> Result<decode::Decode, GraphError> {
+    let (scan, flow) = (&plan.settings.scan, &plan.settings.order_flow);
+    let live = live_timeframes(plan.settings);
+    let books = decode::BookPlan {
+        is_on: flow.use_ws_orderflow,
+        depth: flow.ws_book_depth as usize,
+    };
+    let mut feed = MarketFeed::new(
+        scan.ws_args_per_connection as usize,
+        MARKET_CONNECTIONS_MAX,
+        plan.seed,
+    );
+    feed.set_wanted(&decode::wanted(&plan.instruments, &live, &books));
+    let timeframes: Vec<Timeframe> = series_plans(plan.settings)
+        .iter()
+        .map(|plan| plan.timeframe)
+        .collect();
+    let parts = decode::Parts {
+        feed,
+        port,
+        instruments: Arc::clone(&plan.instruments),
+        to_indicate: ends.outlet(LinkId::DecodeIndicate)?,
+        to_gate: ends.outlet(LinkId::DecodeGate)?,
+        to_fetch: ends.outlet(LinkId::DecodeFetch)?,
+        to_paper: if plan.feeds_paper {
+            Some(ends.outlet(LinkId::DecodePaper)?)
+        } else {
+            None
+        },
+        from_fetch: ends.inlet(LinkId::FetchDecode)?,
+        order: ends.order(StageId::Decode, LinkId::DecodeJournal)?,
+        live,
+        history: fetch::history_plan(&timeframes, plan.settings.score.warmup_bars),
+        ranking: plan.ranking.clone(),
+        synthetic_gap_max: scan.max_synth_gap,
+        books,
+        digest: plan.tick_digest.clone(),
+    };
+    Ok(decode::Decode::new(parts, ends.bus)?)
+}
+
+fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicate::Indicate, GraphError> {
+    let plans = series_plans(plan.settings);
+    let live = live_timeframes(plan.settings);
+    let built = plans
+        .iter()
+        .map(|plan| plan.timeframe)
+        .filter(|timeframe| !live.contains(timeframe))
+        .collect();
+    let instruments_max = plan.instruments.len();
+    let parts = indicate::Parts {
+        ticks: ends.inlet(LinkId::DecodeIndicate)?,
+        rows: ends.outlet(LinkId::IndicateScore)?,
+        history: None,
+        board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
+        built,
+        instruments_max,
+    };
+    Ok(indicate::Indicate::new(parts, ends.bus)?)
+}
+
+fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphError> {
+    let timeframes: Vec<Timeframe> = series_plans(plan.settings)
+        .iter()
+        .map(|plan| plan.timeframe)
+        .collect();
+    let market = plan.instruments.id_of(b"BTC-USDT");
+    let params = params::strategy(plan.settings, plan.epoch, market);
+    let bandit = Bandit::new(params.bandit);
+    let parts = score::Parts {
+        rows: ends.inlet(LinkId::IndicateScore)?,
+        outcomes: ends.inlet(LinkId::GateScore)?,
+        signals: ends.outlet(LinkId::ScoreGate)?,
+        to_housekeep: ends.outlet(LinkId::ScoreHousekeep)?,
+        order: ends.order(StageId::Score, LinkId::ScoreJournal)?,
+        scorer: Scorer::new(params.clone(), plan.instruments.len(), &timeframes, bandit),
+        params,
+        symbol_order: score::symbol_order(&plan.instruments),
+    };
+    Ok(score::Score::new(parts, ends.bus)?)
+}
+
+fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError> {
+    let settings = plan.settings;
+    let gate_params = GateParams {
+        limits: params::limits(settings),
+        brackets: params::brackets(settings),
+        trail: params::trailing(settings),
+        budget: BudgetParams {
+            calls_max: CALLS_OF_ORDERS,
+            ..BudgetParams::default()
+        },
+        margin_mode: match settings.trade.trading_margin_mode {
+            settings::MarginMode::Cross => MarginMode::Cross,
+            settings::MarginMode::Isolated => MarginMode::Isolated,
+        },
+        position_mode: match settings.trade.trading_position_mode {
+            settings::PositionMode::Net => PositionMode::Net,
+            settings::PositionMode::LongShort => PositionMode::LongShort,
+        },
+        private_feed: settings.trade.enable_private_ws,
+        panic_regime: Regime::Panic as u8,
+        regime_aware: settings.score.regime_aware,
+        dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
+        retry_on_fail: settings.bracket.tpsl_retry_on_fail,
+        retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
+            settings::TriggerType::Last => TriggerType::Last,
+            settings::TriggerType::Mark => TriggerType::Mark,
+            settings::TriggerType::Index => TriggerType::Index,
+        },
+        ..GateParams::default()
+    };
+    let tag = instance_tag(&settings.daemon.instance);
+    let parts = gate::glue::Parts {
+        core: Gate::new(gate_params, (*plan.instruments).clone(), tag, plan.epoch),
+        instruments: Arc::clone(&plan.instruments),
+        ticks: ends.inlet(LinkId::DecodeGate)?,
+        signals: ends.inlet(LinkId::ScoreGate)?,
+        replies: ends.inlet(LinkId::SendGate)?,
+        pushes: ends.inlet(LinkId::AccountGate)?,
+        pages: ends.inlet(LinkId::FetchGate)?,
+        alerts: None,
+        commands: ends.outlet(LinkId::GateSend)?,
+        fetches: ends.outlet(LinkId::GateFetch)?,
+        events: ends.outlet(LinkId::GateHousekeep)?,
+        outcomes: ends.outlet(LinkId::GateScore)?,
+        answers: None,
+        order: ends.order(StageId::Gate, LinkId::GateJournal)?,
+        control: Arc::clone(&plan.control),
+    };
+    Ok(GateStage::new(parts, ends.bus)?)
+}
+
+fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphError> {
+    let mut journals = Vec::new();
+    if plan.journal {
+        for link in [
+            LinkId::DecodeJournal,
+            LinkId::ScoreJournal,
+            LinkId::GateJournal,
+            LinkId::SendJournal,
+            LinkId::FetchJournal,
+            LinkId::AccountJournal,
+        ] {
+            journals.push(ends.inlet(link)?);
+        }
+    }
+    let rings = crate::stage::housekeep::Rings {
+        gate: ends.inlet(LinkId::GateHousekeep)?,
+        score: ends.inlet(LinkId::ScoreHousekeep)?,
+        journals,
+    };
+    let instruments = Arc::clone(&plan.instruments);
+    let path = plan.metrics_path.as_deref();
+    Ok(Housekeep::new(
+        rings,
+        instruments,
+        names(),
+        path,
+        Arc::clone(&plan.seen),
+    )?)
+}
+
+/// How the codes in records become names.
+pub fn names() -> Names {
+    Names {
+        component: |code| {
+            COMPONENTS
+                .get(usize::from(code))
+                .map_or("", |component| component.name)
+        },
+        model_feature: |index| MODEL_FEATURES.get(index).copied().unwrap_or(""),
+        regime: |code| Regime::from_code(code).map_or("", Regime::text),
+    }
+}

@@ -1,0 +1,54 @@
+//! What the research commands (`demo`, `replay`) share: a directory of their own, settings that
+//! never touch the user's, and first lines that say what differs from the defaults.
+
+use super::exit::Failure;
+use crate::settings::Settings;
+use std::path::{Path, PathBuf};
+
+/// Where a research command writes; a temporary one is kept, because its path was printed.
+pub struct OutDirectory {
+    path: PathBuf,
+}
+
+impl OutDirectory {
+    /// The directory `wanted`, made when missing, or a new temporary one.
+    pub fn prepare(wanted: Option<&Path>) -> Result<Self, Failure> {
+        let path = match wanted {
+            Some(path) => {
+                std::fs::create_dir_all(path)
+                    .map_err(|error| Failure::usage(format!("--out {}: {error}", path.display())))?;
+                path.to_path_buf()
+            }
+            None => tempfile::Builder::new()
+                .prefix("smart-scanner-")
+                .tempdir()
+                .map_err(|error| Failure::venue(format!("no temporary directory: {error}; name one with --out")))?
+                .keep(),
+        };
+        Ok(OutDirectory { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Prints where output goes and every setting that differs from its default, to standard error.
+pub fn announce(settings: &Settings, out: &Path) {
+    eprintln!("output: {}", out.display());
+    let changed: Vec<String> = settings
+        .report()
+        .iter()
+        .filter(|changed| !changed.value.contains(&*out.to_string_lossy()))
+        .map(|changed| format!("{}={}", changed.key, changed.value))
+        .collect();
+    if !changed.is_empty() {
+        eprintln!("settings that differ from the defaults, to see every part at work:");
+        for line in changed.chunks(5) {
+            eprintln!("  {}", line.join("  "));
+        }
+    }
+    for warning in &settings.warnings {
+        eprintln!("warning: {warning}");
+    }
+}
