@@ -228,15 +228,19 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
+            Bench::with(ExchangeConfig::default(), LoopbackOptions::default())
+        }
+
+        fn with(config: ExchangeConfig, options: LoopbackOptions) -> Self {
             println!("seed {SEED}");
             let market = Market::Generated(Box::new(Generated::new(GeneratedOptions {
                 seed: SEED,
                 instruments: 8,
                 ..GeneratedOptions::default()
             })));
-            let exchange = Exchange::new(ExchangeConfig::default(), market);
+            let exchange = Exchange::new(config, market);
             let now = exchange.start();
-            let mut venue = LoopbackVenue::new(exchange, LoopbackOptions::default());
+            let mut venue = LoopbackVenue::new(exchange, options);
             venue.add_account(Credential::new("key", "secret", "pass"), Amount::from(10_000));
             let shared = SharedVenue::new(venue, LATENCY, SEED);
             Bench {
@@ -358,6 +362,51 @@ mod tests {
         );
         assert!(matches!(with(Fault::GatewayError), (Ended::Reply(500, _), 2)));
         assert!(matches!(with(Fault::Forbidden), (Ended::Reply(403, _), 2)));
+    }
+
+    #[test]
+    fn the_switches_change_the_wire() {
+        let amend = ExchangeConfig {
+            amend: true,
+            ..ExchangeConfig::default()
+        };
+        let rows = LoopbackOptions {
+            rejects_as_rows: true,
+            ..LoopbackOptions::default()
+        };
+        for (config, options, is_on) in [
+            (ExchangeConfig::default(), LoopbackOptions::default(), false),
+            (amend, rows, true),
+        ] {
+            let mut bench = Bench::with(config, options);
+            let mut call = |path: &str, body: &str| {
+                bench.submit("POST", path, body, SECOND_NS);
+                match bench.end() {
+                    Ended::Reply(200, body) => serde_json::from_str(&body).expect("JSON"),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let _: serde_json::Value = call(PATH, ORDER);
+            let again: serde_json::Value = call(PATH, ORDER);
+            assert_eq!(again["code"], if is_on { "1" } else { "102002" });
+            assert_eq!(again["data"][0]["code"] == "102002", is_on);
+            let stop = r#"{"instId":"BTC-USDT","marginMode":"cross","positionSide":"net","side":"sell","size":"-1","slTriggerPrice":"100","slOrderPrice":"-1","reduceOnly":"true"}"#;
+            let placed: serde_json::Value = call("/api/v1/trade/order-tpsl", stop);
+            let id = placed["data"]["tpslId"].as_str().expect("an id");
+            let body = format!(r#"{{"instId":"BTC-USDT","tpslId":"{id}","newSlTriggerPrice":"200"}}"#);
+            let amended: serde_json::Value = call("/api/v1/trade/amend-tpsl", &body);
+            assert_eq!(amended["code"], if is_on { "0" } else { "404" }, "{amended}");
+            let trigger = bench.shared.with(|venue| {
+                let account = venue.accounts[0];
+                let row = venue.exchange().brackets_open(account).next().copied();
+                row.and_then(|row| row.stop_loss).map(|leg| leg.trigger.0)
+            });
+            assert_eq!(
+                trigger,
+                Some(if is_on { 2_000 } else { 1_000 }),
+                "in ticks of 0.1"
+            );
+        }
     }
 
     #[test]
