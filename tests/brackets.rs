@@ -587,6 +587,38 @@ fn a_close_that_is_refused_is_repeated_another_way() {
 }
 
 #[test]
+fn a_close_without_any_answer_is_repeated_in_time() {
+    let mut scene = Scene::new(params());
+    scene.signal(Side::Buy);
+    let entry = scene.last(CommandKind::Place);
+    scene.reply(&entry, Outcome::Accepted, 77);
+    let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+    scene.account(filled);
+    scene.position(8, 60_000.1);
+    let mut held = scene.fact(AccountKind::Position);
+    held.size_lots = 8;
+    held.average_price = 60_000.1;
+    scene.listed = vec![held];
+    scene.run_ms(2_000);
+    let place = scene.last(CommandKind::PlaceBracket);
+    let first = scene.last(CommandKind::Place);
+    scene.run_ms(2_000);
+    let second = scene.last(CommandKind::Place);
+    assert_ne!(first.client_id, second.client_id);
+    assert_eq!(second.reduce_only, 1);
+    // The answers of what was given up come after all, and disturb nothing.
+    scene.reply(&place, Outcome::Accepted, 91);
+    scene.reply(&first, Outcome::Accepted, 92);
+    scene.run_ms(1_000);
+    assert_eq!(scene.count(CommandKind::Place), 3);
+    let done = scene.order(&second, 93, OrderState::Filled, 8, 59_990.0);
+    scene.account(done);
+    scene.listed.clear();
+    scene.position(0, 0.0);
+    assert_eq!(scene.closed().len(), 1);
+}
+
+#[test]
 fn a_stop_that_fired_without_an_order_closes_the_position() {
     let mut scene = Scene::new(params());
     let (_, bracket) = scene.enter(Side::Buy, 60_000.1);

@@ -261,6 +261,11 @@ impl Gate {
             // A push was faster and closed the matter.
             return;
         };
+        if pending.client_id != call.client_id || pending.venue_id != call.venue_id {
+            // It was given up; what it did after all is in the list.
+            self.reconcile.want(ListKind::BracketsPending, now);
+            return;
+        }
         match (pending.kind, outcome) {
             (PendingKind::Place | PendingKind::Cancel | PendingKind::Amend, Outcome::Accepted) => {
                 self.on_bracket_done(index, &pending, reply.venue_id, now);
@@ -435,10 +440,15 @@ impl Gate {
         let Some(index) = self.desk_of_trade(call.trade) else {
             return;
         };
-        self.end_pending(index);
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
+        let pending = desk.trade.guard.call.map(|pending| pending.client_id);
+        if pending != Some(call.client_id) {
+            // Another attempt is already under way.
+            return;
+        }
+        desk.trade.guard.call = None;
         let soon = |ns: u64| Wall(now.0 + ns);
         match outcome {
             // Flat within the time that the attempt was given, or again.
