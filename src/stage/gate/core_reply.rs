@@ -249,23 +249,11 @@ impl Gate {
         now: Wall,
         out: &mut Outputs,
     ) {
-        let Some(index) = self.desk_of_trade(call.trade) else {
-            // The trade ended meanwhile; what the call made is an orphan to be swept.
+        let Some((index, pending)) = self.pending_of(call) else {
+            // The trade ended or the call was given up; what it did after all is in the list.
             self.reconcile.want(ListKind::BracketsPending, now);
             return;
         };
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let Some(pending) = trade.guard.call else {
-            // A push was faster and closed the matter.
-            return;
-        };
-        if pending.client_id != call.client_id || pending.venue_id != call.venue_id {
-            // It was given up; what it did after all is in the list.
-            self.reconcile.want(ListKind::BracketsPending, now);
-            return;
-        }
         match (pending.kind, outcome) {
             (PendingKind::Place | PendingKind::Cancel | PendingKind::Amend, Outcome::Accepted) => {
                 self.on_bracket_done(index, &pending, reply.venue_id, now);
@@ -321,6 +309,14 @@ impl Gate {
                 self.counters.answers_unexpected += 1;
             }
         }
+    }
+
+    /// The desk that still waits for this call, and what it waits for.
+    fn pending_of(&self, call: &Call) -> Option<(usize, PendingCall)> {
+        let index = self.desk_of_trade(call.trade)?;
+        let pending = self.desks[index].as_ref()?.trade.guard.call?;
+        let same = pending.client_id == call.client_id && pending.venue_id == call.venue_id;
+        same.then_some((index, pending))
     }
 
     /// The venue did what a protective call asked for.
