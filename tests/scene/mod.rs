@@ -9,7 +9,7 @@ use smart_scanner::model::client_id::{ClientOrderId, instance_tag};
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
-use smart_scanner::risk::{BracketMode, BracketParams, Limits, TrailParams};
+use smart_scanner::risk::{BracketMode, BracketParams, Limits, TrailMode, TrailParams};
 use smart_scanner::stage::gate::core::{Gate, GateParams};
 use smart_scanner::stage::gate::core_outputs::Outputs;
 
@@ -63,6 +63,32 @@ pub fn two_brackets(params: GateParams) -> GateParams {
         },
         ..params
     }
+}
+
+/// A trailing stop 35 bps behind the best mark.
+pub fn trailing(capabilities: Capabilities) -> GateParams {
+    GateParams {
+        capabilities,
+        trail: TrailParams {
+            mode: TrailMode::Bps,
+            ..TrailParams::default()
+        },
+        ..params()
+    }
+}
+
+/// 0.8 contracts of 0.001 BTC, 8 lots; the ask of 60,000.1 less and plus 50 and 80 bps.
+pub const LONG_SL: i64 = 597_001;
+pub const LONG_TP: i64 = 604_801;
+
+/// The latest lookup of an order, not of a list.
+pub fn lookup_of(scene: &Scene) -> Option<FetchRequest> {
+    scene
+        .fetches
+        .iter()
+        .rev()
+        .find(|request| request.list == ListKind::OrderDetail as u8)
+        .copied()
 }
 
 pub struct Scene {

@@ -557,6 +557,9 @@ impl Gate {
             if open && naked && desk.timer == NEVER {
                 return Err("an open position without a stop waits for nothing");
             }
+            if open && trade.guard.closing.is_some() && desk.timer == NEVER && !self.awaits_truth {
+                return Err("a position that is to be closed waits for nothing");
+            }
         }
         Ok(())
     }

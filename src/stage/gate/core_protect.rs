@@ -108,7 +108,7 @@ impl Gate {
             return false;
         };
         let deadline = Wall(trade.guard.naked_since.0 + flatten_ns);
-        if !cover.covered && pending.kind != PendingKind::Close && now >= deadline {
+        if pending.kind != PendingKind::Close && !cover.covered && now >= deadline {
             // No answer in time, and no stop: the position goes.
             if let Some(desk) = self.desks[index].as_mut() {
                 desk.trade.guard.call = None;
@@ -116,9 +116,19 @@ impl Gate {
             }
             return false;
         }
-        // A close is judged by its own answer, which comes or is given up.
-        let patient = cover.covered || pending.kind == PendingKind::Close;
-        let mut timer = if patient { NEVER } else { deadline };
+        if pending.kind == PendingKind::Close {
+            // Its order is in the book whatever becomes of the answer; closing again only reduces.
+            let again = Wall(pending.since.0 + Self::ms(self.params.timing.close_retry_ms));
+            if now >= again
+                && let Some(desk) = self.desks[index].as_mut()
+            {
+                desk.trade.guard.call = None;
+                return false;
+            }
+            self.set_desk_timer(index, again);
+            return true;
+        }
+        let mut timer = if cover.covered { NEVER } else { deadline };
         if pending.unknown {
             let mut next = pending.next_lookup;
             if now >= next {
@@ -474,10 +484,10 @@ impl Gate {
                 next_lookup: Wall(0),
             });
             let naked = desk.trade.guard.naked_since;
-            desk.timer = if naked > Wall(0) && kind != PendingKind::Close {
-                Wall(naked.0 + flatten_ns).max(Wall(now.0 + 1))
-            } else {
-                NEVER
+            desk.timer = match kind {
+                PendingKind::Close => desk.trade.guard.next_close,
+                _ if naked > Wall(0) => Wall(naked.0 + flatten_ns).max(Wall(now.0 + 1)),
+                PendingKind::Place | PendingKind::Cancel | PendingKind::Amend => NEVER,
             };
         }
     }

@@ -249,16 +249,9 @@ impl Gate {
         now: Wall,
         out: &mut Outputs,
     ) {
-        let Some(index) = self.desk_of_trade(call.trade) else {
-            // The trade ended meanwhile; what the call made is an orphan to be swept.
+        let Some((index, pending)) = self.pending_of(call) else {
+            // The trade ended or the call was given up; what it did after all is in the list.
             self.reconcile.want(ListKind::BracketsPending, now);
-            return;
-        };
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let Some(pending) = trade.guard.call else {
-            // A push was faster and closed the matter.
             return;
         };
         match (pending.kind, outcome) {
@@ -316,6 +309,14 @@ impl Gate {
                 self.counters.answers_unexpected += 1;
             }
         }
+    }
+
+    /// The desk that still waits for this call, and what it waits for.
+    fn pending_of(&self, call: &Call) -> Option<(usize, PendingCall)> {
+        let index = self.desk_of_trade(call.trade)?;
+        let pending = self.desks[index].as_ref()?.trade.guard.call?;
+        let same = pending.client_id == call.client_id && pending.venue_id == call.venue_id;
+        same.then_some((index, pending))
     }
 
     /// The venue did what a protective call asked for.
@@ -435,10 +436,15 @@ impl Gate {
         let Some(index) = self.desk_of_trade(call.trade) else {
             return;
         };
-        self.end_pending(index);
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
+        let pending = desk.trade.guard.call.map(|pending| pending.client_id);
+        if pending != Some(call.client_id) {
+            // Another attempt is already under way.
+            return;
+        }
+        desk.trade.guard.call = None;
         let soon = |ns: u64| Wall(now.0 + ns);
         match outcome {
             // Flat within the time that the attempt was given, or again.

@@ -1,0 +1,200 @@
+//! The stop follows the price by whatever means the venue has, and never leaves a gap or a survivor.
+
+mod scene;
+
+use scene::*;
+use smart_scanner::model::message::*;
+use smart_scanner::model::*;
+use smart_scanner::orders::bracket::Capabilities;
+use smart_scanner::risk::BracketMode;
+use smart_scanner::stage::gate::core_status::Status;
+
+#[test]
+fn the_stop_trails_by_the_means_that_the_venue_has() {
+    let with = |amend: bool, two_brackets: bool| Capabilities {
+        amend,
+        two_brackets,
+        trigger_types: false,
+    };
+    // One R is 300: at 60,310 the best mark less 35 bps beats break-even.
+    for (capabilities, first) in [
+        (with(false, false), CommandKind::CancelBracket),
+        (with(true, false), CommandKind::AmendBracket),
+        (with(false, true), CommandKind::PlaceBracket),
+    ] {
+        let mut scene = Scene::new(trailing(capabilities));
+        let (_, bracket) = scene.enter(Side::Buy, 60_000.1);
+        scene.run_ms(2_000);
+        scene.clear();
+        scene.quote(60_299.0, 60_299.2);
+        assert!(scene.commands.is_empty(), "not yet one R");
+        scene.quote(60_310.0, 60_310.2);
+        assert_eq!(scene.kinds(), vec![first]);
+        // 60,310.1 less 35 bps = 60,099.01 → 60,099.0; break-even is 60,036.2.
+        let (sl, tp) = (600_990, LONG_TP);
+        let sent = scene.commands[0];
+        scene.reply(&sent, Outcome::Accepted, 500);
+        match first {
+            CommandKind::AmendBracket => {
+                assert_eq!((sent.venue_id, sent.sl_ticks, sent.tp_ticks), (bracket, sl, tp));
+            }
+            CommandKind::PlaceBracket => {
+                assert_eq!((sent.size_lots, sent.sl_ticks, sent.tp_ticks), (-1, sl, tp));
+                let old = scene.last(CommandKind::CancelBracket);
+                assert_eq!(
+                    old.venue_id, bracket,
+                    "the old stop goes after the new one stands"
+                );
+                scene.reply(&old, Outcome::Accepted, 0);
+            }
+            _ => {
+                assert_eq!(sent.venue_id, bracket);
+                let new = scene.last(CommandKind::PlaceBracket);
+                assert_eq!(
+                    (new.size_lots, new.sl_ticks, new.tp_ticks),
+                    (-1, sl, tp),
+                    "at once"
+                );
+                scene.reply(&new, Outcome::Accepted, 501);
+            }
+        }
+        scene.clear();
+        scene.quote(60_250.0, 60_250.2);
+        assert!(scene.commands.is_empty(), "never looser");
+        let mut status = Status::default();
+        scene.gate.status(scene.now, &mut status);
+        assert_eq!(status.positions[0].sl_ticks, sl);
+        assert!(status.positions[0].protected);
+        assert!(status.positions[0].r > 0.8 && status.positions[0].r < 0.85);
+    }
+}
+
+#[test]
+fn a_replacement_that_is_refused_keeps_the_old_stop() {
+    let mut scene = Scene::new(trailing(two_brackets(params()).capabilities));
+    let (_, bracket) = scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(2_000);
+    scene.clear();
+    scene.quote(60_310.0, 60_310.2);
+    let place = scene.last(CommandKind::PlaceBracket);
+    scene.reply_code(&place, Outcome::Rejected, 0, 152_002);
+    scene.run_ms(4_000);
+    assert_eq!(
+        scene.kinds(),
+        vec![CommandKind::PlaceBracket],
+        "and rests a while"
+    );
+    let mut status = Status::default();
+    scene.gate.status(scene.now, &mut status);
+    assert!(status.positions[0].protected);
+    let gone = scene.bracket(bracket, Side::Sell, 8, LONG_SL, LONG_TP, OrderState::Live);
+    scene.account(gone);
+    assert_eq!(scene.count(CommandKind::Place), 0, "and closes nothing");
+}
+
+#[test]
+fn a_stop_that_fires_while_it_is_replaced_leaves_no_survivor() {
+    let mut scene = Scene::new(trailing(two_brackets(params()).capabilities));
+    let (entry, bracket) = scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(2_000);
+    scene.clear();
+    scene.quote(60_310.0, 60_310.2);
+    let place = scene.last(CommandKind::PlaceBracket);
+    scene.trigger(&entry, bracket, 2, 59_700.1);
+    assert_eq!(scene.closed().len(), 1);
+    let mut late = scene.bracket(
+        700,
+        Side::Sell,
+        -1,
+        place.sl_ticks,
+        place.tp_ticks,
+        OrderState::Live,
+    );
+    late.client_id = place.client_id;
+    scene.account(late);
+    let sweep = scene.last(CommandKind::CancelBracket);
+    assert_eq!(sweep.venue_id, 700);
+    scene.reply(&place, Outcome::Accepted, 700);
+    scene.reply(&sweep, Outcome::Accepted, 0);
+    scene.run_ms(10_000);
+    assert_eq!(scene.count(CommandKind::CancelBracket), 1);
+}
+
+#[test]
+fn the_first_of_two_targets_takes_half_and_frees_the_rest_of_risk() {
+    let mut halves = trailing(two_brackets(params()).capabilities);
+    halves.brackets.mode = BracketMode::Atr;
+    halves.brackets.scale_out_part = 0.5;
+    let mut scene = Scene::new(halves);
+    let mut signal = scene.make_signal(BTC, Side::Buy);
+    signal.atr = 250.0;
+    scene.send_signal(&signal);
+    let entry = scene.last(CommandKind::Place);
+    // R is 300: the whole has its target at 3 R, half of it at 1.6 R.
+    assert_eq!((entry.sl_ticks, entry.tp_ticks), (597_001, 609_001));
+    scene.reply(&entry, Outcome::Accepted, 77);
+    let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+    scene.account(filled);
+    scene.position(8, 60_000.1);
+    let row = scene.bracket(78, Side::Sell, 8, 597_001, 609_001, OrderState::Live);
+    scene.account(row);
+    let part = scene.last(CommandKind::PlaceBracket);
+    assert_eq!((part.size_lots, part.sl_ticks, part.tp_ticks), (4, 0, 604_801));
+    scene.reply(&part, Outcome::Accepted, 79);
+    scene.run_ms(1_000);
+    assert_eq!(scene.commands.len(), 2, "both stand: {:?}", scene.kinds());
+
+    scene.quote(60_480.0, 60_480.2);
+    let mut taken = scene.bracket(79, Side::Sell, 4, 0, 604_801, OrderState::Effective);
+    taken.client_id = part.client_id;
+    taken.detail = 1;
+    scene.account(taken);
+    let fill = scene.foreign_order(Side::Sell, 4, 60_480.1, 1);
+    scene.account(fill);
+    scene.position(4, 60_000.1);
+    scene.run_ms(1_500);
+    scene.quote(60_480.0, 60_480.2);
+    assert_eq!(scene.count(CommandKind::PlaceBracket), 2, "not the part again");
+    let moved = scene.last(CommandKind::PlaceBracket);
+    assert!(
+        moved.sl_ticks > 600_001 && moved.size_lots == -1,
+        "the rest is beyond break-even"
+    );
+    scene.reply(&moved, Outcome::Accepted, 80);
+    let fill = scene.foreign_order(Side::Sell, 4, 60_100.1, 2);
+    scene.account(fill);
+    scene.position(0, 0.0);
+    let closed = scene.closed();
+    assert_eq!((closed.len(), closed[0].exit, closed[0].filled_lots), (1, 2, 8));
+    assert!(closed[0].pnl > 0.0);
+}
+
+#[test]
+fn our_own_cancels_are_not_the_users() {
+    let mut scene = Scene::new(trailing(Capabilities::default()));
+    let (_, mut standing) = scene.enter(Side::Buy, 60_000.1);
+    let held = scene.listed[1];
+    scene.listed = vec![held];
+    for step in 0..6 {
+        scene.run_ms(2_000);
+        scene.clear();
+        let bid = 60_400.0 + 100.0 * f64::from(step);
+        scene.quote(bid, bid + 0.2);
+        let cancel = scene.last(CommandKind::CancelBracket);
+        assert_eq!(cancel.venue_id, standing);
+        // The push overtakes the answer.
+        let gone = scene.bracket(standing, Side::Sell, -1, 0, 0, OrderState::Canceled);
+        scene.account(gone);
+        let new = scene.last(CommandKind::PlaceBracket);
+        scene.reply(&cancel, Outcome::Accepted, 0);
+        standing = scene.venue_id();
+        scene.reply(&new, Outcome::Accepted, standing);
+        assert_eq!(
+            scene.kinds(),
+            vec![CommandKind::CancelBracket, CommandKind::PlaceBracket]
+        );
+    }
+    let mut status = Status::default();
+    scene.gate.status(scene.now, &mut status);
+    assert!(status.positions[0].protected && !status.positions[0].closing);
+}
