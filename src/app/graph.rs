@@ -11,6 +11,7 @@ use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Instruments, MarginMode, PositionMode, Timeframe, TriggerType};
+use crate::orders::bracket::Capabilities;
 use crate::risk::BudgetParams;
 use crate::settings::{self, Settings};
 use crate::stage::digest::TickDigest;
@@ -394,6 +395,9 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         panic_regime: Regime::Panic as u8,
         regime_aware: settings.score.regime_aware,
         dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
+        // Asked by doing: a second stop is placed before the first is cancelled, and when the venue
+        // refuses it the first still stands and the gate goes on one at a time.
+        capabilities: Capabilities { two_brackets: true, ..Capabilities::default() },
         retry_on_fail: settings.bracket.tpsl_retry_on_fail,
         retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
             settings::TriggerType::Last => TriggerType::Last,

@@ -398,6 +398,11 @@ impl Gate {
             } else {
                 CloseCause::Naked
             });
+        } else if self.params.capabilities.two_brackets && !is_trigger_refusal(venue_code) {
+            // The old stop stands. The venue takes one at a time: learned for the rest of the run.
+            self.params.capabilities.two_brackets = false;
+            guard.next_attempt = now;
+            guard.widen = false;
         } else {
             // The old stop stands: keep it and leave the venue in peace for a while.
             guard.next_attempt = Wall(now.0 + 5 * NS_PER_SEC);
