@@ -4,7 +4,7 @@ use clap::Parser;
 use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
-use smart_scanner::app::{demo, doctor, exchange};
+use smart_scanner::app::{demo, doctor, exchange, replay};
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
 use std::process::ExitCode;
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
             exchange::run(&exchange_options(args)).map(|()| Exit::Done).map_err(demo::exchange_failure)
         }
         Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
-        Command::Run(_) | Command::Replay(_) => Err(Failure::usage("not yet")),
+        Command::Replay(args) => replay::run(args),
+        Command::Run(_) => Err(Failure::usage("not yet")),
     };
     match ended {
         Ok(exit) => exit.into(),

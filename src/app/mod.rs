@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod exit;
 pub mod graph;
 pub mod params;
+pub mod replay;
 pub mod research;
 pub mod screen;
 pub mod signals;

@@ -1,7 +1,7 @@
 //! The driver for replay, backtest and fault simulation: one thread, a virtual clock, no waiting.
 //!
-//! It polls the stages in their order until none has work, then moves the clock to the earliest
-//! time at which any of them wants to be polled.
+//! It polls the stages in their order until none has work, and says when the earliest of them wants
+//! to be polled again; who owns it moves the clock there.
 
 use super::clock::DecisionClock;
 use super::stage::Progress;
@@ -53,24 +53,14 @@ impl Stepper {
         Err(Livelock { time_ns: now.0 })
     }
 
-    /// Settles, then moves to the next timer that is later than now. Returns the new time, `None`
-    /// when no stage waits for anything, or only for times after `end`.
-    pub fn step(&mut self, end: Wall) -> Result<Option<Wall>, Livelock> {
-        self.settle()?;
+    /// The earliest time after now at which a stage wants to be polled.
+    pub fn next_timer(&self) -> Option<Wall> {
         let now = self.clock.now();
-        let next = self
-            .seats
+        self.seats
             .iter()
             .filter_map(|seat| seat.stage.next_timer())
             .filter(|time| *time > now)
-            .min();
-        match next {
-            Some(time) if time <= end => {
-                self.clock.advance_to(time);
-                Ok(Some(time))
-            }
-            _ => Ok(None),
-        }
+            .min()
     }
 
     /// Gives the stages back, for what they counted.

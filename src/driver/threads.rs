@@ -37,6 +37,9 @@ pub struct Running {
 struct Cycles {
     busy: CachePadded<AtomicU64>,
     idle: CachePadded<AtomicU64>,
+    /// Earliest decision time at which a stage of the thread wants to be polled, as of its last
+    /// idle cycle; `u64::MAX` = none.
+    timer_ns: CachePadded<AtomicU64>,
 }
 
 /// Starts a thread for each group of `layout`. Seats that no group names are returned in error.
@@ -116,6 +119,16 @@ impl Running {
         }
     }
 
+    /// The earliest timer of all stages, as of their last idle cycles. For the lock-step driver.
+    pub fn next_timer(&self) -> Option<Wall> {
+        let earliest = self
+            .cycles
+            .iter()
+            .map(|cycles| cycles.timer_ns.load(Ordering::Acquire))
+            .min()?;
+        (earliest != u64::MAX).then_some(Wall(earliest))
+    }
+
     fn counts(&self) -> Vec<(u64, u64)> {
         let read = |cycles: &Arc<Cycles>| {
             (
@@ -176,6 +189,10 @@ impl Worker {
                 }
                 Progress::Idle => {
                     quiet_cycles = quiet_cycles.saturating_add(1);
+                    let timer = self.seats.iter().filter_map(|seat| seat.stage.next_timer()).min();
+                    self.cycles
+                        .timer_ns
+                        .store(timer.map_or(u64::MAX, |time| time.0), Ordering::Release);
                     self.cycles.idle.fetch_add(1, Ordering::AcqRel);
                     self.wait(quiet_cycles, &mut descriptors);
                 }

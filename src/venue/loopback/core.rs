@@ -13,11 +13,14 @@ use super::params::{BODY_MAX_BYTES, Query, parse_body};
 use super::price_candles::PriceCandles;
 use super::route::Route;
 use super::session::Sessions;
+use super::tap::MarketTap;
 use crate::exchange::amount::Amount;
 use crate::exchange::{AccountId, Event, Exchange};
+use crate::model::message::Tick;
 use crate::model::time::NS_PER_SEC;
-use crate::model::{Instrument, InstrumentId, Wall};
+use crate::model::{Instrument, InstrumentId, Timeframe, Wall};
 use serde_json::Value;
+use std::collections::VecDeque;
 
 /// How this venue behaves where the real one leaves a choice.
 #[derive(Clone, Debug)]
@@ -129,6 +132,7 @@ pub struct LoopbackVenue {
     pub(super) refreshed: Wall,
     limiter: Limiter,
     events: Vec<Event>,
+    tap: Option<MarketTap>,
 }
 
 impl LoopbackVenue {
@@ -150,6 +154,21 @@ impl LoopbackVenue {
             refreshed: now,
             limiter,
             events: Vec::new(),
+            tap: None,
+        }
+    }
+
+    /// From now on market events are also kept as ticks, for an owner that plays recordings
+    /// without the market sockets. `timeframes` are the candles that are wanted.
+    pub fn open_tap(&mut self, timeframes: &[Timeframe], depth: usize) {
+        let tap = MarketTap::open(&mut self.exchange, timeframes, depth);
+        self.tap = Some(tap);
+    }
+
+    /// The ticks since the last call, oldest first.
+    pub fn take_ticks(&mut self, ticks: &mut VecDeque<Tick>) {
+        if let Some(tap) = self.tap.as_mut() {
+            tap.take(ticks);
         }
     }
 
@@ -279,6 +298,9 @@ impl LoopbackVenue {
         self.now = self.now.max(now);
         let mut events = std::mem::take(&mut self.events);
         self.exchange.advance(self.now, &mut events);
+        if let Some(tap) = self.tap.as_mut() {
+            tap.keep(&events, &self.exchange, self.now);
+        }
         self.push_events(&events);
         events.clear();
         self.events = events;

@@ -26,6 +26,7 @@ mod rest_market;
 mod rest_orders;
 mod rest_trade;
 mod subscribe;
+mod tap;
 // In process, and on a port.
 pub mod ports;
 pub mod request;

@@ -1,0 +1,363 @@
+//! `replay`: recorded market data through the same stages, on paper, as fast as they go.
+//!
+//! The recording plays in an embedded exchange in process; its market events enter on decode's
+//! output links and orders go to it as the same signed bytes that BloFin would get. One input at a
+//! time enters and the graph comes to rest before the next, so that one thread (`fused`) and one a
+//! stage (`staged`) decide the same and print one digest.
+
+use super::cli::{ReplayArgs, ReplayLayout};
+use super::daemon::{monotonic_ns, summary_of};
+use super::exit::{Exit, Failure};
+use super::graph::{self, Plan, Ports};
+use super::research::{self, OutDirectory};
+use super::summary::Summary;
+use super::{demo, signals};
+use crate::bus::Bus;
+use crate::driver::layout::Group;
+use crate::driver::{DecisionClock, Idle, Layout, Outlet, Running, Seat, Stepper, threads};
+use crate::exchange::amount::Amount;
+use crate::exchange::{Exchange, ExchangeConfig, Market, Recorded, RecordedOptions};
+use crate::metrics::Counter;
+use crate::model::message::{Tick, TickKind};
+use crate::model::{Instruments, Timeframe, Wall};
+use crate::settings::Settings;
+use crate::stage::digest::TickDigest;
+use crate::stage::housekeep::SeenHandle;
+use crate::sys;
+use crate::sys::clock::Stamp;
+use crate::topology::{LinkId, StageId};
+use crate::venue::blofin::sign;
+use crate::venue::loopback::{
+    Credential, InProcessCalls, InProcessFrames, Latency, LoopbackOptions, LoopbackVenue, SharedVenue,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+const KEY: &str = "paper-key";
+const SECRET: &str = "paper-secret";
+const PASSPHRASE: &str = "paper-passphrase";
+const BALANCE: i64 = 10_000;
+/// One way to the venue and back, in venue time: a VPS in the same city.
+const LATENCY_NS: u64 = 20_000_000;
+
+/// Runs the replay. The summary goes to standard output, everything else to standard error.
+pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let stop = signals::Stop::listen().map_err(Failure::venue)?;
+    let out = OutDirectory::prepare(args.research.out.as_deref())?;
+    let mut settings = Settings::research(args.research.config.as_deref(), &args.research.set, out.path())
+        .map_err(Failure::usage)?;
+    settings.daemon.instance = "replay".to_string();
+    research::announce(&settings, out.path());
+    let summary = play(args, &settings, &stop)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&summary).map_err(Failure::venue)?);
+    } else {
+        println!("{summary}");
+    }
+    Ok(Exit::Done)
+}
+
+/// A recording in an exchange of its own, with one account.
+struct Paper {
+    shared: SharedVenue,
+    instruments: Arc<Instruments>,
+    start: Wall,
+    end: Wall,
+}
+
+fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Failure> {
+    let options = RecordedOptions {
+        history_rows: 0,
+        symbols: args
+            .symbols
+            .iter()
+            .map(|symbol| symbol.replace('-', ""))
+            .collect(),
+        ..RecordedOptions::default()
+    };
+    let recorded = Recorded::load(path, &options)
+        .map_err(|error| Failure::usage(format!("--market {}: {error}", path.display())))?;
+    let base = recorded
+        .candles()
+        .map_or(Timeframe::M1, |candles| candles.timeframe);
+    let (start, end) = (recorded.start(), recorded.end());
+    let instruments = Arc::new(recorded.instruments().clone());
+    let exchange = Exchange::new(ExchangeConfig::default(), Market::Recorded(Box::new(recorded)));
+    let options = LoopbackOptions {
+        seed: args.seed,
+        ..LoopbackOptions::default()
+    };
+    let mut venue = LoopbackVenue::new(exchange, options);
+    venue.add_account(Credential::new(KEY, SECRET, PASSPHRASE), Amount::from(BALANCE));
+    let wanted: Vec<Timeframe> = if base == Timeframe::M1 {
+        graph::live_timeframes(settings)
+    } else {
+        graph::series_plans(settings)
+            .iter()
+            .map(|plan| plan.timeframe)
+            .filter(|other| *other >= base)
+            .collect()
+    };
+    venue.open_tap(&wanted, settings.order_flow.ws_book_depth as usize);
+    let latency = Latency {
+        min_ns: LATENCY_NS,
+        max_ns: LATENCY_NS,
+    };
+    let until = args.to.map_or(end, |to| Wall::from_ms(to.unix_ms).min(end));
+    Ok(Paper {
+        shared: SharedVenue::new(venue, latency, args.seed),
+        instruments,
+        start,
+        end: until,
+    })
+}
+
+fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<Summary, Failure> {
+    let began = Instant::now();
+    let paper = open(&args.market, args, settings)?;
+    eprintln!(
+        "market: {} instruments, read in {:.1} s",
+        paper.instruments.len(),
+        began.elapsed().as_secs_f64()
+    );
+    let clock = DecisionClock::stepped(paper.start);
+    let bus = graph::plan_bus("replay", Stamp::process())
+        .heap()
+        .map_err(Failure::state)?;
+    let seen = SeenHandle::default();
+    let ports = Ports {
+        market: None,
+        account: Box::new(InProcessFrames::new(paper.shared.clone(), monotonic_ns)),
+        orders: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
+        reads: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
+    };
+    let plan = Plan {
+        settings,
+        instruments: Arc::clone(&paper.instruments),
+        ranking: paper.instruments.iter().map(|(id, _)| id).collect(),
+        credentials: sign::Credentials {
+            key: KEY.to_string(),
+            secret: SECRET.to_string(),
+            passphrase: PASSPHRASE.to_string(),
+        },
+        host: "paper".to_string(),
+        epoch: 1,
+        seed: args.seed,
+        journal: false,
+        repeat: Vec::new(),
+        metrics_path: settings
+            .record
+            .metrics_enabled
+            .then(|| settings.record.metrics_path.clone()),
+        seen: seen.clone(),
+        control: Arc::default(),
+        tick_digest: None,
+        feeds_paper: false,
+    };
+    let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
+    let feed = Feed::new(&bus)?;
+    // Calls before the market opens: the private socket, the first reconcile.
+    let played = Instant::now();
+    let (driver, layout) = match args.layout {
+        ReplayLayout::Fused => {
+            let stepper = Stepper::new(std::mem::take(&mut seats), clock.clone());
+            (Driver::Fused(stepper), "fused".to_string())
+        }
+        ReplayLayout::Staged => {
+            let layout = staged();
+            let running = threads::start(&layout, seats, &clock).map_err(Failure::venue)?;
+            (Driver::Staged(running, clock.clone()), layout.to_string())
+        }
+    };
+    let feed = drive(driver, feed, &paper, &clock, stop)?;
+    let mut summary = summary_of(&bus, &seen);
+    let report = paper.shared.with(|venue| venue.exchange().report());
+    summary.set_ledger(&demo::ledger_of(&report));
+    summary.ticks = feed.digest.tick_count;
+    summary.candles = feed.candle_count.max(summary.candles);
+    summary.seconds = played.elapsed().as_secs_f64();
+    summary.ticks_per_second = summary.ticks as f64 / summary.seconds.max(1e-9);
+    summary.layout = layout;
+    summary.seed = args.seed;
+    summary.cores = sys::cores::Cores::read().usable();
+    let ticks = feed.digest.finish();
+    summary.digest = seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .orders
+        .finish(ticks);
+    Ok(summary)
+}
+
+/// A thread for each stage of the decision path; the ports share one, so that what reaches the
+/// venue at one instant reaches it in one order.
+fn staged() -> Layout {
+    let group = |stages: &[StageId]| Group {
+        stages: stages.to_vec(),
+        idle: Idle::Yield,
+        core: None,
+    };
+    Layout {
+        groups: vec![
+            group(&[StageId::Indicate]),
+            group(&[StageId::Score]),
+            group(&[StageId::Gate]),
+            group(&[StageId::Send, StageId::Account, StageId::Fetch]),
+            group(&[StageId::Housekeep]),
+        ],
+    }
+}
+
+/// Either driver, in lock step with the feed.
+enum Driver {
+    Fused(Stepper),
+    Staged(Running, DecisionClock),
+}
+
+impl Driver {
+    fn settle(&mut self) -> Result<(), Failure> {
+        match self {
+            Driver::Fused(stepper) => stepper.settle().map_err(Failure::venue),
+            Driver::Staged(running, _) => {
+                running.settle();
+                Ok(())
+            }
+        }
+    }
+
+    fn next_timer(&mut self) -> Option<Wall> {
+        match self {
+            Driver::Fused(stepper) => stepper.next_timer(),
+            Driver::Staged(running, clock) => running.next_timer().filter(|time| *time > clock.now()),
+        }
+    }
+
+    fn into_seats(self) -> Vec<Seat> {
+        match self {
+            Driver::Fused(stepper) => stepper.into_seats(),
+            Driver::Staged(running, _) => running.stop(),
+        }
+    }
+}
+
+/// Ticks of the tap onto decode's output links.
+struct Feed {
+    to_indicate: Outlet<Tick>,
+    to_gate: Outlet<Tick>,
+    waiting: VecDeque<Tick>,
+    digest: TickDigest,
+    tick_counter: Counter,
+    candle_count: u64,
+}
+
+impl Feed {
+    fn new(bus: &Bus) -> Result<Self, Failure> {
+        let stamp = bus.stamp();
+        let outlet = |link: LinkId| {
+            bus.producer(link.link().name)
+                .map(|producer| Outlet::new(producer, stamp))
+                .map_err(Failure::state)
+        };
+        Ok(Feed {
+            to_indicate: outlet(LinkId::DecodeIndicate)?,
+            to_gate: outlet(LinkId::DecodeGate)?,
+            waiting: VecDeque::with_capacity(4096),
+            digest: TickDigest::default(),
+            tick_counter: bus.counter("decode_tick").map_err(Failure::state)?,
+            candle_count: 0,
+        })
+    }
+
+    /// Publishes one tick, as `decode` would; false when there is none left at this instant.
+    fn publish_one(&mut self) -> bool {
+        let Some(mut tick) = self.waiting.pop_front() else {
+            return false;
+        };
+        tick.header.receive_ns = monotonic_ns();
+        self.digest.take(&tick);
+        self.tick_counter.add(1);
+        match TickKind::from_code(tick.kind) {
+            Some(TickKind::Candle) => {
+                self.candle_count += 1;
+                self.to_indicate.publish_or_drop(tick);
+            }
+            Some(TickKind::Trade | TickKind::Depth | TickKind::Funding) => {
+                self.to_indicate.publish_or_drop(tick);
+            }
+            Some(TickKind::Quote) => {
+                self.to_indicate.publish_or_drop(tick);
+                self.to_gate.publish_or_drop(tick);
+            }
+            Some(TickKind::Mark | TickKind::Stale | TickKind::Fresh) => self.to_gate.publish_or_drop(tick),
+            None => {}
+        }
+        true
+    }
+}
+
+/// Plays the recording to its end: moves the clock to whatever comes next, lets timers and replies
+/// settle, then lets the ticks of that instant in one by one.
+fn drive(
+    mut driver: Driver,
+    mut feed: Feed,
+    paper: &Paper,
+    clock: &DecisionClock,
+    stop: &signals::Stop,
+) -> Result<Feed, Failure> {
+    let bar = progress(paper);
+    let mut steps = 0u64;
+    driver.settle()?;
+    loop {
+        let market = paper.shared.next_event();
+        let now = clock.now();
+        let next = [market.map(|time| time.max(Wall(now.0 + 1))), driver.next_timer()]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(next) = next.filter(|time| *time <= paper.end) else {
+            break;
+        };
+        clock.advance_to(next);
+        paper.shared.advance(next);
+        paper.shared.with(|venue| venue.take_ticks(&mut feed.waiting));
+        driver.settle()?;
+        while feed.publish_one() {
+            driver.settle()?;
+        }
+        steps += 1;
+        if steps.is_multiple_of(4096) {
+            bar.set_position((next.0 - paper.start.0) / 1_000_000_000);
+            if stop.is_set() {
+                return Err(Failure::new(
+                    Exit::CheckFailed,
+                    "ended by a signal before the end of the recording",
+                ));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    for mut seat in driver.into_seats() {
+        if seat.id == StageId::Housekeep {
+            while seat.stage.poll(clock.now()) == crate::driver::Progress::Busy {}
+            seat.stage.poll(clock.now());
+        }
+    }
+    Ok(feed)
+}
+
+fn progress(paper: &Paper) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(
+        Some((paper.end.0.saturating_sub(paper.start.0)) / 1_000_000_000),
+        ProgressDrawTarget::stderr(),
+    );
+    let style =
+        ProgressStyle::with_template("{bar:40} {percent}% of the recording, {elapsed} gone, {eta} to go");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
