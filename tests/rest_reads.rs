@@ -26,6 +26,9 @@ enum Whim {
     Fault(Fault),
 }
 
+/// Status and body, or no reply.
+type Answer = Result<(u16, String), Fault>;
+
 /// A venue with `orders` pending orders and `candles` one-minute candles.
 struct Venue {
     now: Wall,
@@ -35,7 +38,7 @@ struct Venue {
     repeats: bool,
     whims: VecDeque<Whim>,
     calls: Vec<(Wall, Lane, String)>,
-    answers: VecDeque<(Lane, u64, Result<(u16, String), Fault>)>,
+    answers: VecDeque<(Lane, u64, Answer)>,
     current: String,
 }
 
