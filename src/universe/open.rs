@@ -45,7 +45,10 @@ pub enum UniverseFault {
         next: String,
     },
     #[error("no universe from the venue: {venue}; nor from the cache: {cache}")]
-    NoSource { venue: ListingFault, cache: CacheFault },
+    NoSource {
+        venue: Box<ListingFault>,
+        cache: Box<CacheFault>,
+    },
     #[error("no timer or socket can be had: {source}; raise the limit on open files")]
     Runtime { source: std::io::Error },
 }
@@ -98,8 +101,8 @@ pub async fn open_async(
                 unsaved: None,
             }),
             Err(cache) => Err(UniverseFault::NoSource {
-                venue: because,
-                cache,
+                venue: Box::new(because),
+                cache: Box::new(cache),
             }),
         },
     }
