@@ -1,11 +1,13 @@
 //! Commodity channel index. The mean deviation needs the whole window: 20 additions a candle, which
 //! is less than an order-statistic tree would cost.
 
-use super::mean::Sum;
 use super::mfi::typical_price;
 use super::window::Window;
 use crate::model::Candle;
 use bytemuck::{Pod, Zeroable};
+
+/// Longest window of a CCI.
+pub const CCI_LENGTH_MAX: usize = 32;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -15,8 +17,12 @@ pub struct Cci {
 }
 
 impl Cci {
+    /// CCI over the last `length` candles, at most 32.
     pub fn new(length: u64) -> Self {
-        Cci { length, count: 0 }
+        Cci {
+            length: length.clamp(1, CCI_LENGTH_MAX as u64),
+            count: 0,
+        }
     }
 
     /// (typical − mean) / (0.015 × mean deviation); 0 when nothing moved.
@@ -35,16 +41,17 @@ impl Cci {
         }
         let n = self.length as f64;
         let typical = typical_price(candle);
-        let mut sum = Sum::new();
-        sum.add(typical);
-        (1..self.length).for_each(|steps| sum.add(typical_price(past.ago(steps))));
-        let mean = sum.value() / n;
-        let mut deviation = Sum::new();
-        deviation.add((typical - mean).abs());
-        (1..self.length).for_each(|steps| deviation.add((typical_price(past.ago(steps)) - mean).abs()));
-        let deviation = deviation.value() / n;
+        // Around the newest price: differences are small, so plain sums of them are exact enough.
+        let mut differences = [0.0; CCI_LENGTH_MAX];
+        let differences = &mut differences[..self.length as usize];
+        for (steps, difference) in differences.iter_mut().enumerate().skip(1) {
+            *difference = typical_price(past.ago(steps as u64)) - typical;
+        }
+        let mean = differences.iter().sum::<f64>() / n;
+        let distances = differences.iter().map(|difference| (difference - mean).abs());
+        let deviation = distances.sum::<f64>() / n;
         Some(if deviation > 0.0 {
-            (typical - mean) / (0.015 * deviation)
+            -mean / (0.015 * deviation)
         } else {
             0.0
         })

@@ -7,6 +7,8 @@ use bytemuck::{Pod, Zeroable};
 pub struct Ema {
     length: u64,
     count: u64,
+    /// α.
+    weight: f64,
     /// Sum of the values while seeding, the average afterwards.
     state: f64,
 }
@@ -16,6 +18,7 @@ impl Ema {
         Ema {
             length,
             count: 0,
+            weight: 2.0 / (length + 1) as f64,
             state: 0.0,
         }
     }
@@ -23,9 +26,9 @@ impl Ema {
     /// An average that starts at `seed`, as if `length` values had been taken already.
     pub fn seeded(length: u64, seed: f64) -> Self {
         Ema {
-            length,
             count: length,
             state: seed,
+            ..Ema::new(length)
         }
     }
 
@@ -37,7 +40,7 @@ impl Ema {
                 self.state /= self.length as f64;
             }
         } else {
-            self.state += 2.0 / (self.length + 1) as f64 * (value - self.state);
+            self.state += self.weight * (value - self.state);
         }
         self.value()
     }

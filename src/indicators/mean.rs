@@ -1,4 +1,4 @@
-//! Simple moving average over a compensated sum (Neumaier 1974): adding and removing a million
+//! Simple moving average over a compensated sum (Kahan, with Knuth's two-sum): adding and removing a million
 //! values leaves no drift.
 
 use bytemuck::{Pod, Zeroable};
@@ -17,12 +17,10 @@ impl Sum {
     }
 
     pub fn add(&mut self, value: f64) {
+        // Knuth's two-sum: the exact rounding error, without a branch on which is larger.
         let total = self.high + value;
-        self.low += if self.high.abs() >= value.abs() {
-            (self.high - total) + value
-        } else {
-            (value - total) + self.high
-        };
+        let added = total - self.high;
+        self.low += (self.high - (total - added)) + (value - added);
         self.high = total;
     }
 

@@ -4,7 +4,6 @@
 //! rebuild the deviation drifts by 1e-6 on prices of 60,000; the sum-of-squares form by more. It is
 //! rebuilt at once when the squares shrink so far that what is left may be the rounding of what was.
 
-use super::mean::Sum;
 use bytemuck::{Pod, Zeroable};
 
 /// Mean and population standard deviation (ddof 0).
@@ -14,6 +13,8 @@ pub struct Spread {
     pub deviation: f64,
 }
 
+/// Longest window of moments.
+pub const MOMENTS_LENGTH_MAX: usize = 64;
 /// Part of the largest sum of squares since the last rebuild, below which rounding shows.
 const CANCELLATION: f64 = 1e-6;
 
@@ -31,9 +32,10 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Moments of the last `length` values, at most 64.
     pub fn new(length: u64) -> Self {
         Moments {
-            length,
+            length: length.clamp(1, MOMENTS_LENGTH_MAX as u64),
             ..Zeroable::zeroed()
         }
     }
@@ -70,13 +72,20 @@ impl Moments {
     }
 
     fn rebuild(&mut self, value: f64, ago: impl Fn(u64) -> f64) {
-        let at = |steps: u64| if steps == 0 { value } else { ago(steps) };
-        let mut sum = Sum::new();
-        (0..self.length).for_each(|steps| sum.add(at(steps)));
-        self.mean = sum.value() / self.length as f64;
-        let mut squares = Sum::new();
-        (0..self.length).for_each(|steps| squares.add((at(steps) - self.mean).powi(2)));
-        self.squares = squares.value();
+        let n = self.length as f64;
+        // Around the newest value: differences are small, so plain sums of them are exact enough.
+        let mut differences = [0.0; MOMENTS_LENGTH_MAX];
+        let differences = &mut differences[..self.length as usize];
+        for (steps, difference) in differences.iter_mut().enumerate().skip(1) {
+            *difference = ago(steps as u64) - value;
+        }
+        let mean = differences.iter().sum::<f64>() / n;
+        let squares: f64 = differences
+            .iter()
+            .map(|difference| (difference - mean).powi(2))
+            .sum();
+        self.mean = value + mean;
+        self.squares = squares;
         self.squares_max = self.squares;
         self.age = 0;
     }

@@ -32,6 +32,9 @@ pub struct Node {
 impl Node {
     /// Part of the mass that is left at `now_ms`.
     fn left(&self, now_ms: i64, half_life_h: f64) -> f64 {
+        if self.count == 0 {
+            return 1.0;
+        }
         let idle_ms = now_ms.saturating_sub(self.updated_ms).max(0) as f64;
         (-idle_ms / (half_life_h * MS_PER_HOUR)).exp2()
     }
