@@ -9,7 +9,7 @@ use super::threads::Seat;
 use crate::model::Wall;
 
 /// How often the stages may be polled at one instant before the stepper calls it a livelock.
-const POLLS_MAX: usize = 1_000_000;
+const POLLS_MAX: usize = 100_000;
 
 /// Stages under a virtual clock.
 pub struct Stepper {
@@ -20,10 +20,12 @@ pub struct Stepper {
 /// The stages never came to rest at one instant: two of them keep feeding each other.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "stages still busy after {POLLS_MAX} polls at decision time {time_ns} ns; this is a bug, keep the journal"
+    "stages {busy} still busy after {POLLS_MAX} polls at decision time {time_ns} ns; this is a bug, keep the recording"
 )]
 pub struct Livelock {
     pub time_ns: u64,
+    /// Stages that found work in the last round.
+    pub busy: String,
 }
 
 impl Stepper {
@@ -50,7 +52,12 @@ impl Stepper {
                 return Ok(());
             }
         }
-        Err(Livelock { time_ns: now.0 })
+        let busy: Vec<&str> = self
+            .seats
+            .iter_mut()
+            .filter_map(|seat| (seat.stage.poll(now) == Progress::Busy).then(|| seat.stage.name()))
+            .collect();
+        Err(Livelock { time_ns: now.0, busy: busy.join(", ") })
     }
 
     /// The earliest time after now at which a stage wants to be polled.

@@ -397,6 +397,11 @@ impl Gate {
         self.step_account(now, out);
         self.announce(now, out);
         self.update_timer(now);
+        if self.timer <= now && out.is_empty() {
+            // Something is due that cannot be done now, for want of budget or of an answer: look
+            // again soon, but let time pass in between.
+            self.timer = Wall(now.0 + NS_PER_MS);
+        }
     }
 
     /// The earliest moment at which anything is due.

@@ -48,6 +48,15 @@ impl Outputs {
         answers: ANSWERS_MAX,
     };
 
+    /// Whether nothing was caused.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+            && self.fetches.is_empty()
+            && self.events.is_empty()
+            && self.outcomes.is_empty()
+            && self.answers.is_empty()
+    }
+
     pub fn clear(&mut self) {
         self.commands.clear();
         self.fetches.clear();
