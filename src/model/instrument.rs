@@ -96,7 +96,7 @@ impl Instrument {
     /// The price nearest to `value`; `None` when not finite, not positive or beyond `i64` ticks.
     pub fn nearest_price(&self, value: f64) -> Option<Price> {
         let ticks = (value / self.tick_f64()).round();
-        (ticks.is_finite() && ticks >= 1.0 && ticks < 9.0e15).then_some(Price(ticks as i64))
+        (1.0..9.0e15).contains(&ticks).then_some(Price(ticks as i64))
     }
 
     /// `price` as a float, exact to the last bit of its decimal text.

@@ -9,7 +9,7 @@ use crate::model::client_id::ClientOrderId;
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Wall};
-use crate::orders::book::{BracketRow, OrderRole};
+use crate::orders::book::{BracketRow, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::lookup::Lookup;
@@ -44,6 +44,17 @@ impl Gate {
         self.cancel_orders(now, out);
         self.sweep_brackets(now, out);
         self.adopt_positions(now, out);
+        self.forget_orders();
+    }
+
+    /// Frees the rows of orders that are over and belong to no trade.
+    fn forget_orders(&mut self) {
+        for slot in 0..self.orders.top() {
+            let is_over = |order: &Order| order.trade == 0 && order.progress.state.is_final();
+            if self.orders.get(slot).is_some_and(is_over) {
+                self.orders.remove(slot);
+            }
+        }
     }
 
     /// When `step_account` next has work.
