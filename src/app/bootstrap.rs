@@ -3,11 +3,11 @@
 use super::exit::Failure;
 use super::{daemon, graph};
 use crate::bus::Bus;
-use crate::model::{InstrumentId, Instruments};
+use crate::model::{Instrument, InstrumentId, Instruments};
 use crate::settings::Settings;
 use crate::sys;
 use crate::sys::clock::Stamp;
-use crate::universe::{self, Patience, Patterns, Rules, Selection, Source};
+use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source};
 use crate::venue::blofin::sign;
 use crate::venue::blofin::target::Target;
 use std::path::Path;
@@ -16,6 +16,8 @@ use std::path::Path;
 pub struct Followed {
     pub instruments: Instruments,
     pub ranking: Vec<InstrumentId>,
+    /// Contract terms come from the cache: nothing may be entered on them.
+    pub is_stale: bool,
 }
 
 /// Reads the venue's lists and chooses by the rules of `[scan]`.
@@ -30,8 +32,10 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
         min_quote_volume_usdt: scan.min_quote_vol_usdt,
         min_last_price: scan.min_last_price,
     };
-    let source =
-        Source { base_url: &settings.venue.blofin_base_url, ca_file: settings.venue.blofin_ca_file.as_deref() };
+    let source = Source {
+        base_url: &settings.venue.blofin_base_url,
+        ca_file: settings.venue.blofin_ca_file.as_deref(),
+    };
     let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
     let cache = &scan.universe_cache_path;
     let opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, |_| false)
@@ -45,10 +49,25 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
             eprintln!("{line}");
         }
     }
+    if scan.print_diagnostics {
+        eprintln!("{}", universe::explain::funnel(&opened.selection));
+    }
+    let is_stale = matches!(opened.origin, Origin::Cache { .. });
     let selection: Selection = opened.selection;
     let mut ranking = selection.ranking.clone();
     ranking.extend(selection.context_only.iter().copied());
-    Ok(Followed { instruments: selection.instruments, ranking })
+    let mut instruments = selection.instruments;
+    for id in &selection.context_only {
+        // Followed for the market's regime only: the gate enters nothing that is not live.
+        if let Some(row) = instruments.get(*id).copied() {
+            instruments.insert(Instrument { live: false, ..row });
+        }
+    }
+    Ok(Followed {
+        instruments,
+        ranking,
+        is_stale,
+    })
 }
 
 /// The bus of this instance, in shared memory; refused when another daemon has it.
@@ -70,11 +89,15 @@ pub fn epoch(state_dir: &Path) -> Result<u32, Failure> {
 
 /// The credentials for signing, out of the settings.
 pub fn credentials(settings: &Settings) -> Option<sign::Credentials> {
-    settings.secrets.credentials.as_ref().map(|credentials| sign::Credentials {
-        key: credentials.api_key.expose().to_string(),
-        secret: credentials.api_secret.expose().to_string(),
-        passphrase: credentials.api_passphrase.expose().to_string(),
-    })
+    settings
+        .secrets
+        .credentials
+        .as_ref()
+        .map(|credentials| sign::Credentials {
+            key: credentials.api_key.expose().to_string(),
+            secret: credentials.api_secret.expose().to_string(),
+            passphrase: credentials.api_passphrase.expose().to_string(),
+        })
 }
 
 /// The Host header of REST requests.

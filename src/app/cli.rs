@@ -71,15 +71,9 @@ pub struct DemoArgs {
 /// `run`: the daemon, or one scan.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Act on each candle as it closes (this is the default)
-    #[arg(long, group = "mode")]
+    /// Act on each candle as it closes: the default, accepted because users type it
+    #[arg(long)]
     pub event: bool,
-    /// Scan in turn, as the Python scanner's --loop did
-    #[arg(long = "loop", group = "mode")]
-    pub is_loop: bool,
-    /// One scan, then end
-    #[arg(long, group = "mode")]
-    pub once: bool,
     /// Second opt-in for real orders, the same as LIVE_TRADING=1; PAPER_TRADING=0 is the first
     #[arg(long)]
     pub live: bool,
@@ -87,27 +81,7 @@ pub struct RunArgs {
     pub settings: SettingsArgs,
 }
 
-/// How `run` goes about its scans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunMode {
-    /// On each candle close.
-    Event,
-    /// Scan after scan.
-    Loop,
-    /// One scan.
-    Once,
-}
-
 impl RunArgs {
-    /// The mode asked for; event when nothing is said.
-    pub fn mode(&self) -> RunMode {
-        match (self.is_loop, self.once) {
-            (true, _) => RunMode::Loop,
-            (_, true) => RunMode::Once,
-            _ => RunMode::Event,
-        }
-    }
-
     /// Where the settings of this run come from.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {
@@ -467,20 +441,18 @@ mod tests {
     }
 
     #[test]
-    fn run_has_one_mode() {
-        for (line, mode) in [
-            ("smart-scanner run", RunMode::Event),
-            ("smart-scanner run --event", RunMode::Event),
-            ("smart-scanner run --loop", RunMode::Loop),
-            ("smart-scanner run --once --live --env-file e", RunMode::Once),
+    fn run_takes_the_words_that_users_type() {
+        for line in [
+            "smart-scanner run",
+            "smart-scanner run --event",
+            "smart-scanner run --live --env-file e",
         ] {
             let Ok(Command::Run(run)) = parse(line) else {
                 panic!("{line}")
             };
-            assert_eq!(run.mode(), mode, "{line}");
             assert_eq!(run.load_options().live, line.contains("--live"));
         }
-        refuses("smart-scanner run --loop --once", "cannot be used with");
+        refuses("smart-scanner run --once", "unexpected argument");
         refuses("smart-scanner halt", "unrecognized subcommand");
     }
 

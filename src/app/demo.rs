@@ -3,6 +3,7 @@
 //! Nothing of the user's is read: no credentials, no `.env`, no state. Everything is written below
 //! `--out`, but for the bus, which lies in shared memory where `latency-report` looks for it.
 
+use super::bootstrap;
 use super::cli::{AttachRule, DemoArgs, MarketSource, TwoStopsRule};
 use super::daemon::{self, Daemon};
 use super::exchange::{self, ExchangeError, ExchangeOptions};
@@ -12,7 +13,6 @@ use super::research::{self, OutDirectory};
 use super::screen::LiveScreen;
 use super::signals::Stop;
 use super::summary::{Ledger, Summary};
-use super::bootstrap;
 use crate::driver::DecisionClock;
 use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
 use crate::settings::{Credentials, Secret, Settings};
@@ -82,22 +82,39 @@ fn trade(
         seed: args.market.seed,
         journal: false,
         repeat: Vec::new(),
-        metrics_path: settings.record.metrics_enabled.then(|| settings.record.metrics_path.clone()),
+        metrics_path: settings
+            .record
+            .metrics_enabled
+            .then(|| settings.record.metrics_path.clone()),
         seen: seen.clone(),
         control: Arc::default(),
         tick_digest: Some(Arc::clone(&ticks)),
-        feeds_paper: false,
+        paper: None,
+        intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
+        start: clock.now(),
     };
-    let title = format!(" smart-scanner demo, {} × real time, {} ", args.market.speed, server.rest_url());
-    let mut daemon = Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
+    let title = format!(
+        " smart-scanner demo, {} × real time, {} ",
+        args.market.speed,
+        server.rest_url()
+    );
+    let mut daemon =
+        Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
     eprintln!("layout: {}", daemon.layout());
-    eprintln!("bus: {} (read it with latency-report)", settings.daemon.bus_path.display());
+    eprintln!(
+        "bus: {} (read it with latency-report)",
+        settings.daemon.bus_path.display()
+    );
     watch(&mut daemon, args, stop)?;
     daemon.stop();
     let mut summary = daemon.summary();
     summary.set_ledger(&ledger_of(&server.with(|venue| venue.exchange().report())));
     let ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    summary.digest = seen.lock().unwrap_or_else(PoisonError::into_inner).orders.finish(ticks);
+    summary.digest = seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .orders
+        .finish(ticks);
     summary.seed = args.market.seed;
     Ok(summary)
 }
@@ -115,7 +132,8 @@ fn watch(daemon: &mut Daemon, args: &DemoArgs, stop: &Stop) -> Result<(), Failur
         if screen.is_due() {
             let mut view = daemon.view();
             let left = args.duration.saturating_sub(began.elapsed()).as_secs();
-            view.foot = format!("{left} s left, Ctrl-C ends it; latency-report shows the same from another terminal");
+            view.foot =
+                format!("{left} s left, Ctrl-C ends it; latency-report shows the same from another terminal");
             if screen.show(&view) {
                 break;
             }
@@ -164,7 +182,9 @@ pub fn two_stops(rule: TwoStopsRule) -> TwoStops {
 /// What went wrong at the exchange's start: its input, or the machine.
 pub fn exchange_failure(error: ExchangeError) -> Failure {
     match error {
-        ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => Failure::venue(error),
+        ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => {
+            Failure::venue(error)
+        }
         _ => Failure::usage(error),
     }
 }
@@ -182,8 +202,11 @@ fn point_at(settings: &mut Settings, server: &LoopbackServer) {
 
 /// The ledger's report in the summary's words.
 pub fn ledger_of(report: &LedgerReport) -> Ledger {
-    let mut unprotected_ms: Vec<u64> =
-        report.unprotected.iter().map(|gap| gap.unprotected_ms.max(0) as u64).collect();
+    let mut unprotected_ms: Vec<u64> = report
+        .unprotected
+        .iter()
+        .map(|gap| gap.unprotected_ms.max(0) as u64)
+        .collect();
     unprotected_ms.sort_unstable();
     Ledger {
         entries_filled: report.entries_filled,

@@ -45,7 +45,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(exit: Exit, text: impl std::fmt::Display) -> Self {
-        Failure { exit, text: text.to_string() }
+        Failure {
+            exit,
+            text: text.to_string(),
+        }
     }
 
     /// Wrong usage, settings or input.

@@ -10,15 +10,17 @@ use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{InstrumentId, Instruments, MarginMode, PositionMode, Timeframe, TriggerType};
+use crate::model::{InstrumentId, Instruments, MarginMode, PositionMode, Timeframe, TriggerType, Wall};
 use crate::orders::bracket::Capabilities;
 use crate::risk::BudgetParams;
 use crate::settings::{self, Settings};
 use crate::stage::digest::TickDigest;
 use crate::stage::gate::core::{Gate, GateParams};
+use crate::stage::gate::intents::{IntentError, Intents};
 use crate::stage::gate::{ControlWord, GateStage};
 use crate::stage::housekeep::lines::Names;
 use crate::stage::housekeep::{Housekeep, SeenHandle};
+use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
 use crate::stage::{account, decode, fetch, gate, indicate, score, send};
 use crate::strategy::bandit::Bandit;
@@ -31,6 +33,7 @@ use crate::venue::blofin::market_ws::MarketFeed;
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::blofin::rest_reader::RestReader;
 use crate::venue::blofin::sign::{Credentials, NonceSource};
+use crate::venue::loopback::SharedVenue;
 use crate::venue::seam::{CallPort, FramePort};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -74,8 +77,12 @@ pub struct Plan<'a> {
     pub seen: SeenHandle,
     pub control: ControlWord,
     pub tick_digest: Option<Arc<Mutex<TickDigest>>>,
-    /// Publish what enters on `decode_paper` too.
-    pub feeds_paper: bool,
+    /// The paper venue that live ticks move; `None` when orders go elsewhere.
+    pub paper: Option<SharedVenue>,
+    /// File of the gate's snapshots; `None` keeps no state (replay).
+    pub intents: Option<PathBuf>,
+    /// Decision time at the start.
+    pub start: Wall,
 }
 
 /// Why a graph could not be built.
@@ -85,6 +92,8 @@ pub enum GraphError {
     Bus(#[from] BusError),
     #[error("{0}")]
     File(#[from] std::io::Error),
+    #[error(transparent)]
+    Intents(#[from] IntentError),
 }
 
 /// A bus builder with every section that the stages want.
@@ -198,6 +207,14 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
         id: StageId::Fetch,
         stage: Box::new(fetch::Fetch::new(parts, bus)?),
     });
+    if let Some(venue) = &plan.paper {
+        let ticks = ends.inlet(LinkId::DecodePaper)?;
+        let stage = Paper::new(ticks, Arc::clone(&plan.instruments), venue.clone());
+        seats.push(Seat {
+            id: StageId::Paper,
+            stage: Box::new(stage),
+        });
+    }
     seats.push(Seat {
         id: StageId::Housekeep,
         stage: Box::new(housekeep_stage(&ends, &plan)?),
@@ -315,7 +332,7 @@ fn decode_stage(
         to_indicate: ends.outlet(LinkId::DecodeIndicate)?,
         to_gate: ends.outlet(LinkId::DecodeGate)?,
         to_fetch: ends.outlet(LinkId::DecodeFetch)?,
-        to_paper: if plan.feeds_paper {
+        to_paper: if plan.paper.is_some() {
             Some(ends.outlet(LinkId::DecodePaper)?)
         } else {
             None
@@ -397,7 +414,10 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
         // Asked by doing: a second stop is placed before the first is cancelled, and when the venue
         // refuses it the first still stands and the gate goes on one at a time.
-        capabilities: Capabilities { two_brackets: true, ..Capabilities::default() },
+        capabilities: Capabilities {
+            two_brackets: true,
+            ..Capabilities::default()
+        },
         retry_on_fail: settings.bracket.tpsl_retry_on_fail,
         retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
             settings::TriggerType::Last => TriggerType::Last,
@@ -407,8 +427,17 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         ..GateParams::default()
     };
     let tag = instance_tag(&settings.daemon.instance);
+    let mut core = Gate::new(gate_params, (*plan.instruments).clone(), tag, plan.epoch);
+    let intents = match &plan.intents {
+        None => None,
+        Some(path) => {
+            let account = account_hash(&plan.credentials.key, &plan.host);
+            Some(Intents::open(path, account, &mut core, plan.start)?)
+        }
+    };
     let parts = gate::glue::Parts {
-        core: Gate::new(gate_params, (*plan.instruments).clone(), tag, plan.epoch),
+        core,
+        intents,
         instruments: Arc::clone(&plan.instruments),
         ticks: ends.inlet(LinkId::DecodeGate)?,
         signals: ends.inlet(LinkId::ScoreGate)?,
@@ -425,6 +454,12 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         control: Arc::clone(&plan.control),
     };
     Ok(GateStage::new(parts, ends.bus)?)
+}
+
+/// Which account a snapshot belongs to: key and host, never the secret.
+fn account_hash(key: &str, host: &str) -> u64 {
+    let hash = blake3::hash(format!("{key}@{host}").as_bytes());
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }
 
 fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphError> {

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod params;
 pub mod replay;
 pub mod research;
+pub mod run;
 pub mod screen;
 pub mod signals;
 pub mod summary;

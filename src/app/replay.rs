@@ -155,7 +155,9 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
         seen: seen.clone(),
         control: Arc::default(),
         tick_digest: None,
-        feeds_paper: false,
+        paper: None,
+        intents: None,
+        start: paper.start,
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let feed = Feed::new(&bus)?;

@@ -22,7 +22,9 @@ impl OutDirectory {
             None => tempfile::Builder::new()
                 .prefix("smart-scanner-")
                 .tempdir()
-                .map_err(|error| Failure::venue(format!("no temporary directory: {error}; name one with --out")))?
+                .map_err(|error| {
+                    Failure::venue(format!("no temporary directory: {error}; name one with --out"))
+                })?
                 .keep(),
         };
         Ok(OutDirectory { path })
@@ -36,17 +38,20 @@ impl OutDirectory {
 /// Prints where output goes and every setting that differs from its default, to standard error.
 pub fn announce(settings: &Settings, out: &Path) {
     eprintln!("output: {}", out.display());
+    eprintln!("settings that differ from the defaults, to see every part at work:");
+    list_changes(settings, out);
+}
+
+/// Prints every setting that differs from its default, but for paths below `out`, and the warnings.
+pub fn list_changes(settings: &Settings, out: &Path) {
     let changed: Vec<String> = settings
         .report()
         .iter()
         .filter(|changed| !changed.value.contains(&*out.to_string_lossy()))
         .map(|changed| format!("{}={}", changed.key, changed.value))
         .collect();
-    if !changed.is_empty() {
-        eprintln!("settings that differ from the defaults, to see every part at work:");
-        for line in changed.chunks(5) {
-            eprintln!("  {}", line.join("  "));
-        }
+    for line in changed.chunks(5) {
+        eprintln!("  {}", line.join("  "));
     }
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");

@@ -4,11 +4,11 @@
 //! it prints a line of text every few seconds instead.
 
 use super::summary::{StageLatency, TickToOrder, nanoseconds};
-use ratatui::{DefaultTerminal, Frame};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
+use ratatui::{DefaultTerminal, Frame};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -214,13 +214,24 @@ impl LiveScreen {
     /// Takes the terminal over unless `plain` is set or there is none.
     pub fn open(plain: bool) -> Self {
         let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let terminal = if plain || !is_terminal { None } else { ratatui::try_init().ok() };
-        LiveScreen { terminal, shown_at: None }
+        let terminal = if plain || !is_terminal {
+            None
+        } else {
+            ratatui::try_init().ok()
+        };
+        LiveScreen {
+            terminal,
+            shown_at: None,
+        }
     }
 
     /// Whether it is time to show something.
     pub fn is_due(&self) -> bool {
-        let every = if self.terminal.is_some() { REDRAW_EVERY } else { LINE_EVERY };
+        let every = if self.terminal.is_some() {
+            REDRAW_EVERY
+        } else {
+            LINE_EVERY
+        };
         self.shown_at.is_none_or(|shown_at| shown_at.elapsed() >= every)
     }
 

@@ -4,12 +4,13 @@
 use super::core::Gate;
 use super::core_outputs::Outputs;
 use super::core_status::Status;
+use super::intents::Intents;
 use crate::bus::{Bus, BusError, TableWriter};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, GateEventKind, OrderCommand, SendReply,
-    Signal, Tick, TradeOutcome,
+    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, OrderCommand,
+    SendReply, Signal, Tick, TradeOutcome,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{Instruments, Price, Reason, Wall};
@@ -37,6 +38,8 @@ pub type ControlWord = Arc<AtomicU64>;
 /// What the stage is made of.
 pub struct Parts {
     pub core: Gate,
+    /// Where intents go before orders do; `None` in a replay.
+    pub intents: Option<Intents>,
     pub instruments: Arc<Instruments>,
     pub ticks: Inlet<Tick>,
     pub signals: Inlet<Signal>,
@@ -107,7 +110,18 @@ impl GateStage {
 
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
+        let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
+        let mut may_enter = true;
+        if let Some(intents) = self.parts.intents.as_mut()
+            && self.out.commands.iter().any(is_entry)
+        {
+            may_enter = intents.write(&self.parts.core);
+        }
         for mut command in self.out.commands.drain(..) {
+            if !may_enter && is_entry(&command) && command.reduce_only == 0 {
+                // Not on record: it must not leave. `send` answers that it did not.
+                command.expires_ns = 1;
+            }
             command.header.receive_ns = self.receive_ns;
             self.parts.commands.publish_or_drop(command);
         }

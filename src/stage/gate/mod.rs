@@ -14,5 +14,6 @@ pub mod core_status;
 mod core_trade;
 mod core_upkeep;
 pub mod glue;
+pub mod intents;
 
 pub use glue::{ControlWord, GateStage, control};

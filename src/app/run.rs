@@ -1,0 +1,125 @@
+//! `run`: the daemon. On paper unless two settings and three credentials say live.
+
+use super::cli::RunArgs;
+use super::daemon::{self, Daemon};
+use super::exit::{Exit, Failure};
+use super::graph::{Plan, Ports};
+use super::screen::LiveScreen;
+use super::signals::Stop;
+use super::{bootstrap, research};
+use crate::driver::DecisionClock;
+use crate::settings::Settings;
+use crate::stage::housekeep::SeenHandle;
+use crate::sys::clock::Stamp;
+use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
+use crate::venue::paper::{self, SplitCalls};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until a signal comes.
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let stop = Stop::listen().map_err(Failure::venue)?;
+    let settings = Settings::load(&args.load_options()).map_err(Failure::usage)?;
+    announce(&settings);
+    let followed = bootstrap::universe(&settings)?;
+    let instruments = Arc::new(followed.instruments);
+    let bus = bootstrap::bus(&settings)?;
+    let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
+    let clock = DecisionClock::wall(Stamp::process());
+    let seed = u64::from(epoch);
+    let (sockets, connector) = daemon::socket_ports(&settings, seed).map_err(Failure::venue)?;
+    let (ports, venue, credentials) = if settings.is_live() {
+        let credentials = bootstrap::credentials(&settings)
+            .ok_or_else(|| Failure::usage("live trading needs BLOFIN_API_KEY, _SECRET and _PASSPHRASE"))?;
+        (sockets, None, credentials)
+    } else {
+        let venue = paper::open(&instruments, clock.now(), seed);
+        (paper_ports(sockets, &venue), Some(venue), paper::credentials())
+    };
+    let plan = Plan {
+        settings: &settings,
+        instruments: Arc::clone(&instruments),
+        ranking: followed.ranking,
+        credentials,
+        host: bootstrap::host(&settings)?,
+        epoch,
+        seed,
+        journal: settings.record.capture,
+        repeat: Vec::new(),
+        metrics_path: settings
+            .record
+            .metrics_enabled
+            .then(|| settings.record.metrics_path.clone()),
+        seen: SeenHandle::default(),
+        control: Arc::default(),
+        tick_digest: None,
+        paper: venue,
+        intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
+        start: clock.now(),
+    };
+    let title = format!(
+        " smart-scanner {} ({}) ",
+        settings.daemon.instance,
+        if settings.is_live() { "LIVE" } else { "paper" }
+    );
+    let mut daemon =
+        Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::state)?;
+    if followed.is_stale {
+        eprintln!("entries stay off: contract terms come from the cache; restart when the venue answers");
+        daemon.set_halt(true);
+    }
+    eprintln!("layout: {}", daemon.layout());
+    eprintln!("bus: {}", settings.daemon.bus_path.display());
+    watch(&mut daemon, &stop)?;
+    eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
+    daemon.stop();
+    eprintln!("{}", daemon.summary());
+    Ok(Exit::Done)
+}
+
+fn announce(settings: &Settings) {
+    let mode = if settings.is_live() {
+        "LIVE: orders are real"
+    } else {
+        "paper: no order leaves this process"
+    };
+    eprintln!("smart-scanner {}, {mode}", env!("CARGO_PKG_VERSION"));
+    eprintln!(
+        "settings {} differ from the defaults as follows:",
+        &settings.config_hash()[..16]
+    );
+    research::list_changes(settings, Path::new("\0"));
+}
+
+fn paper_ports(sockets: Ports, venue: &SharedVenue) -> Ports {
+    let calls = || Box::new(InProcessCalls::new(venue.clone(), daemon::monotonic_ns));
+    Ports {
+        market: sockets.market,
+        account: Box::new(InProcessFrames::new(venue.clone(), daemon::monotonic_ns)),
+        orders: calls(),
+        reads: Box::new(SplitCalls::new(sockets.reads, calls())),
+    }
+}
+
+fn watch(daemon: &mut Daemon, stop: &Stop) -> Result<(), Failure> {
+    let mut screen = LiveScreen::open(false);
+    while !stop.is_set() {
+        std::thread::sleep(LOOK_EVERY);
+        daemon.tend();
+        if daemon.is_broken() {
+            return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
+        }
+        if screen.is_due() {
+            let mut view = daemon.view();
+            view.foot = "q or Ctrl-C stops it in order: stops stay at the venue".to_string();
+            if screen.show(&view) {
+                break;
+            }
+        }
+    }
+    screen.close();
+    Ok(())
+}
