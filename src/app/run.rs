@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::graph::{Plan, Ports};
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, research};
+use super::{bootstrap, demo, research};
 use crate::driver::DecisionClock;
 use crate::settings::Settings;
 use crate::stage::housekeep::SeenHandle;
@@ -56,7 +56,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         seen: SeenHandle::default(),
         control: Arc::default(),
         tick_digest: None,
-        paper: venue,
+        paper: venue.clone(),
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
     };
@@ -76,7 +76,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     watch(&mut daemon, &stop)?;
     eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
     daemon.stop();
-    eprintln!("{}", daemon.summary());
+    let mut summary = daemon.summary();
+    if let Some(venue) = &venue {
+        summary.set_ledger(&demo::ledger_of(&venue.with(|venue| venue.exchange().report())));
+    }
+    eprintln!("{summary}");
     Ok(Exit::Done)
 }
 

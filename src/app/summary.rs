@@ -64,6 +64,9 @@ pub struct Summary {
     pub tick_to_order_ns: TickToOrder,
     pub ticks_per_second: f64,
     pub seconds: f64,
+    /// Whether an exchange's ledger was asked.
+    #[serde(skip)]
+    pub ledger: bool,
     /// Refusals and drops by reason, those that happened.
     pub reasons: BTreeMap<String, u64>,
 }
@@ -71,6 +74,7 @@ pub struct Summary {
 impl Summary {
     /// Takes over what the exchange's ledger says.
     pub fn set_ledger(&mut self, ledger: &Ledger) {
+        self.ledger = true;
         self.entries_filled = ledger.entries_filled;
         self.closed_tp = ledger.closed_tp;
         self.closed_sl = ledger.closed_sl;
@@ -101,23 +105,33 @@ impl std::fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "trading   {} signals, {} orders, {} fills; {} entries filled, closed {} by target, {} by stop, {} \
-             otherwise, {} still open",
-            self.signals,
-            self.orders,
-            self.fills,
-            self.entries_filled,
-            self.closed_tp,
-            self.closed_sl,
-            self.closed_other,
-            self.open_positions
+            "trading   {} signals, {} orders, {} fills",
+            self.signals, self.orders, self.fills
+        )?;
+        if self.ledger {
+            self.fmt_ledger(f)?;
+        }
+        self.fmt_latency(f)
+    }
+}
+
+impl Summary {
+    /// What the ledger of the exchange says; real venues keep theirs to themselves.
+    fn fmt_ledger(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "ledger    {} entries filled, closed {} by target, {} by stop, {} otherwise, {} still open",
+            self.entries_filled, self.closed_tp, self.closed_sl, self.closed_other, self.open_positions
         )?;
         writeln!(
             f,
             "safety    longest time without a live stop {} ms, {} orphan orders",
             self.unprotected_ms_max, self.orphan_orders
         )?;
-        writeln!(f, "equity    {:.2} USDT", self.equity)?;
+        writeln!(f, "equity    {:.2} USDT", self.equity)
+    }
+
+    fn fmt_latency(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, stage) in &self.stages {
             writeln!(
                 f,
@@ -142,7 +156,9 @@ impl std::fmt::Display for Summary {
         for (reason, count) in &self.reasons {
             writeln!(f, "  {count:>8} × {reason}")?;
         }
-        writeln!(f, "digest    {}", self.digest)?;
+        if !self.digest.is_empty() {
+            writeln!(f, "digest    {}", self.digest)?;
+        }
         write!(
             f,
             "layout    {} ({} cores), seed {}",
