@@ -22,9 +22,9 @@ fn main() -> ExitCode {
     log_to_stderr();
     let ended = match &cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Exchange(args) => {
-            exchange::run(&exchange_options(args)).map(|()| Exit::Done).map_err(demo::exchange_failure)
-        }
+        Command::Exchange(args) => exchange::run(&exchange_options(args))
+            .map(|()| Exit::Done)
+            .map_err(demo::exchange_failure),
         Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
@@ -42,7 +42,11 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
 }
 
 fn exchange_options(args: &ExchangeArgs) -> ExchangeOptions {

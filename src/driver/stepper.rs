@@ -57,7 +57,10 @@ impl Stepper {
             .iter_mut()
             .filter_map(|seat| (seat.stage.poll(now) == Progress::Busy).then(|| seat.stage.name()))
             .collect();
-        Err(Livelock { time_ns: now.0, busy: busy.join(", ") })
+        Err(Livelock {
+            time_ns: now.0,
+            busy: busy.join(", "),
+        })
     }
 
     /// The earliest time after now at which a stage wants to be polled.

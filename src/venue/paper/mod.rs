@@ -158,7 +158,7 @@ fn mark(last: &Last) -> MarketKind {
 /// Whole lots in `contracts`, at least one: the venue shows no smaller size.
 fn lots(row: &Instrument, contracts: f64) -> Lots {
     let count = (contracts / row.lot_size.to_f64()).floor();
-    Lots(if count >= 1.0 && count < 1e15 {
+    Lots(if (1.0..1e15).contains(&count) {
         count as i64
     } else {
         1
