@@ -1,0 +1,99 @@
+//! What is told to `housekeep`: events for files and digests, and the journal of inputs.
+
+use crate::model::client_id::ClientOrderId;
+use crate::model::header::Header;
+use bytemuck::{Pod, Zeroable};
+
+/// What a `GateEvent` tells `housekeep`; code in `GateEvent::kind`.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GateEventKind {
+    Refused = 1,
+    OrderSent = 2,
+    OrderState = 3,
+    Fill = 4,
+    BracketState = 5,
+    TradeClosed = 6,
+    EntriesOff = 7,
+    EntriesOn = 8,
+    NakedClose = 9,
+    Skipped = 10,
+}
+
+impl GateEventKind {
+    pub fn from_code(code: u8) -> Option<GateEventKind> {
+        use GateEventKind::*;
+        [
+            Refused,
+            OrderSent,
+            OrderState,
+            Fill,
+            BracketState,
+            TradeClosed,
+            EntriesOff,
+            EntriesOn,
+            NakedClose,
+            Skipped,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == code)
+    }
+}
+
+/// One line for the metrics file and the digest, on `gate_housekeep`. 256 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct GateEvent {
+    pub header: Header,
+    pub kind: u8,
+    pub side: u8,
+    pub order_type: u8,
+    pub state: u8,
+    pub reduce_only: u8,
+    /// For closed trades: 1 tp, 2 sl, 3 time, 4 other, 5 liquidation, 6 manual.
+    pub exit: u8,
+    /// `Reason` code, 0 when none.
+    pub reason: u16,
+    pub instrument: u16,
+    pub timeframe: u8,
+    pub command: u8,
+    pub venue_code: u32,
+    pub signal: u64,
+    pub venue_id: u64,
+    pub client_id: ClientOrderId,
+    pub price_ticks: i64,
+    pub size_lots: i64,
+    pub filled_lots: i64,
+    pub tp_ticks: i64,
+    pub sl_ticks: i64,
+    pub fill_price: f64,
+    pub fee: f64,
+    pub pnl: f64,
+    pub r: f64,
+    pub score: f64,
+    pub probability: f64,
+    pub market_ms: i64,
+    pub zero: [u64; 8],
+}
+
+const _: () = assert!(size_of::<GateEvent>() == 256);
+
+/// One input that a stage took, or a timer that fired, in order. 64 bytes.
+///
+/// Given these lines the stepper repeats a threaded run exactly: it feeds the stage record
+/// `sequence` of link `link` at decision time `header.time_ns`, one after the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct JournalEntry {
+    pub header: Header,
+    /// `topology::LinkId` code, or 0xff00 | timer number.
+    pub link: u16,
+    /// `topology::StageId` code.
+    pub stage: u16,
+    pub zero: u32,
+    /// Sequence number of the record on its link; for timers their running number.
+    pub sequence: u64,
+    pub zero_2: [u64; 2],
+}
+
+const _: () = assert!(size_of::<JournalEntry>() == 64);

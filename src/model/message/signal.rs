@@ -1,0 +1,138 @@
+//! Opinions on rings: signals, alerts from outside and what became of them.
+
+use crate::model::client_id::ClientOrderId;
+use crate::model::header::Header;
+use bytemuck::{Pod, Zeroable};
+
+/// Most votes a signal carries; components beyond it would need a new record schema.
+pub const VOTES_MAX: usize = 16;
+/// Most model features a signal carries (the list is `strategy::probability`'s).
+pub const MODEL_FEATURES_MAX: usize = 40;
+
+/// One component's say in a signal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub struct Vote {
+    /// Index of the component in `strategy::COMPONENTS`.
+    pub component: u8,
+    /// 1 for buy, 2 for sell; 0 = no vote (end of the list).
+    pub side: u8,
+    pub zero: u16,
+    /// Strength in 0.4..=1.
+    pub strength: f32,
+    /// Points after weight and affinity.
+    pub points: f32,
+    pub weight: f32,
+}
+
+/// An opinion that passed SCORE_MIN, on `score_gate`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Signal {
+    pub header: Header,
+    /// Unique in a run and over runs: (epoch << 40) | count.
+    pub id: u64,
+    pub instrument: u16,
+    pub timeframe: u8,
+    /// `Side` code.
+    pub side: u8,
+    /// `strategy::regime` code of the series, and of the whole market.
+    pub regime: u8,
+    pub market_regime: u8,
+    pub vote_count: u8,
+    /// 1 heuristic, 2 calibrated, 3 external.
+    pub probability_source: u8,
+    /// Open time of the candle it was read from; the candle closed one interval later.
+    pub open_ms: i64,
+    pub score: f64,
+    pub probability: f64,
+    pub ev_r: f64,
+    /// Round-trip cost as a part of the stop distance.
+    pub cost_r: f64,
+    /// Close of the candle.
+    pub price: f64,
+    /// ATR14 of the series; 0 when absent.
+    pub atr: f64,
+    /// Level that the leading component would hide the stop behind; 0 when none.
+    pub level: f64,
+    /// Distances planned from `price`, in price units.
+    pub sl_distance: f64,
+    pub tp_distance: f64,
+    /// Quote volume of the last 24 hours; 0 when unknown.
+    pub quote_volume: f64,
+    pub er_mix: f64,
+    pub features_present: u64,
+    pub votes: [Vote; VOTES_MAX],
+    pub features: [f64; MODEL_FEATURES_MAX],
+}
+
+const _: () = assert!(size_of::<Signal>() == 728);
+
+/// How a trade of ours ended, on `gate_score`: it teaches the bandit. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct TradeOutcome {
+    pub header: Header,
+    pub signal: u64,
+    /// Realised result in units of the initial risk, net of cost.
+    pub r: f64,
+    pub instrument: u16,
+    pub timeframe: u8,
+    /// 1 tp, 2 sl, 3 time, 4 other.
+    pub exit: u8,
+    pub zero: u32,
+    pub closed_ms: i64,
+}
+
+const _: () = assert!(size_of::<TradeOutcome>() == 64);
+
+/// A signal from outside, on `webhook_gate`. 192 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Alert {
+    pub header: Header,
+    /// Number of the request; `AlertAnswer::request` answers it.
+    pub request: u64,
+    pub instrument: u16,
+    pub side: u8,
+    /// `Timeframe` code, 255 = `ext`.
+    pub timeframe: u8,
+    /// 1 = only say what would be done.
+    pub dry: u8,
+    pub zero: [u8; 3],
+    pub price: f64,
+    pub score: f64,
+    pub probability: f64,
+    pub sender_ms: i64,
+    /// BLAKE3 of the id or of the body, first 16 bytes.
+    pub id_hash: [u64; 2],
+    /// The id as text, cut at 64 bytes.
+    pub id: [u64; 8],
+    pub zero_2: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Alert>() == 192);
+
+/// The decision on an `Alert`, on `gate_webhook`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct AlertAnswer {
+    pub header: Header,
+    pub request: u64,
+    pub signal: u64,
+    /// 1 accepted, 2 refused, 3 duplicate, 4 dry.
+    pub decision: u8,
+    pub side: u8,
+    /// `Reason` code when refused.
+    pub reason: u16,
+    pub instrument: u16,
+    pub leverage: u16,
+    pub price_ticks: i64,
+    pub size_lots: i64,
+    pub tp_ticks: i64,
+    pub sl_ticks: i64,
+    pub client_id: ClientOrderId,
+    pub zero: [u64; 5],
+}
+
+const _: () = assert!(size_of::<AlertAnswer>() == 160);
