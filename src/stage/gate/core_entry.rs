@@ -8,15 +8,15 @@ use super::core_outputs::{Outputs, command, event};
 use crate::model::client_id::Role;
 use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Side, Timeframe, Wall};
+use crate::model::{InstrumentId, OrderType, Reason, Side, Timeframe, Wall};
 use crate::orders::book::{Order as BookOrder, OrderRole};
 use crate::orders::bracket::Guard;
 use crate::orders::lifecycle::{Event, Progress, State, apply};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Filled, Stage, Trade};
-use crate::risk::gate::{self, AccountView, Approved, Context, GateReport, Order, Proposal};
-use crate::risk::{Spend, bracket_plan, gate::Market};
+use crate::risk::gate::{self, Approved, Context, GateReport, Order, Proposal};
+use crate::risk::{Spend, bracket_plan};
 use bytemuck::Zeroable;
 
 /// `Alert::timeframe` of an alert that names none.
@@ -215,123 +215,6 @@ impl Gate {
             },
             report,
         )
-    }
-
-    /// The market with order flow that is too old taken out.
-    fn market_at(&self, instrument: InstrumentId, now: Wall) -> Market {
-        let row = &self.rows[instrument.index()];
-        let mut market = row.market;
-        let fresh = now.since(row.flow_time) <= Self::ms(self.params.limits.quote_age_ms_max);
-        market.flow.ready &= fresh;
-        market
-    }
-
-    /// The account as an entry of `side` in `instrument` sees it.
-    fn view(&mut self, instrument: InstrumentId, side: Side, now: Wall) -> AccountView {
-        let (open_count, exposure_usd) = self.exposure();
-        let row = &self.rows[instrument.index()];
-        let leverage = self.wanted_leverage(instrument);
-        let calls_needed = 1 + u32::from(row.leverage != leverage);
-        let hour = 3_600 * NS_PER_SEC;
-        let slots = [PositionSide::Net, PositionSide::Short].map(|position| slot_of(instrument, position));
-        let own = slot_of(instrument, self.position_side(side));
-        // Two trades side by side need two positions: only long_short mode has them.
-        let apart = !self.params.limits.single_position_per_symbol
-            && self.params.position_mode == PositionMode::LongShort;
-        let matters = |slot: &&usize| !apart || **slot == own;
-        let position_open = slots.iter().filter(matters).any(|slot| {
-            let desk = self.desk_at(*slot).and_then(|index| self.desks[index].as_ref());
-            let open = desk.is_some_and(|desk| matches!(desk.trade.stage, Stage::Open | Stage::Settling));
-            open || self.positions.lots(*slot) != 0
-        });
-        let order_in_flight = slots.iter().filter(matters).any(|slot| {
-            let desk = self.desk_at(*slot).and_then(|index| self.desks[index].as_ref());
-            desk.is_some_and(|desk| matches!(desk.trade.stage, Stage::Leverage | Stage::Entering))
-        }) || self.orders.iter().any(|(_, order)| {
-            let entry = order.role == OrderRole::Entry && order.trade == 0;
-            entry && order.instrument == instrument && !order.progress.state.is_final()
-        });
-        AccountView {
-            kill_switch: self.kill_switch,
-            shutting_down: self.shutting_down,
-            journal_full: self.journal_full,
-            synced: self.is_synced(),
-            private_feed_up: self.is_feed_up(),
-            position_open,
-            order_in_flight,
-            open_count,
-            exposure_usd,
-            available_usd: self.account.available,
-            last_activity: row.activity,
-            entries_last_hour: self.entries.iter().filter(|at| now.since(**at) < hour).count() as u32,
-            realised_today_usd: self.day.realised_usd,
-            consecutive_losses: self.day.losses_in_row,
-            calls_needed,
-            leverage_refused: now < row.leverage_refused,
-            send_busy: self.calls.remaining_capacity() < 8 || self.orders.is_full(),
-            calls_left_entry: self.budget.left(Spend::Entry, now),
-            calls_left_protect: self.budget.left(Spend::Protect, now),
-        }
-    }
-
-    pub(super) fn wanted_leverage(&self, instrument: InstrumentId) -> u16 {
-        self.instruments.get(instrument).map_or(0, |instrument| {
-            self.params.limits.leverage.min(instrument.max_leverage)
-        })
-    }
-
-    /// Open positions and entries in flight: how many, and what they are worth at most.
-    pub(super) fn exposure(&self) -> (u32, f64) {
-        let mut count = 0;
-        let mut usd = 0.0;
-        let worth = |instrument: InstrumentId, lots: i64, price: f64| {
-            self.instruments
-                .get(instrument)
-                .map_or(0.0, |row| row.notional_f64(crate::model::Lots(lots.abs()), price))
-        };
-        for desk in self.desks[..self.desks_top].iter().flatten() {
-            let trade = &desk.trade;
-            let slot = slot_of(trade.instrument, trade.position_side);
-            let in_flight: i64 = self.open_entry_lots(trade);
-            let held = self.positions.lots(slot).abs().max(trade.filled_lots());
-            let price = self.mark_price(trade.instrument).max(trade.reference);
-            usd += worth(trade.instrument, held + in_flight, price);
-            count += u32::from(trade.stage != Stage::Settling);
-        }
-        for slot in self.positions.open() {
-            let slot = usize::from(*slot);
-            if self.desk_at(slot).is_none() {
-                let instrument = crate::orders::positions::instrument_of(slot);
-                let position = self.positions.get(slot);
-                let price = self.mark_price(instrument).max(position.mark_price);
-                usd += worth(instrument, position.lots, price);
-                count += 1;
-            }
-        }
-        for (_, order) in self.orders.iter() {
-            if order.trade == 0 && order.role == OrderRole::Entry && order.progress.open_lots() > 0 {
-                usd += worth(
-                    order.instrument,
-                    order.progress.open_lots(),
-                    self.mark_price(order.instrument),
-                );
-                count += 1;
-            }
-        }
-        (count, usd)
-    }
-
-    /// Lots of a trade's entry that may still be filled.
-    fn open_entry_lots(&self, trade: &Trade) -> i64 {
-        match trade.stage {
-            Stage::Leverage => trade.planned_lots,
-            Stage::Entering | Stage::Open | Stage::Settling => self
-                .orders
-                .iter()
-                .filter(|(_, order)| order.trade == trade.number && order.role == OrderRole::Entry)
-                .map(|(_, order)| order.progress.open_lots())
-                .sum(),
-        }
     }
 
     /// Records the intent and sends the entry, or the leverage that must come first.

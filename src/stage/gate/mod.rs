@@ -13,6 +13,7 @@ pub mod core_snapshot;
 pub mod core_status;
 mod core_trade;
 mod core_upkeep;
+mod core_view;
 pub mod glue;
 pub mod intents;
 
