@@ -105,6 +105,11 @@ impl GateStage {
         })
     }
 
+    /// The order of its inputs: how a repeat went.
+    pub fn input_order(&self) -> &InputOrder {
+        &self.parts.order
+    }
+
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         for mut command in self.out.commands.drain(..) {
