@@ -141,16 +141,31 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
 
 /// The stages over `bus`, in the order in which one thread polls them.
 pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, GraphError> {
-    let ends = Ends {
-        bus,
-        stamp: bus.stamp(),
-        journal: plan.journal,
-        repeat: &plan.repeat,
-    };
+    let mut seats = build_around_gate(bus, &plan, ports)?;
+    let gate = build_gate(bus, &plan)?;
+    let after = seats.iter().position(|seat| seat.id == StageId::Send);
+    seats.insert(
+        after.unwrap_or(seats.len()),
+        Seat {
+            id: StageId::Gate,
+            stage: Box::new(gate),
+        },
+    );
+    Ok(seats)
+}
+
+/// `gate` alone over `bus`, to repeat a journal of it.
+pub fn build_gate(bus: &Bus, plan: &Plan<'_>) -> Result<GateStage, GraphError> {
+    gate_stage(&Ends::new(bus, plan), plan)
+}
+
+/// Every stage but `gate`, whose ends of the rings stay free.
+pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec<Seat>, GraphError> {
+    let ends = Ends::new(bus, plan);
     let mut seats = Vec::new();
     let market = ports.market;
     if let Some(port) = market {
-        let stage = decode_stage(&ends, &plan, port)?;
+        let stage = decode_stage(&ends, plan, port)?;
         seats.push(Seat {
             id: StageId::Decode,
             stage: Box::new(stage),
@@ -158,21 +173,17 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
     }
     seats.push(Seat {
         id: StageId::Indicate,
-        stage: Box::new(indicate_stage(&ends, &plan)?),
+        stage: Box::new(indicate_stage(&ends, plan)?),
     });
     seats.push(Seat {
         id: StageId::Score,
-        stage: Box::new(score_stage(&ends, &plan)?),
-    });
-    seats.push(Seat {
-        id: StageId::Gate,
-        stage: Box::new(gate_stage(&ends, &plan)?),
+        stage: Box::new(score_stage(&ends, plan)?),
     });
     let parts = send::Parts {
         commands: ends.inlet(LinkId::GateSend)?,
         replies: ends.outlet(LinkId::SendGate)?,
         port: ports.orders,
-        writer: writer(&plan, StageId::Send),
+        writer: writer(plan, StageId::Send),
         instruments: Arc::clone(&plan.instruments),
         order: ends.order(StageId::Send, LinkId::SendJournal)?,
     };
@@ -183,7 +194,7 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
     let parts = account::Parts {
         feed: AccountFeed::new(0, plan.seed),
         port: ports.account,
-        writer: writer(&plan, StageId::Account),
+        writer: writer(plan, StageId::Account),
         instruments: Arc::clone(&plan.instruments),
         events: ends.outlet(LinkId::AccountGate)?,
         order: ends.order(StageId::Account, LinkId::AccountJournal)?,
@@ -198,7 +209,7 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
         from_gate: ends.inlet(LinkId::GateFetch)?,
         to_decode: ends.outlet(LinkId::FetchDecode)?,
         to_gate: ends.outlet(LinkId::FetchGate)?,
-        reader: RestReader::new(writer(&plan, StageId::Fetch), budget, plan.seed),
+        reader: RestReader::new(writer(plan, StageId::Fetch), budget, plan.seed),
         port: ports.reads,
         instruments: Arc::clone(&plan.instruments),
         order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
@@ -217,7 +228,7 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
     }
     seats.push(Seat {
         id: StageId::Housekeep,
-        stage: Box::new(housekeep_stage(&ends, &plan)?),
+        stage: Box::new(housekeep_stage(&ends, plan)?),
     });
     Ok(seats)
 }
@@ -230,7 +241,16 @@ struct Ends<'a> {
     repeat: &'a [JournalEntry],
 }
 
-impl Ends<'_> {
+impl<'a> Ends<'a> {
+    fn new(bus: &'a Bus, plan: &'a Plan<'_>) -> Self {
+        Ends {
+            bus,
+            stamp: bus.stamp(),
+            journal: plan.journal,
+            repeat: &plan.repeat,
+        }
+    }
+
     fn inlet<T: Record>(&self, link: LinkId) -> Result<Inlet<T>, BusError> {
         Ok(Inlet::new(self.bus.consumer(link.link().name)?))
     }

@@ -108,6 +108,11 @@ impl GateStage {
         })
     }
 
+    /// The order of its inputs: how a repeat went.
+    pub fn input_order(&self) -> &InputOrder {
+        &self.parts.order
+    }
+
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
