@@ -94,7 +94,9 @@ impl Scene {
             seen,
             control: Arc::default(),
             tick_digest: None,
-            feeds_paper: false,
+            paper: None,
+            intents: None,
+            start: smart_scanner::model::Wall(0),
         }
     }
 }
