@@ -455,7 +455,10 @@ fn in_long_short_mode_a_position_has_its_side() {
     let mut scene = Scene::unsynced(hedged);
     scene.sync();
     let mut config = scene.fact(AccountKind::Config);
-    config.position_side = PositionSide::Long as u8;
+    config.detail = PositionMode::LongShort as u8;
+    scene.account(config);
+    config.detail = 0;
+    config.margin_mode = MarginMode::Cross as u8;
     config.leverage = 3;
     scene.account(config);
     scene.quote(60_000.0, 60_000.1);

@@ -52,9 +52,16 @@ impl Counting {
             TRACES.set(TRACES.get() - 1);
             ARMED.set(0);
             let trace = std::backtrace::Backtrace::force_capture().to_string();
-            let ours = trace.lines().filter(|line| line.contains("src/") && !line.contains("rustc"));
+            let ours = trace
+                .lines()
+                .filter(|line| line.contains("src/") && !line.contains("rustc"));
             let ours: Vec<&str> = ours.take(12).collect();
-            println!("{}: {} bytes\n{}", COUNTED[place - 1].text(), layout.size(), ours.join("\n"));
+            println!(
+                "{}: {} bytes\n{}",
+                COUNTED[place - 1].text(),
+                layout.size(),
+                ours.join("\n")
+            );
             ARMED.set(place);
         }
     }
@@ -99,7 +106,11 @@ impl Stage for Watched {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        ARMED.set(if self.on.load(Ordering::Relaxed) { self.place } else { 0 });
+        ARMED.set(if self.on.load(Ordering::Relaxed) {
+            self.place
+        } else {
+            0
+        });
         let progress = self.stage.poll(now);
         ARMED.set(0);
         progress
@@ -188,8 +199,13 @@ impl Rig {
             Box::new(Frames { port, frame_count }) as Box<dyn FramePort>
         });
         let (port, calls) = (ports.orders, Arc::clone(&call_count));
-        ports.orders = Box::new(Calls { port, call_count: calls });
-        let bus = graph::plan_bus("no_alloc", Stamp::process()).heap().expect("memory for a bus");
+        ports.orders = Box::new(Calls {
+            port,
+            call_count: calls,
+        });
+        let bus = graph::plan_bus("no_alloc", Stamp::process())
+            .heap()
+            .expect("memory for a bus");
         let seen = SeenHandle::default();
         let on = Arc::new(AtomicBool::new(false));
         let plan = scene.plan(false, Vec::new(), seen.clone());
@@ -225,7 +241,8 @@ impl Rig {
             let soonest = Wall(self.clock.now().0 + 1);
             let market = self.scene.shared.next_event().map(|time| time.max(soonest));
             let next = [market, self.stepper.next_timer()].into_iter().flatten().min();
-            self.clock.advance_to(next.expect("a generated market never ends"));
+            self.clock
+                .advance_to(next.expect("a generated market never ends"));
             self.stepper.settle().expect("it comes to rest");
         }
     }

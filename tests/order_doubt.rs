@@ -390,7 +390,7 @@ fn modes_that_differ_keep_entries_off_until_they_are_set() {
     let mut scene = Scene::new(params());
     let mut config = scene.fact(AccountKind::Config);
     config.margin_mode = MarginMode::Isolated as u8;
-    config.position_side = PositionSide::Net as u8;
+    config.detail = PositionMode::Net as u8;
     scene.account(config);
     assert_eq!(
         scene.kinds(),

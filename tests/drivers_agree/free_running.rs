@@ -30,7 +30,9 @@ const SPEED: f64 = 240.0;
 const RUN: Duration = Duration::from_secs(5);
 
 fn bus() -> Bus {
-    graph::plan_bus("agree", Stamp::process()).heap().expect("memory for a bus")
+    graph::plan_bus("agree", Stamp::process())
+        .heap()
+        .expect("memory for a bus")
 }
 
 fn inlet<T: Record>(bus: &Bus, link: LinkId) -> Inlet<T> {
@@ -178,8 +180,12 @@ fn layout() -> Layout {
 /// Runs the graph on threads for a while and returns what passed its gate.
 fn run(scene: &Scene, anchor: Wall) -> Passed {
     let (outer, inner) = (bus(), bus());
-    let mut seats = graph::build_around_gate(&outer, &scene.plan(true, Vec::new(), Default::default()), scene.ports())
-        .expect("a graph");
+    let mut seats = graph::build_around_gate(
+        &outer,
+        &scene.plan(true, Vec::new(), Default::default()),
+        scene.ports(),
+    )
+    .expect("a graph");
     let gate = graph::build_gate(&inner, &scene.plan(true, Vec::new(), Default::default())).expect("a gate");
     let passed = Arc::new(Mutex::new(Passed::new(&outer, &inner)));
     seats.push(Seat {
@@ -268,7 +274,11 @@ fn body<T: Record>(record: &T) -> &[u8] {
 fn assert_same<T: Record>(what: &str, run: &VecDeque<T>, repeated: &[T]) {
     for (index, (one, two)) in run.iter().zip(repeated).enumerate() {
         assert_eq!(body(one), body(two), "{what} {index}");
-        assert_eq!(one.header().time_ns, two.header().time_ns, "time of {what} {index}");
+        assert_eq!(
+            one.header().time_ns,
+            two.header().time_ns,
+            "time of {what} {index}"
+        );
     }
     assert_eq!(run.len(), repeated.len(), "number of {what}s");
 }
@@ -294,8 +304,14 @@ fn the_journal_of_a_free_run_repeats_on_the_stepper() {
     );
     assert!(places > 0, "the run sent no order");
     let repeated = repeat(&scene, &passed);
-    assert_eq!(repeated.mismatches, 0, "inputs that were not what the journal says");
-    assert_eq!(repeated.left, None, "entries of the journal that could not be repeated");
+    assert_eq!(
+        repeated.mismatches, 0,
+        "inputs that were not what the journal says"
+    );
+    assert_eq!(
+        repeated.left, None,
+        "entries of the journal that could not be repeated"
+    );
     assert_same("command", &passed.commands.kept, &repeated.commands);
     assert_same("event", &passed.events.kept, &repeated.events);
 }

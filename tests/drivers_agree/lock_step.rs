@@ -97,7 +97,15 @@ fn one_thread_and_one_a_stage_print_one_digest() {
     assert!(fused["orders"].as_u64() > Some(0), "no order: {fused}");
     assert!(fused["fills"].as_u64() > Some(0), "no fill: {fused}");
     for other in [&again, &staged] {
-        for field in ["digest", "ticks", "orders", "fills", "closed_tp", "closed_sl", "equity"] {
+        for field in [
+            "digest",
+            "ticks",
+            "orders",
+            "fills",
+            "closed_tp",
+            "closed_sl",
+            "equity",
+        ] {
             assert_eq!(fused[field], other[field], "{field}");
         }
     }

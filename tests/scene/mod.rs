@@ -114,7 +114,9 @@ impl Scene {
         scene.sync();
         let mut config = scene.fact(AccountKind::Config);
         config.margin_mode = MarginMode::Cross as u8;
-        config.position_side = PositionSide::Net as u8;
+        config.detail = PositionMode::Net as u8;
+        scene.account(config);
+        config.detail = 0;
         config.leverage = 3;
         scene.account(config);
         scene.quote(60_000.0, 60_000.1);
