@@ -160,7 +160,7 @@ fn every_shipped_overlay_loads() {
         "{:?}",
         settings.warnings
     );
-    assert_eq!(settings.trade.ev_min_r, -1.0);
+    assert_eq!(settings.trade.ev_min_r, -3.0);
     let named = Settings::research(Some(&root().join("config/demo.toml")), &[], Path::new("out")).unwrap();
     assert_eq!(
         named.config_hash(),

@@ -86,6 +86,8 @@ struct Client {
 
 impl Client {
     fn new(server: &LoopbackServer) -> Self {
+        // Installed once; every later try finds it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Client {
             http: reqwest::Client::new(),
             base: server.rest_url(),

@@ -142,10 +142,15 @@ fn bytes_that_come_with_the_handshake_are_not_lost() {
 fn no_connection_starves_another() {
     const COUNT: usize = 100;
     let sockets = Mutex::new(Vec::new());
+    let both_open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let may_send = std::sync::Arc::clone(&both_open);
     let (base, thread) = server(2, move |_, socket| {
         let mut sockets = sockets.lock().expect("unpoisoned");
         sockets.push(accept(socket));
         if sockets.len() == 2 {
+            while !may_send.load(std::sync::atomic::Ordering::Acquire) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             for socket in sockets.iter_mut() {
                 for number in 0..COUNT {
                     socket.send(Message::text(format!("{number}"))).expect("sent");
@@ -158,8 +163,9 @@ fn no_connection_starves_another() {
     port.open(0, Endpoint::Public);
     port.open(1, Endpoint::Public);
     assert_eq!(next_frame(&mut port), Said::Opened(0));
-    thread.join().expect("the server was content");
     assert_eq!(next_frame(&mut port), Said::Opened(1));
+    both_open.store(true, std::sync::atomic::Ordering::Release);
+    thread.join().expect("the server was content");
     // Everything of both is now in the sockets.
     let mut seen = [0usize; 2];
     for _ in 0..2 * COUNT {

@@ -398,8 +398,9 @@ impl Gate {
             } else {
                 CloseCause::Naked
             });
-        } else if self.params.capabilities.two_brackets && !is_trigger_refusal(venue_code) {
-            // The old stop stands. The venue takes one at a time: learned for the rest of the run.
+        } else if self.params.capabilities.two_brackets && !is_about_the_order(venue_code) {
+            // The old stop stands, and nothing is wrong with the new one: the venue takes one at a
+            // time. Learned for the rest of the run.
             self.params.capabilities.two_brackets = false;
             guard.next_attempt = now;
             guard.widen = false;
@@ -527,4 +528,10 @@ impl Gate {
             desk.timer = NEVER;
         }
     }
+}
+
+/// Whether a refusal speaks of the bracket itself (its trigger, a field) and not of how many there
+/// are: such a bracket would be refused again, so the old one must not be cancelled for it.
+fn is_about_the_order(venue_code: u32) -> bool {
+    is_trigger_refusal(venue_code) || (152_000..153_000).contains(&venue_code)
 }
