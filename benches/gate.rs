@@ -68,6 +68,7 @@ fn gate() -> Gate {
         (tick.v[0], tick.v[1], tick.v[4]) = (60_000.0, 60_000.1, 60_000.0);
         gate.on_tick(&tick, NOW, &mut out);
         fact.kind = AccountKind::Config as u8;
+        fact.margin_mode = GateParams::default().margin_mode as u8;
         (fact.instrument, fact.leverage) = (index, 3);
         gate.on_account(&fact, NOW, &mut out);
     }
@@ -119,6 +120,7 @@ fn bench(criterion: &mut Criterion) {
                 out.clear();
                 gate.on_signal(black_box(&strong), NOW, &mut out);
                 assert_eq!(out.commands.len(), 1);
+                assert_eq!(out.commands[0].kind, CommandKind::Place as u8);
             },
             BatchSize::LargeInput,
         );
