@@ -13,6 +13,8 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use super::halt::HaltArgs;
+use super::halt::ResumeArgs;
 use crate::settings::Idle;
 use crate::settings::Layout;
 use crate::settings::LoadOptions;
@@ -37,6 +39,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// Scan the market and, when asked to, trade
     Run(RunArgs),
+    /// Stop entering: a latched switch that survives restarts; closes and stops go on
+    Halt(HaltArgs),
+    /// Take the halt back
+    Resume(ResumeArgs),
     /// Serve the embedded exchange behind BloFin's wire, for this program or any other client
     Exchange(ExchangeArgs),
     /// Run recorded market data through the same stages and print what they decide
@@ -396,7 +402,10 @@ mod tests {
             .get_subcommands()
             .map(|c| c.get_name().to_owned())
             .collect();
-        assert_eq!(names, ["demo", "run", "exchange", "replay", "doctor"]);
+        assert_eq!(
+            names,
+            ["demo", "run", "halt", "resume", "exchange", "replay", "doctor"]
+        );
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command
@@ -453,7 +462,7 @@ mod tests {
             assert_eq!(run.load_options().live, line.contains("--live"));
         }
         refuses("smart-scanner run --once", "unexpected argument");
-        refuses("smart-scanner halt", "unrecognized subcommand");
+        refuses("smart-scanner halt now", "unexpected argument");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! heartbeat, saved histograms, the kill-switch file, signals, the view for the screen.
 
 use super::graph::{self, GraphError, Plan, Ports};
+use super::halt::{HaltFile, StateNote};
 use super::screen::{PositionLine, View};
 use super::summary::{StageLatency, Summary, TickToOrder};
 use crate::bus::{Bus, Table};
@@ -58,6 +59,8 @@ pub enum DaemonError {
     Connector(#[from] ConnectorFault),
     #[error("a stage thread could not be started: {0}; check the limit of threads")]
     Thread(std::io::Error),
+    #[error("where STATE_DIR is could not be written beside the bus: {0}; make room there")]
+    Note(std::io::Error),
 }
 
 /// The monotonic clock of this process, for ports.
@@ -106,6 +109,7 @@ pub struct Daemon {
     bus: Bus,
     clock: DecisionClock,
     control: ControlWord,
+    halt: HaltFile,
     seen: SeenHandle,
     instruments: std::sync::Arc<Instruments>,
     layout: Layout,
@@ -117,6 +121,7 @@ pub struct Daemon {
     title: String,
     frames_before: (Instant, u64, f64),
     _connector: Option<Connector>,
+    _note: StateNote,
 }
 
 impl Daemon {
@@ -132,6 +137,10 @@ impl Daemon {
         let daemon = &plan.settings.daemon;
         let latency_path = daemon.state_dir.join("latency");
         let (seen, control) = (plan.seen.clone(), plan.control.clone());
+        let note = StateNote::write(&daemon.bus_path, &daemon.state_dir).map_err(DaemonError::Note)?;
+        let halt = HaltFile::of(&daemon.state_dir);
+        // Before anything can be decided.
+        set_bit(&control, control::HALT, halt.is_set());
         let instruments = plan.instruments.clone();
         let cores = sys::cores::Cores::read();
         let (words, idle, pin) = (daemon.layout.clone(), daemon.idle, daemon.cores.clone());
@@ -150,6 +159,7 @@ impl Daemon {
             bus,
             clock,
             control,
+            halt,
             seen,
             instruments,
             layout,
@@ -161,6 +171,7 @@ impl Daemon {
             title: title.to_string(),
             frames_before: (now, 0, 0.0),
             _connector: connector,
+            _note: note,
         })
     }
 
@@ -173,22 +184,24 @@ impl Daemon {
         self.running.as_ref().is_some_and(Running::is_finished)
     }
 
-    /// Heartbeat and, once a minute, the histograms. Call it a few times a second.
+    /// Heartbeat, the kill switch and, once a minute, the histograms. Call it a few times a second.
     pub fn tend(&mut self) {
         self.bus.beat();
+        set_bit(&self.control, control::HALT, self.halt.is_set());
         if self.saved_at.elapsed() >= SAVE_EVERY {
             self.saved_at = Instant::now();
             self.save_latency();
         }
     }
 
-    /// Sets or clears the kill switch.
-    pub fn set_halt(&self, on: bool) {
-        if on {
-            self.control.fetch_or(control::HALT, Ordering::AcqRel);
-        } else {
-            self.control.fetch_and(!control::HALT, Ordering::AcqRel);
-        }
+    /// Nothing is entered for as long as this process runs.
+    pub fn hold(&self) {
+        set_bit(&self.control, control::HOLD, true);
+    }
+
+    /// Since when and why it is halted; `None` when it is not.
+    pub fn halted(&self) -> Option<String> {
+        self.halt.is_set().then(|| self.halt.text())
     }
 
     /// Entries off, resting entries cancelled, stops kept; then the threads end. The last
@@ -303,6 +316,14 @@ impl Daemon {
         summary.layout = self.layout.to_string();
         summary.cores = sys::cores::Cores::read().usable();
         summary
+    }
+}
+
+fn set_bit(word: &ControlWord, bit: u64, on: bool) {
+    if on {
+        word.fetch_or(bit, Ordering::AcqRel);
+    } else {
+        word.fetch_and(!bit, Ordering::AcqRel);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod exchange;
 pub mod exit;
 pub mod graph;
+pub mod halt;
 pub mod params;
 pub mod replay;
 pub mod research;

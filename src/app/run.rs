@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::graph::{Plan, Ports};
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, research};
+use super::{bootstrap, demo, halt, research};
 use crate::driver::DecisionClock;
 use crate::settings::Settings;
 use crate::stage::housekeep::SeenHandle;
@@ -28,6 +28,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let instruments = Arc::new(followed.instruments);
     let bus = bootstrap::bus(&settings)?;
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
+    halt::claim_state_dir(&settings.daemon.state_dir, &settings.daemon.instance)?;
     let clock = DecisionClock::wall(Stamp::process());
     let seed = u64::from(epoch);
     let (sockets, connector) = daemon::socket_ports(&settings, seed).map_err(Failure::venue)?;
@@ -69,7 +70,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::state)?;
     if followed.is_stale {
         eprintln!("entries stay off: contract terms come from the cache; restart when the venue answers");
-        daemon.set_halt(true);
+        daemon.hold();
+    }
+    if let Some(text) = daemon.halted() {
+        eprintln!("halted since {text}: nothing is entered; `smart-scanner resume` takes it back");
     }
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());

@@ -30,6 +30,8 @@ pub mod control {
     pub const HALT: u64 = 1;
     /// The process is ending: resting entries are cancelled, stops stay.
     pub const SHUT_DOWN: u64 = 2;
+    /// As `HALT`, for as long as this process runs: its contract terms are not fresh.
+    pub const HOLD: u64 = 4;
 }
 
 /// The control word, shared with the signal handler and the kill-switch watcher.
@@ -89,7 +91,10 @@ struct Counts {
 
 impl GateStage {
     /// The stage over `bus`, which holds its meter, counters and tables.
-    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+    pub fn new(mut parts: Parts, bus: &Bus) -> Result<Self, BusError> {
+        // The word is the latch, not what a snapshot remembers of it.
+        let word = parts.control.load(Ordering::Acquire);
+        parts.core.set_kill_switch(is_halted(word));
         Ok(GateStage {
             parts,
             out: Box::default(),
@@ -154,7 +159,8 @@ impl GateStage {
 
     fn on_control(&mut self, word: u64) {
         self.control_seen = word;
-        self.parts.core.set_kill_switch(word & control::HALT != 0);
+        self.parts.core.set_kill_switch(is_halted(word));
+        self.status_at = Wall(0);
         if word & control::SHUT_DOWN != 0 {
             self.parts.core.set_shutting_down();
         }
@@ -223,6 +229,10 @@ impl GateStage {
         row.header.time_ns = now.0;
         self.status_table.write(0, &row);
     }
+}
+
+fn is_halted(word: u64) -> bool {
+    word & (control::HALT | control::HOLD) != 0
 }
 
 impl Counts {

@@ -1,0 +1,139 @@
+//! The promise: a halt is latched. It reaches a running daemon, outlives restarts, is found from any
+//! directory, and names the daemon it could not find.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn program(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smart-scanner"));
+    command.current_dir(directory).env_clear();
+    command
+}
+
+fn say(directory: &Path, words: &[&str]) -> (i32, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = program(directory).args(words).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().expect("a code"), text)
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The embedded exchange, and the address that it says it listens at.
+fn exchange(directory: &Path) -> (Running, String) {
+    let mut child = program(directory)
+        .args(["exchange", "--listen", "127.0.0.1:0", "--instruments", "3"])
+        .args(["--speed", "1", "--account", "key:secret:words"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the exchange starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("a ready line");
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("one JSON line");
+    let url = ready["rest"].as_str().expect("its address").to_string();
+    (Running(child), url)
+}
+
+/// A daemon on paper; returns once it says where its bus is, with what it said until then.
+fn daemon(directory: &Path, url: &str, bus: &str) -> (Running, String) {
+    let mut child = program(directory)
+        .args(["run", "--set", &format!("BLOFIN_BASE_URL={url}")])
+        .args(["--set", "INSTANCE=night", "--set", &format!("BUS_PATH={bus}")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the daemon starts");
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
+    while !said.contains("\nbus: ") {
+        let read = lines.read_line(&mut said).expect("lines");
+        assert!(read > 0, "the daemon ended: {said}");
+    }
+    // Somebody must go on reading, or the daemon would wait for room.
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    (Running(child), said)
+}
+
+#[test]
+fn a_halt_reaches_the_daemon_from_anywhere_and_outlives_a_restart() {
+    let home = tempfile::tempdir().expect("a directory");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let bus = home.path().join("x.bus").display().to_string();
+    let (_exchange, url) = exchange(home.path());
+    let words = ["--set", "INSTANCE=night", "--set", &format!("BUS_PATH={bus}")];
+    let halt = |directory: &Path, extra: &[&str]| say(directory, &[&["halt"], extra, &words[..]].concat());
+    let resume = |directory: &Path| say(directory, &[&["resume"], &words[..]].concat());
+    {
+        let (_daemon, said) = daemon(home.path(), &url, &bus);
+        assert!(!said.contains("halted"), "{said}");
+        // Another working directory: the daemon says where its state is.
+        let (code, text) = halt(elsewhere.path(), &["--reason", "news"]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("halted: night (pid "), "{text}");
+        let (code, text) = halt(home.path(), &[]);
+        assert!(
+            code == 0 && text.contains("already halted") && text.contains("news"),
+            "{text}"
+        );
+    }
+    {
+        let (_daemon, said) = daemon(home.path(), &url, &bus);
+        assert!(said.contains("halted since") && said.contains("news"), "{said}");
+        let (code, text) = resume(elsewhere.path());
+        assert!(code == 0 && text.contains("resumed"), "{text}");
+    }
+    // With nobody running, the next start finds it.
+    let (code, text) = halt(home.path(), &[]);
+    assert!(code == 0 && text.contains("next start"), "{text}");
+    let (_, text) = resume(home.path());
+    assert!(text.contains("next start may enter"), "{text}");
+    let (code, text) = resume(home.path());
+    assert!(code == 0 && text.contains("is not halted"), "{text}");
+}
+
+#[test]
+fn a_wrong_instance_is_named_with_what_to_do() {
+    let home = tempfile::tempdir().expect("a directory");
+    let bus = home.path().join("none.bus").display().to_string();
+    let (code, text) = say(
+        home.path(),
+        &[
+            "halt",
+            "--instance",
+            "nobody",
+            "--set",
+            &format!("BUS_PATH={bus}"),
+        ],
+    );
+    assert_eq!(code, 4, "{text}");
+    assert!(
+        text.contains("\"nobody\"") && text.contains("STATE_DIR=state") && text.contains("--instance"),
+        "{text}"
+    );
+    assert!(!home.path().join("state").exists(), "nothing was latched");
+    // The state of another instance.
+    std::fs::create_dir(home.path().join("state")).expect("a directory");
+    std::fs::write(home.path().join("state/epoch"), "3\n").expect("a file");
+    std::fs::write(home.path().join("state/instance"), "other\n").expect("a file");
+    let (code, text) = say(home.path(), &["halt", "--set", &format!("BUS_PATH={bus}")]);
+    assert!(
+        code == 4 && text.contains("\"other\"") && text.contains("\"default\""),
+        "{text}"
+    );
+    assert!(!home.path().join("state/halt").exists(), "nothing was latched");
+    let (code, text) = say(home.path(), &["resume", "--set", "TOP_SYMBOLS=0"]);
+    assert!(code == 2 && text.contains("TOP_SYMBOLS"), "{text}");
+}
