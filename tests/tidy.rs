@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use what stands before it, and itself.
 /// Pure decisions (`indicators`, `strategy`, `risk`, `orders`, `exchange`) use only `model`.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "model",
     "sys",
     "bus",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 18] = [
     "exchange",
     "venue",
     "gateway",
+    "research",
     "universe",
     "driver",
     "stage",

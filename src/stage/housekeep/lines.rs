@@ -65,6 +65,7 @@ pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Valu
         "tags": [],
         "level": if signal.level > 0.0 { json!(signal.level) } else { Value::Null },
         "created_ts": ts_ms as f64 / 1e3,
+        "open_ms": signal.open_ms,
         "regime": (names.regime)(signal.regime),
         "market_regime": (names.regime)(signal.market_regime),
         "votes": votes,
