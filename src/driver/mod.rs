@@ -7,6 +7,7 @@ pub mod order;
 pub mod stage;
 pub mod stepper;
 pub mod threads;
+mod wake;
 
 pub use clock::DecisionClock;
 pub use layout::{Idle, Layout};

@@ -6,6 +6,7 @@
 use super::clock::DecisionClock;
 use super::layout::{Idle, Layout};
 use super::stage::{Progress, Stage};
+use super::wake::{Fed, Sleeper};
 use crate::model::Wall;
 use crate::sys;
 use crate::topology::StageId;
@@ -15,9 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Longest sleep of a parked thread: a bound on how late it sees the stop flag, and on how late a
-/// stage is polled that was fed by a ring nobody rang for.
+/// Longest sleep of a parked thread: how late a stage is polled that was fed by a link off the
+/// trading path, for which nobody rings.
 const PARK_MAX: Duration = Duration::from_millis(1);
+/// Idle cycles before a thread announces its sleep; the cycle after that is its last look.
+const PARK_AFTER: u32 = 3;
 
 /// A stage and its place in the table.
 pub struct Seat {
@@ -30,6 +33,7 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<Vec<Seat>>>,
     cycles: Vec<Arc<Cycles>>,
+    sleepers: Vec<Arc<Sleeper>>,
 }
 
 /// One thread's progress, for lock step: quiet when two cycles in a row found nothing.
@@ -43,10 +47,19 @@ struct Cycles {
 }
 
 /// Starts a thread for each group of `layout`. Seats that no group names are returned in error.
-pub fn start(layout: &Layout, mut seats: Vec<Seat>, clock: &DecisionClock) -> std::io::Result<Running> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut threads = Vec::new();
-    let mut all_cycles = Vec::new();
+pub fn start(layout: &Layout, seats: Vec<Seat>, clock: &DecisionClock) -> std::io::Result<Running> {
+    start_with(layout, seats, clock, PARK_MAX)
+}
+
+/// The same with another longest sleep, so that a test can tell a bell from the end of a sleep.
+pub fn start_with(
+    layout: &Layout,
+    mut seats: Vec<Seat>,
+    clock: &DecisionClock,
+    park_max: Duration,
+) -> std::io::Result<Running> {
+    let mut groups = Vec::new();
+    let mut beds = Vec::new();
     for group in &layout.groups {
         let mut mine = Vec::new();
         for id in &group.stages {
@@ -54,18 +67,29 @@ pub fn start(layout: &Layout, mut seats: Vec<Seat>, clock: &DecisionClock) -> st
                 mine.push(seats.swap_remove(at));
             }
         }
-        if mine.is_empty() {
-            continue;
+        if !mine.is_empty() {
+            beds.push((group.stages.clone(), Sleeper::new()?));
+            groups.push((group, mine));
         }
-        let cycles = Arc::new(Cycles::default());
-        all_cycles.push(Arc::clone(&cycles));
+    }
+    if let Some(seat) = seats.first() {
+        let text = format!("layout leaves stage {} without a thread", seat.id.text());
+        return Err(std::io::Error::other(text));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut threads, mut cycles) = (Vec::new(), Vec::new());
+    for (at, (group, mine)) in groups.into_iter().enumerate() {
+        cycles.push(Arc::new(Cycles::default()));
         let worker = Worker {
             seats: mine,
             idle: group.idle,
             core: group.core,
             clock: clock.clone(),
             stop: Arc::clone(&stop),
-            cycles,
+            cycles: Arc::clone(&cycles[at]),
+            sleeper: Arc::clone(&beds[at].1),
+            fed: Fed::by(&beds[at].0, &beds),
+            park_max,
         };
         let name = group.stages[0].text().to_string();
         threads.push(
@@ -74,14 +98,11 @@ pub fn start(layout: &Layout, mut seats: Vec<Seat>, clock: &DecisionClock) -> st
                 .spawn(move || worker.run())?,
         );
     }
-    if let Some(seat) = seats.first() {
-        let text = format!("layout leaves stage {} without a thread", seat.id.text());
-        return Err(std::io::Error::other(text));
-    }
     Ok(Running {
         stop,
         threads,
-        cycles: all_cycles,
+        cycles,
+        sleepers: beds.into_iter().map(|(_, sleeper)| sleeper).collect(),
     })
 }
 
@@ -89,6 +110,9 @@ impl Running {
     /// Asks every thread to stop after its current cycle, waits, and returns the stages.
     pub fn stop(self) -> Vec<Seat> {
         self.stop.store(true, Ordering::Release);
+        for sleeper in &self.sleepers {
+            sleeper.ring();
+        }
         let mut seats = Vec::new();
         for thread in self.threads {
             // A panic aborts the process (panic = "abort" in release); under test it surfaces here.
@@ -164,6 +188,9 @@ struct Worker {
     clock: DecisionClock,
     stop: Arc<AtomicBool>,
     cycles: Arc<Cycles>,
+    sleeper: Arc<Sleeper>,
+    fed: Fed,
+    park_max: Duration,
 }
 
 impl Worker {
@@ -175,17 +202,14 @@ impl Worker {
         let mut descriptors = Vec::with_capacity(64);
         let mut quiet_cycles = 0u32;
         while !self.stop.load(Ordering::Acquire) {
-            let now = self.clock.now();
-            let mut progress = Progress::Idle;
-            for seat in &mut self.seats {
-                if seat.stage.poll(now) == Progress::Busy {
-                    progress = Progress::Busy;
-                }
-            }
-            match progress {
+            match self.cycle() {
                 Progress::Busy => {
+                    if quiet_cycles >= PARK_AFTER {
+                        self.sleeper.rise();
+                    }
                     quiet_cycles = 0;
                     self.cycles.busy.fetch_add(1, Ordering::AcqRel);
+                    self.fed.wake();
                 }
                 Progress::Idle => {
                     quiet_cycles = quiet_cycles.saturating_add(1);
@@ -201,18 +225,33 @@ impl Worker {
         self.seats
     }
 
+    fn cycle(&mut self) -> Progress {
+        let now = self.clock.now();
+        let mut progress = Progress::Idle;
+        for seat in &mut self.seats {
+            if seat.stage.poll(now) == Progress::Busy {
+                progress = Progress::Busy;
+            }
+        }
+        progress
+    }
+
     fn wait(&mut self, quiet_cycles: u32, descriptors: &mut Vec<RawFd>) {
         match self.idle {
             Idle::Spin => std::hint::spin_loop(),
             Idle::Yield => std::thread::yield_now(),
-            // A ring between two parked threads has no bell: look twice before going to sleep.
-            Idle::Park if quiet_cycles < 3 => std::thread::yield_now(),
+            Idle::Park if quiet_cycles < PARK_AFTER => std::thread::yield_now(),
+            // Said before the last look, so that whoever feeds a ring after it rings.
+            Idle::Park if quiet_cycles == PARK_AFTER => self.sleeper.announce(),
             Idle::Park => {
                 descriptors.clear();
+                descriptors.push(self.sleeper.descriptor());
                 for seat in &self.seats {
                     seat.stage.wait_on(descriptors);
                 }
                 sys::wait::readable(descriptors, self.sleep_for());
+                self.sleeper.rise();
+                self.sleeper.announce();
             }
         }
     }
@@ -220,6 +259,6 @@ impl Worker {
     fn sleep_for(&self) -> Duration {
         let next: Option<Wall> = self.seats.iter().filter_map(|seat| seat.stage.next_timer()).min();
         next.and_then(|time| self.clock.real_until(time))
-            .map_or(PARK_MAX, |until| until.min(PARK_MAX))
+            .map_or(self.park_max, |until| until.min(self.park_max))
     }
 }
