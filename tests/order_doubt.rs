@@ -182,6 +182,7 @@ fn fills_that_no_push_told_are_read_from_the_history() {
         .expect("the history is asked");
     let mut fill = scene.foreign_order(Side::Sell, 8, 59_700.1, 2);
     fill.token = history.token;
+    scene.answers_lists = true;
     scene.account(fill);
     assert_eq!((scene.closed().len(), scene.closed()[0].exit), (1, 2));
 }

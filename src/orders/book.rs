@@ -60,6 +60,17 @@ pub struct Order {
     /// A cancel is wanted, or in flight since then.
     pub cancel_wanted: bool,
     pub cancel_sent: Wall,
+    pub fills: FillRead,
+}
+
+/// The reading of one order's executions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FillRead {
+    /// Token of the read that is under way; 0 = none.
+    pub token: u32,
+    pub asked: u8,
+    /// Not asked again before.
+    pub next: Wall,
 }
 
 /// Every order we know of.

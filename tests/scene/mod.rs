@@ -105,6 +105,8 @@ pub struct Scene {
     /// Lists are answered as empty or from these rows without the test's doing.
     pub answers_lists: bool,
     pub listed: Vec<AccountEvent>,
+    /// What the venue's list of fills holds: an execution for each step of each order's lots.
+    pub fills: Vec<AccountEvent>,
 }
 
 impl Scene {
@@ -147,6 +149,7 @@ impl Scene {
             venue_ids: 1_000,
             answers_lists: true,
             listed: Vec::new(),
+            fills: Vec::new(),
         }
     }
 
@@ -192,8 +195,17 @@ impl Scene {
             Some(ListKind::BracketsPending) => AccountKind::Bracket,
             Some(ListKind::Positions) => AccountKind::Position,
             Some(ListKind::Balance | ListKind::Config) => AccountKind::Balance,
+            Some(ListKind::Fills) => AccountKind::Fill,
             _ => return,
         };
+        if kind == AccountKind::Fill {
+            for mut fill in self.fills.clone() {
+                fill.token = request.token;
+                if request.venue_id == fill.order_id {
+                    self.account(fill);
+                }
+            }
+        }
         for row in self.listed.clone() {
             let matches_list = row.list == 0 || row.list == request.list;
             if row.kind == kind as u8 && matches_list {
@@ -283,8 +295,34 @@ impl Scene {
         fact
     }
 
+    /// One fact of the venue; what an order has filled more is in the list of fills from now on.
     pub fn account(&mut self, fact: AccountEvent) {
+        if fact.kind == AccountKind::Order as u8 {
+            self.note_fill(&fact);
+        }
         self.input(|gate, now, out| gate.on_account(&fact, now, out));
+    }
+
+    fn note_fill(&mut self, order: &AccountEvent) {
+        let of_order = |fill: &&AccountEvent| fill.order_id == order.venue_id;
+        let known: Vec<&AccountEvent> = self.fills.iter().filter(of_order).collect();
+        let lots = order.filled_lots - known.iter().map(|fill| fill.size_lots).sum::<i64>();
+        if lots <= 0 {
+            return;
+        }
+        let value: f64 = known
+            .iter()
+            .map(|fill| fill.size_lots as f64 * fill.average_price)
+            .sum();
+        let fee: f64 = known.iter().map(|fill| fill.fee).sum();
+        let mut fill = self.fact(AccountKind::Fill);
+        fill.venue_id = 500_000 + self.fills.len() as u64;
+        fill.order_id = order.venue_id;
+        fill.side = order.side;
+        fill.size_lots = lots;
+        fill.average_price = (order.average_price * order.filled_lots as f64 - value) / lots as f64;
+        fill.fee = order.fee - fee;
+        self.fills.push(fill);
     }
 
     pub fn venue_id(&mut self) -> u64 {

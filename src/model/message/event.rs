@@ -73,7 +73,10 @@ pub struct GateEvent {
     pub score: f64,
     pub probability: f64,
     pub market_ms: i64,
-    pub zero: [u64; 8],
+    /// Closed trades: exact executions that the result was reckoned from; 0 = from what was pushed.
+    pub executions: u32,
+    pub zero: u32,
+    pub zero_2: [u64; 7],
 }
 
 const _: () = assert!(size_of::<GateEvent>() == 256);

@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
+use crate::orders::fills::FillBook;
 use crate::orders::positions::{SLOTS, slot_of};
 use crate::orders::trade::{Stage, TRADES_MAX};
 use crate::orders::{BracketBook, OrderBook, Positions, Reconcile, Trade};
@@ -188,6 +189,7 @@ pub struct Gate {
     pub(super) desk_of: Vec<u16>,
     pub(super) orders: OrderBook,
     pub(super) brackets: BracketBook,
+    pub(super) fills: FillBook,
     pub(super) positions: Positions,
     pub(super) reconcile: Reconcile,
     pub(super) budget: Budget,
@@ -228,6 +230,7 @@ impl Gate {
             desk_of: vec![0; SLOTS],
             orders: OrderBook::default(),
             brackets: BracketBook::default(),
+            fills: FillBook::default(),
             positions: Positions::default(),
             reconcile: Reconcile::new(params.reconcile_every_ms),
             budget: Budget::new(params.budget),
@@ -495,6 +498,7 @@ impl Gate {
             self.desks_top -= 1;
         }
         let trade = desk.trade;
+        self.forget_fills(trade.number);
         self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
         for slot in 0..self.orders.top() {
             let Some(order) = self.orders.get_mut(slot) else {

@@ -9,7 +9,7 @@ use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
 use crate::model::{
     INSTRUMENTS_MAX, InstrumentId, MarginMode, OrderState, PositionMode, PositionSide, Side, Wall,
 };
-use crate::orders::book::{BracketRow, Order, OrderRole};
+use crate::orders::book::{BracketRow, FillRead, Order, OrderRole};
 use crate::orders::bracket::exit_side;
 use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_between};
 use crate::orders::lookup::Lookup;
@@ -34,8 +34,7 @@ impl Gate {
                 self.account.private_up = false;
                 self.positions.on_broken(Source::Push);
             }
-            // Fills are counted from the orders' cumulative sizes; a second count would be double.
-            Some(AccountKind::Fill) => {}
+            Some(AccountKind::Fill) => self.on_exact_fill(fact),
             Some(AccountKind::ListComplete) => self.on_list_complete(fact, now),
             Some(AccountKind::ListFailed) => self.on_list_failed(fact, now),
             Some(AccountKind::NotFound) => self.on_not_found(fact, now),
@@ -184,6 +183,7 @@ impl Gate {
             // An entry of ours that no trade knows of must not execute.
             cancel_wanted: orphan && !exits,
             cancel_sent: Wall(0),
+            fills: FillRead::default(),
         });
         if slot.is_none() {
             self.counters.tables_full += 1;

@@ -4,12 +4,13 @@
 //! result that cannot be known is reported as such and teaches nothing.
 
 use super::core::{Desk, Gate, NEVER};
+use super::core_fills::Fills;
 use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
 use crate::model::time::NS_PER_MS;
 use crate::model::{OrderType, Side, Wall};
-use crate::orders::book::{Order, OrderRole};
+use crate::orders::book::{FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
 use crate::orders::lifecycle::Progress;
 use crate::orders::lookup::Lookup;
@@ -137,13 +138,19 @@ impl Gate {
         let entry_open = self.orders.iter().any(|(_, order)| {
             order.trade == trade.number && order.role == OrderRole::Entry && !order.progress.state.is_final()
         });
-        if trade.is_settled() && !entry_open {
-            self.finish(index, now, out);
-            return;
-        }
         let since_ms = now.since(trade.flat_since) / NS_PER_MS;
         if since_ms >= SETTLE_END_MS && !entry_open {
             self.finish(index, now, out);
+            return;
+        }
+        if trade.is_settled() && !entry_open {
+            match self.read_fills(&trade, now, out) {
+                Fills::Settled => self.finish(index, now, out),
+                Fills::Wait(at) => {
+                    let end = Wall(trade.flat_since.0 + SETTLE_END_MS * NS_PER_MS);
+                    self.set_desk_timer(index, at.min(end));
+                }
+            }
             return;
         }
         let asked = usize::from(trade.history_asked);
@@ -178,6 +185,7 @@ impl Gate {
             .instruments
             .get(trade.instrument)
             .map_or(0.0, |instrument| instrument.lot_base_f64());
+        let (trade, executions) = self.exact(trade);
         // Without all its fills the result is not known, and an unknown result teaches nothing.
         let known = trade.is_settled();
         let (pnl, r) = if known {
@@ -200,6 +208,7 @@ impl Gate {
         line.fee = trade.entry.fee + trade.exit.fee;
         line.pnl = pnl;
         line.r = r;
+        line.executions = executions;
         line.score = trade.score;
         line.probability = trade.probability;
         line.reason = if known {
@@ -261,5 +270,6 @@ fn close_order(
         seen_token: 0,
         cancel_wanted: false,
         cancel_sent: Wall(0),
+        fills: FillRead::default(),
     }
 }

@@ -9,7 +9,7 @@ use crate::model::client_id::Role;
 use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, OrderType, Reason, Side, Timeframe, Wall};
-use crate::orders::book::{Order as BookOrder, OrderRole};
+use crate::orders::book::{FillRead, Order as BookOrder, OrderRole};
 use crate::orders::bracket::Guard;
 use crate::orders::lifecycle::{Event, Progress, State, apply};
 use crate::orders::lookup::Lookup;
@@ -348,6 +348,7 @@ impl Gate {
             seen_token: 0,
             cancel_wanted: false,
             cancel_sent: Wall(0),
+            fills: FillRead::default(),
         };
         let book_slot = self.orders.insert(order).ok_or(Reason::SendBusy)?;
         let Some(call) = self.call_of(Purpose::Entry, &trade, now) else {

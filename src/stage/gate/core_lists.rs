@@ -15,7 +15,7 @@ const CANCEL_REST_NS: u64 = 2_000_000_000;
 
 impl Gate {
     pub(super) fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
-        let proves = self.note_absence(fact.token);
+        let proves = self.note_absence(fact.token) || self.on_fills_end(fact.token, now);
         let Some(end) = self.reconcile.on_complete(fact.token, now) else {
             self.counters.answers_unexpected += u64::from(!proves);
             return;
@@ -80,6 +80,7 @@ impl Gate {
         if self.reconcile.on_failed(fact.token, now) == Some(ListKind::Positions) {
             self.positions.on_broken(Source::Read);
         }
+        self.on_fills_end(fact.token, now);
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
                 && fact.token != 0

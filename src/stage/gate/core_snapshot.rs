@@ -16,7 +16,7 @@ use super::core_image::{
 use crate::model::instrument::SYMBOL_MAX;
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, OrderType, PositionSide, Side, Wall};
-use crate::orders::book::{BRACKETS_MAX, BracketRow, ORDERS_MAX, Order, OrderRole};
+use crate::orders::book::{BRACKETS_MAX, BracketRow, FillRead, ORDERS_MAX, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard};
 use crate::orders::lifecycle::{Progress, State};
 use crate::orders::lookup::Lookup;
@@ -395,6 +395,7 @@ impl Gate {
             seen_token: 0,
             cancel_wanted: image.cancel_wanted == 1,
             cancel_sent: Wall(0),
+            fills: FillRead::default(),
         });
         if restored.is_none() {
             self.counters.tables_full += 1;

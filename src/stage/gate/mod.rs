@@ -4,6 +4,7 @@ pub mod core;
 mod core_account;
 mod core_close;
 mod core_entry;
+mod core_fills;
 mod core_image;
 mod core_lists;
 pub mod core_outputs;
