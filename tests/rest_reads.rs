@@ -8,6 +8,7 @@ use smart_scanner::model::message::{FetchRequest, Lane, ListKind};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{Decimal, Instrument, Instruments, Lots, Reason, Symbol, Timeframe, Wall};
 use smart_scanner::venue::blofin::budget::{BudgetLimits, CallBudget};
+use smart_scanner::venue::blofin::read_queue::MarketPace;
 use smart_scanner::venue::blofin::request::{PublicList, RequestWriter};
 use smart_scanner::venue::blofin::rest_reader::{ANY_INSTRUMENT, ReadEvent, RestReader};
 use smart_scanner::venue::blofin::sign::{Credentials, NonceSource};
@@ -36,6 +37,12 @@ struct Venue {
     candles: u64,
     /// Serves the first page whatever is asked.
     repeats: bool,
+    /// Most rows of a page, whatever limit is asked for.
+    cap: usize,
+    /// Calls that may be outstanding on one lane, and the most that were.
+    at_once: usize,
+    most_at_once: usize,
+    answered_at: Wall,
     whims: VecDeque<Whim>,
     calls: Vec<(Wall, Lane, String)>,
     answers: VecDeque<(Lane, u64, Answer)>,
@@ -49,6 +56,10 @@ impl Venue {
             orders,
             candles,
             repeats: false,
+            cap: usize::MAX,
+            at_once: 1,
+            most_at_once: 0,
+            answered_at: Wall(0),
             whims: VecDeque::new(),
             calls: Vec::new(),
             answers: VecDeque::new(),
@@ -62,7 +73,7 @@ impl Venue {
             rest.split(['&', ' ']).next()?.parse::<u64>().ok()
         };
         let after = number("after").filter(|_| !self.repeats).unwrap_or(u64::MAX);
-        let limit = number("limit").unwrap_or(20) as usize;
+        let limit = self.cap.min(number("limit").unwrap_or(20) as usize);
         let rows: Vec<String> = if path.starts_with("/api/v1/trade/orders-pending") {
             (1..=self.orders)
                 .rev()
@@ -97,7 +108,7 @@ fn order_row(id: u64) -> String {
 
 impl CallPort for Venue {
     fn is_ready(&self, lane: Lane) -> bool {
-        !self.answers.iter().any(|(other, _, _)| *other == lane)
+        self.answers.iter().filter(|(other, _, _)| *other == lane).count() < self.at_once
     }
 
     fn submit(&mut self, lane: Lane, call: u64, request: &[u8], _deadline: Wall) -> Result<(), Busy> {
@@ -114,10 +125,16 @@ impl CallPort for Venue {
             Some(Whim::Fault(fault)) => Err(fault),
         };
         self.answers.push_back((lane, call, answer));
+        self.most_at_once = self.most_at_once.max(self.answers.len());
         Ok(())
     }
 
-    fn poll(&mut self, _now: Wall) -> CallEvent<'_> {
+    fn poll(&mut self, now: Wall) -> CallEvent<'_> {
+        // With several calls out, answers wait a moment so that the calls can pile up.
+        if self.at_once > 1 && self.answered_at == now {
+            return CallEvent::Idle;
+        }
+        self.answered_at = now;
         let Some((lane, call, answer)) = self.answers.pop_front() else {
             return CallEvent::Idle;
         };
@@ -147,21 +164,33 @@ fn reader(limits: BudgetLimits) -> RestReader {
     RestReader::new(writer, CallBudget::new(limits), 1)
 }
 
+fn paced(pace: MarketPace) -> RestReader {
+    let credentials = Credentials {
+        key: "key".to_owned(),
+        secret: "secret".to_owned(),
+        passphrase: "phrase".to_owned(),
+    };
+    let writer = RequestWriter::new(&credentials, "127.0.0.1", NonceSource::new(1, 1));
+    RestReader::with_pace(writer, CallBudget::new(BudgetLimits::READS), 1, pace)
+}
+
 fn instruments() -> Instruments {
     let decimal = |text: &str| Decimal::parse(text.as_bytes()).expect("a decimal");
     let mut instruments = Instruments::new();
-    instruments.insert(Instrument {
-        symbol: Symbol::parse("BTC-USDT").expect("a symbol"),
-        tick_size: decimal("0.1"),
-        lot_size: decimal("0.1"),
-        contract_value: decimal("0.001"),
-        min_lots: Lots(1),
-        max_limit_lots: Lots(1_000_000),
-        max_market_lots: Lots(100_000),
-        max_leverage: 150,
-        live: true,
-        list_ms: 0,
-    });
+    for symbol in ["BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "ADA-USDT"] {
+        instruments.insert(Instrument {
+            symbol: Symbol::parse(symbol).expect("a symbol"),
+            tick_size: decimal("0.1"),
+            lot_size: decimal("0.1"),
+            contract_value: decimal("0.001"),
+            min_lots: Lots(1),
+            max_limit_lots: Lots(1_000_000),
+            max_market_lots: Lots(100_000),
+            max_leverage: 150,
+            live: true,
+            list_ms: 0,
+        });
+    }
     instruments
 }
 
@@ -256,6 +285,109 @@ fn candle_history_is_paged_backwards_to_where_it_was_asked_from() {
         "each once: {} rows",
         came.candle_ms.len()
     );
+}
+
+#[test]
+fn a_venue_that_caps_its_pages_is_read_to_the_first_candle_all_the_same() {
+    let at = |index: u64| (FIRST_MS + index * MINUTE_MS) as i64;
+    // From the middle of the venue's history, and from before its first candle.
+    for (cap, first) in [(100, 1_000), (100, 0), (7, 1_990), (1_439, 1_000)] {
+        let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(0, 2_000));
+        (venue.cap, venue.now) = (cap, Wall::from_ms(at(2_000)));
+        let from_ms = if first == 0 {
+            at(0) - 5 * MINUTE_MS as i64
+        } else {
+            at(first)
+        };
+        let (to_ms, limit) = (at(1_999), 1_440);
+        reader
+            .push(FetchRequest {
+                from_ms,
+                to_ms,
+                limit,
+                ..candles()
+            })
+            .expect("room");
+        let came = run(&mut reader, &mut venue, 600);
+        let expected: Vec<i64> = (first..2_000).map(at).collect();
+        assert!(
+            came.candle_ms == expected,
+            "cap {cap}: each once, oldest first: {} rows",
+            came.candle_ms.len()
+        );
+        assert_eq!((came.complete.len(), came.failed.len()), (1, 0));
+    }
+}
+
+#[test]
+fn candle_reads_keep_the_users_pace_and_never_overlap_on_an_instrument() {
+    let read = |at_once: usize, chunk: u32, pause_ns: u64| {
+        let mut reader = paced(MarketPace {
+            at_once,
+            chunk,
+            pause_ns,
+        });
+        let mut venue = Venue::new(0, 10);
+        venue.at_once = 64;
+        for instrument in 0..5 {
+            for timeframe in [Timeframe::H1, Timeframe::M15, Timeframe::M1] {
+                reader
+                    .push(FetchRequest {
+                        instrument,
+                        timeframe: timeframe as u8,
+                        token: u32::from(instrument) * 10 + timeframe as u32,
+                        ..candles()
+                    })
+                    .expect("room");
+            }
+        }
+        let came = run(&mut reader, &mut venue, 300);
+        assert_eq!(came.complete.len(), 15);
+        for instrument in 0..5 {
+            let of_one = came.complete.iter().filter(|token| *token / 10 == instrument);
+            let codes: Vec<u32> = of_one.map(|token| token % 10).collect();
+            let order = [Timeframe::H1, Timeframe::M15, Timeframe::M1].map(|timeframe| timeframe as u32);
+            assert_eq!(codes, order, "one after the other, as asked");
+        }
+        venue
+    };
+    // CANDLES_CONCURRENCY.
+    assert_eq!(read(1, 100, 0).most_at_once, 1);
+    assert_eq!(read(3, 100, 0).most_at_once, 3);
+    assert_eq!(read(64, 100, 0).most_at_once, 5, "one an instrument");
+    // CANDLES_CHUNK and CANDLES_INTER_CHUNK_SLEEP.
+    let pauses = |chunk, pause_ns| {
+        let venue = read(2, chunk, pause_ns);
+        let times: Vec<u64> = venue.calls.iter().map(|(time, ..)| time.0).collect();
+        let mut after = Vec::new();
+        for (index, pair) in times.windows(2).enumerate() {
+            if pair[1] - pair[0] >= 2 * SEC {
+                after.push(index + 1);
+            }
+        }
+        after
+    };
+    assert_eq!(pauses(6, 2 * SEC), [6, 12]);
+    assert_eq!(pauses(4, 2 * SEC), [4, 8, 12]);
+    assert_eq!(pauses(4, 0), [0; 0]);
+}
+
+#[test]
+fn the_hole_of_a_running_series_goes_before_histories_that_wait() {
+    let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(0, 300));
+    for token in 1..=5 {
+        let (limit, instrument) = (if token == 5 { 3 } else { 300 }, token as u16 - 1);
+        reader
+            .push(FetchRequest {
+                token,
+                limit,
+                instrument,
+                ..candles()
+            })
+            .expect("room");
+    }
+    let came = run(&mut reader, &mut venue, 300);
+    assert_eq!(came.complete, [5, 1, 2, 3, 4]);
 }
 
 #[test]

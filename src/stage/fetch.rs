@@ -96,6 +96,14 @@ impl Fetch {
         } = &mut self.parts;
         let Some(page) = reader.page() else { return true };
         if page.request.list == ListKind::Candles as u8 {
+            if page.ticks.len() >= LinkId::FetchDecode.link().depth {
+                // Nobody asks for so much; it would wait for room for ever.
+                let request = *page.request;
+                self.waiting = self.waiting.saturating_sub(1);
+                reader.release_page();
+                self.fail(&request, Reason::FrameTooLarge, now);
+                return true;
+            }
             if to_decode.room() < page.ticks.len() + 1 {
                 return false;
             }

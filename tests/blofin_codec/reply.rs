@@ -339,11 +339,26 @@ fn candle_history_comes_oldest_first_without_doubles_or_zeros() {
             .read_list(200, text.as_bytes(), &asked, again, &table, NOW_MS)
             .is_err()
     );
+    // A venue may cap its pages below what was asked for: a short page is not the last one, ...
     let short = body(&[row(3, 1)]);
     let page = reader
         .read_list(200, short.as_bytes(), &asked, Cursor::default(), &table, NOW_MS)
         .expect("a page");
-    assert_eq!(page.next, None);
+    assert_eq!(
+        page.next.map(|next| next.after),
+        Some((3 * minute + 1_771_372_800_000) as u64)
+    );
+    // ... an empty one is, and so is one that reaches the first candle that was asked for.
+    let read = |reader: &mut ReplyReader, text: &str, asked: &FetchRequest| {
+        let page = reader.read_list(200, text.as_bytes(), asked, Cursor::default(), &table, NOW_MS);
+        page.expect("a page").next
+    };
+    assert_eq!(read(&mut reader, &body(&[]), &asked), None);
+    let reached = FetchRequest {
+        from_ms: 3 * minute + 1_771_372_800_000,
+        ..asked
+    };
+    assert_eq!(read(&mut reader, &short, &reached), None);
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub struct SocketCalls {
 
 impl SocketCalls {
     /// Begins to connect one connection for each of `groups`; lanes of other groups are never
-    /// ready. `clock` gives monotonic nanoseconds, `seed` spreads the reconnects.
+    /// ready, a group that is named several times has as many calls at once. `clock` gives monotonic nanoseconds, `seed` spreads the reconnects.
     pub fn new(dialer: Dialer, groups: &[LaneGroup], clock: fn() -> u64, seed: u64) -> Self {
         let seeds = (0..).map(|index| seed.wrapping_add(index));
         let warm = groups
@@ -151,9 +151,21 @@ impl SocketCalls {
         self.last_fault.take()
     }
 
+    /// A connection of the lane that can take a call.
     fn warm_of(&self, lane: Lane) -> Option<usize> {
         let group = LaneGroup::of(lane);
-        self.warm.iter().position(|warm| warm.group == group)
+        let is_idle = |warm: &Warm| {
+            matches!(
+                warm.state,
+                State::Up {
+                    outstanding: None,
+                    ..
+                }
+            )
+        };
+        self.warm
+            .iter()
+            .position(|warm| warm.group == group && is_idle(warm))
     }
 
     fn dial_due(&mut self) {
@@ -204,15 +216,7 @@ impl CallPort for SocketCalls {
     }
 
     fn is_ready(&self, lane: Lane) -> bool {
-        self.warm_of(lane).is_some_and(|index| {
-            matches!(
-                self.warm[index].state,
-                State::Up {
-                    outstanding: None,
-                    ..
-                }
-            )
-        })
+        self.warm_of(lane).is_some()
     }
 
     fn submit(&mut self, lane: Lane, call: u64, request: &[u8], deadline: Wall) -> Result<(), Busy> {

@@ -1,7 +1,8 @@
 //! Which read goes out next, and what becomes of it: the order of urgency, pages, retries, pauses.
 //!
-//! Pure bookkeeping for `rest_reader`. Each lane has a bounded queue and one read outstanding;
-//! a read keeps its place from its first page to its last.
+//! Pure bookkeeping for `rest_reader`. Each lane has a bounded queue and one read outstanding, the
+//! market lane as many as its pace allows; a read keeps its place from its first page to its last.
+//! Two reads about one instrument never overlap on the market lane: their rows build on each other.
 
 use super::budget::{CallBudget, SUSPENSION_NS};
 use super::pace::Backoff;
@@ -10,6 +11,7 @@ use super::request::{Cursor, PublicList};
 use crate::model::message::{FetchRequest, Lane, ListKind};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Reason, Wall};
+use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
 use std::collections::VecDeque;
 
@@ -22,6 +24,32 @@ const PAGES_MAX: u32 = 2_000;
 /// First pause after the venue said that we are too fast; it doubles up to the longest penalty.
 const PAUSE_NS_MIN: u64 = 60 * NS_PER_SEC;
 const PAUSE_NS_MAX: u64 = 3_600 * NS_PER_SEC;
+
+/// A candle read of at most this many rows mends or continues a running series: it goes before the
+/// history of series that have not begun.
+const SHORT_ROWS: u32 = 64;
+
+/// How market reads follow one another: CANDLES_CONCURRENCY, CANDLES_CHUNK, CANDLES_INTER_CHUNK_SLEEP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarketPace {
+    /// Calls outstanding at once, at least 1.
+    pub at_once: usize,
+    /// Calls after which there is a pause, at least 1.
+    pub chunk: u32,
+    /// From the last answer of a chunk to the first call of the next.
+    pub pause_ns: u64,
+}
+
+impl Default for MarketPace {
+    /// One call at a time, without pauses.
+    fn default() -> Self {
+        MarketPace {
+            at_once: 1,
+            chunk: u32::MAX,
+            pause_ns: 0,
+        }
+    }
+}
 
 /// Most urgent first.
 const LANES: [Lane; 5] = [
@@ -137,14 +165,24 @@ struct Job {
     tries: u8,
 }
 
-struct LaneQueue {
-    lane: Lane,
-    waiting: VecDeque<Job>,
-    /// The read at work; `call` is set while one of its calls is out.
+/// A place for one read at work; `call` is set while one of its calls is out.
+struct Slot {
     job: Option<Job>,
     call: Option<u64>,
     not_before: Wall,
     backoff: Backoff,
+}
+
+struct LaneQueue {
+    lane: Lane,
+    /// Reads that mend a running series; before those of `waiting`.
+    first: VecDeque<Job>,
+    waiting: VecDeque<Job>,
+    slots: Vec<Slot>,
+    pace: MarketPace,
+    /// Calls of the present chunk, and when the next chunk may begin once it is whole.
+    chunk_count: u32,
+    chunk_at: Option<Wall>,
 }
 
 /// The queues of all lanes.
@@ -157,13 +195,32 @@ pub struct ReadQueue {
 impl ReadQueue {
     /// `seed` spreads the retries.
     pub fn new(seed: u64) -> Self {
-        let lanes = LANES.iter().map(|lane| LaneQueue {
-            lane: *lane,
-            waiting: VecDeque::with_capacity(64),
-            job: None,
-            call: None,
-            not_before: Wall(0),
-            backoff: Backoff::new(seed.wrapping_add(*lane as u64)),
+        Self::with_pace(seed, MarketPace::default())
+    }
+
+    /// As `new`, with the market lane at `pace`.
+    pub fn with_pace(seed: u64, pace: MarketPace) -> Self {
+        let lanes = LANES.iter().map(|lane| {
+            let own = if *lane == Lane::Market {
+                pace
+            } else {
+                MarketPace::default()
+            };
+            let slot = |number: u64| Slot {
+                job: None,
+                call: None,
+                not_before: Wall(0),
+                backoff: Backoff::new(seed.wrapping_add(*lane as u64 + 16 * number)),
+            };
+            LaneQueue {
+                lane: *lane,
+                first: VecDeque::with_capacity(64),
+                waiting: VecDeque::with_capacity(64),
+                slots: (0..own.at_once.max(1) as u64).map(slot).collect(),
+                pace: own,
+                chunk_count: 0,
+                chunk_at: None,
+            }
         });
         ReadQueue {
             lanes: lanes.collect(),
@@ -176,10 +233,17 @@ impl ReadQueue {
     pub fn push(&mut self, read: Read) -> Result<(), QueueFull> {
         let lane = read.lane();
         let queue = self.lane_mut(lane);
-        if queue.waiting.len() >= QUEUE_MAX {
+        if queue.waiting.len() + queue.first.len() >= QUEUE_MAX {
             return Err(QueueFull);
         }
-        queue.waiting.push_back(Job {
+        let is_short = matches!(&read, Read::List(request)
+            if request.list == ListKind::Candles as u8 && (1..=SHORT_ROWS).contains(&request.limit));
+        let waiting = if is_short {
+            &mut queue.first
+        } else {
+            &mut queue.waiting
+        };
+        waiting.push_back(Job {
             read,
             cursor: Cursor::default(),
             pages: 0,
@@ -191,7 +255,10 @@ impl ReadQueue {
     /// Reads that wait or are at work in `lane`.
     pub fn len(&self, lane: Lane) -> usize {
         let queue = self.lanes.iter().find(|queue| queue.lane == lane);
-        queue.map_or(0, |queue| queue.waiting.len() + usize::from(queue.job.is_some()))
+        queue.map_or(0, |queue| {
+            let at_work = queue.slots.iter().filter(|slot| slot.job.is_some());
+            queue.first.len() + queue.waiting.len() + at_work.count()
+        })
     }
 
     /// Whether nothing waits and nothing is at work.
@@ -207,22 +274,25 @@ impl ReadQueue {
         now: Wall,
     ) -> Option<ReadCall> {
         for queue in &mut self.lanes {
-            if queue.call.is_some() || now < queue.not_before {
+            if !queue.may_begin(now) {
                 continue;
             }
-            if queue.job.is_none() {
-                queue.job = queue.waiting.pop_front();
-            }
-            let Some(job) = queue.job else { continue };
+            let Some(at) = queue.fill_slot(now) else { continue };
             if !is_ready(queue.lane) {
                 continue;
             }
+            let slot = &mut queue.slots[at];
+            let Some(job) = slot.job else { continue };
             if let Err(over) = budget.take(queue.lane, job.read.is_trade(), now) {
-                queue.not_before = over.retry_at;
+                // No other slot would fare better.
+                for slot in &mut queue.slots {
+                    slot.not_before = slot.not_before.max(over.retry_at);
+                }
                 continue;
             }
             self.next_call += 1;
-            queue.call = Some(self.next_call);
+            slot.call = Some(self.next_call);
+            queue.chunk_count = queue.chunk_count.saturating_add(1);
             return Some(ReadCall {
                 lane: queue.lane,
                 call: self.next_call,
@@ -235,23 +305,16 @@ impl ReadQueue {
 
     /// The earliest time at which `next` may have something, for the driver's timer.
     pub fn next_timer(&self) -> Option<Wall> {
-        let waits =
-            |queue: &&LaneQueue| queue.call.is_none() && (queue.job.is_some() || !queue.waiting.is_empty());
-        self.lanes
-            .iter()
-            .filter(waits)
-            .map(|queue| queue.not_before)
-            .min()
+        self.lanes.iter().filter_map(LaneQueue::next_timer).min()
     }
 
     /// A page was read; `next` is where the following one begins.
     pub fn on_page(&mut self, lane: Lane, call: u64, next: Option<Cursor>) -> ReadProgress {
         self.pause_ns = PAUSE_NS_MIN;
-        let queue = self.lane_mut(lane);
-        let Some(mut job) = queue.answered(call) else {
+        let Some((slot, mut job)) = self.lane_mut(lane).answered(call) else {
             return ReadProgress::Unknown;
         };
-        queue.backoff.reset();
+        slot.backoff.reset();
         let Some(next) = next else {
             return ReadProgress::Complete(job.read);
         };
@@ -263,7 +326,7 @@ impl ReadQueue {
         }
         job.cursor = next;
         job.tries = 0;
-        queue.job = Some(job);
+        slot.job = Some(job);
         ReadProgress::Going
     }
 
@@ -277,23 +340,22 @@ impl ReadQueue {
         now: Wall,
     ) -> ReadProgress {
         let pause_ns = self.pause_ns;
-        let queue = self.lane_mut(lane);
-        let Some(mut job) = queue.answered(call) else {
+        let Some((slot, mut job)) = self.lane_mut(lane).answered(call) else {
             return ReadProgress::Unknown;
         };
         match trouble {
             ReadTrouble::Final(reason) => return ReadProgress::Failed(job.read, reason),
             ReadTrouble::Transient(reason) => {
                 job.tries += 1;
-                queue.not_before = Wall(now.0.saturating_add(queue.backoff.after_failure()));
+                slot.not_before = Wall(now.0.saturating_add(slot.backoff.after_failure()));
                 if job.tries >= TRIES_MAX {
                     return ReadProgress::Failed(job.read, reason);
                 }
-                queue.job = Some(job);
+                slot.job = Some(job);
             }
             ReadTrouble::Throttled(reason) => {
                 // The read did nothing wrong: it keeps its place and its tries.
-                queue.job = Some(job);
+                slot.job = Some(job);
                 let least = if reason == Reason::ReplyForbidden {
                     SUSPENSION_NS
                 } else {
@@ -308,9 +370,8 @@ impl ReadQueue {
 
     /// The call could not even be submitted; it goes again at the next chance.
     pub fn on_busy(&mut self, lane: Lane, call: u64) {
-        let queue = self.lane_mut(lane);
-        if let Some(job) = queue.answered(call) {
-            queue.job = Some(job);
+        if let Some((slot, job)) = self.lane_mut(lane).answered(call) {
+            slot.job = Some(job);
         }
     }
 
@@ -321,12 +382,93 @@ impl ReadQueue {
 }
 
 impl LaneQueue {
-    /// Takes the read whose call this is.
-    fn answered(&mut self, call: u64) -> Option<Job> {
-        if self.call != Some(call) {
-            return None;
-        }
-        self.call = None;
-        self.job.take()
+    /// Takes the read whose call this is, with its place.
+    fn answered(&mut self, call: u64) -> Option<(&mut Slot, Job)> {
+        let slot = self.slots.iter_mut().find(|slot| slot.call == Some(call))?;
+        slot.call = None;
+        let job = slot.job.take()?;
+        Some((slot, job))
     }
+
+    fn is_calling(&self) -> bool {
+        self.slots.iter().any(|slot| slot.call.is_some())
+    }
+
+    /// Whether the chunk has room; a whole chunk is answered to its end before the pause begins.
+    fn may_begin(&mut self, now: Wall) -> bool {
+        if self.chunk_count < self.pace.chunk {
+            return true;
+        }
+        if self.is_calling() {
+            return false;
+        }
+        let at = *self
+            .chunk_at
+            .get_or_insert(Wall(now.0.saturating_add(self.pace.pause_ns)));
+        if now < at {
+            return false;
+        }
+        (self.chunk_count, self.chunk_at) = (0, None);
+        true
+    }
+
+    /// A place without a call whose read may go on; takes the next read when there is none.
+    fn fill_slot(&mut self, now: Wall) -> Option<usize> {
+        let idle = |slot: &Slot| slot.call.is_none() && now >= slot.not_before;
+        let going_on = self
+            .slots
+            .iter()
+            .position(|slot| idle(slot) && slot.job.is_some());
+        if going_on.is_some() {
+            return going_on;
+        }
+        let at = self
+            .slots
+            .iter()
+            .position(|slot| idle(slot) && slot.job.is_none())?;
+        let busy: ArrayVec<u16, AT_ONCE_MAX> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.job.and_then(|job| subject(&job)))
+            .take(AT_ONCE_MAX)
+            .collect();
+        let is_free = |job: &Job| subject(job).is_none_or(|instrument| !busy.contains(&instrument));
+        let job = take_first(&mut self.first, is_free).or_else(|| take_first(&mut self.waiting, is_free))?;
+        self.slots[at].job = Some(job);
+        Some(at)
+    }
+
+    fn next_timer(&self) -> Option<Wall> {
+        let waits = !self.first.is_empty() || !self.waiting.is_empty();
+        let slots = self.slots.iter();
+        let at = slots
+            .filter(|slot| slot.call.is_none() && (waits || slot.job.is_some()))
+            .map(|slot| slot.not_before)
+            .min()?;
+        if self.chunk_count < self.pace.chunk {
+            return Some(at);
+        }
+        // Before the chunk is answered to its end an answer wakes us, no timer.
+        match self.chunk_at {
+            Some(chunk_at) => Some(at.max(chunk_at)),
+            None if self.is_calling() => None,
+            None => Some(at),
+        }
+    }
+}
+
+/// Most reads of one lane at work at once; the range of CANDLES_CONCURRENCY ends below it.
+pub const AT_ONCE_MAX: usize = 64;
+
+/// The instrument whose candles the job reads.
+fn subject(job: &Job) -> Option<u16> {
+    match &job.read {
+        Read::List(request) if request.list == ListKind::Candles as u8 => Some(request.instrument),
+        _ => None,
+    }
+}
+
+fn take_first(waiting: &mut VecDeque<Job>, is_free: impl Fn(&Job) -> bool) -> Option<Job> {
+    let at = waiting.iter().position(is_free)?;
+    waiting.remove(at)
 }

@@ -6,13 +6,16 @@
 
 use super::budget::CallBudget;
 use super::codec::check::Window;
-use super::read_queue::{QueueFull, Read, ReadCall, ReadProgress, ReadQueue, ReadTrouble};
+use super::read_queue::{
+    AT_ONCE_MAX, MarketPace, QueueFull, Read, ReadCall, ReadProgress, ReadQueue, ReadTrouble,
+};
 use super::reply::{ReadFault, ReplyReader};
 use super::request::{Cursor, PublicList, RequestWriter};
 use crate::model::message::{AccountEvent, FetchRequest, Lane, ListKind, Tick};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Instrument, InstrumentId, Instruments, Reason, Wall};
 use crate::venue::seam::{CallEvent, CallPort, Fault};
+use arrayvec::ArrayVec;
 
 /// `FetchRequest::instrument` of a read about no instrument in particular. Only candles, details
 /// and `Config` look at the field; `Config` with a real instrument reads its leverage as well.
@@ -20,8 +23,8 @@ pub const ANY_INSTRUMENT: u16 = u16::MAX;
 
 /// A read that is not answered by then is asked for again.
 const READ_NS_MAX: u64 = 10 * NS_PER_SEC;
-/// Lanes with a call of their own, by `Lane as usize - 1`.
-const LANES: usize = 5;
+/// Lanes other than the market's have one call at a time.
+const CALLS_MAX: usize = 4 + AT_ONCE_MAX;
 
 /// What a poll came to.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +88,10 @@ pub struct RestReader {
     budget: CallBudget,
     writer: RequestWriter,
     reader: ReplyReader,
-    /// What each lane's outstanding call asked for.
-    asked: [Option<ReadCall>; LANES],
+    /// What the outstanding calls asked for.
+    asked: ArrayVec<ReadCall, CALLS_MAX>,
+    /// Reads of which pages are still to come: instrument, candles oldest first, rows left out.
+    parts: Vec<(u16, Vec<Tick>, u32)>,
     events: Vec<AccountEvent>,
     ticks: Vec<Tick>,
     instruments: Vec<Instrument>,
@@ -96,12 +101,18 @@ pub struct RestReader {
 
 impl RestReader {
     pub fn new(writer: RequestWriter, budget: CallBudget, seed: u64) -> Self {
+        Self::with_pace(writer, budget, seed, MarketPace::default())
+    }
+
+    /// As `new`, with market reads at `pace`.
+    pub fn with_pace(writer: RequestWriter, budget: CallBudget, seed: u64, pace: MarketPace) -> Self {
         RestReader {
-            queue: ReadQueue::new(seed),
+            queue: ReadQueue::with_pace(seed, pace),
             budget,
             writer,
             reader: ReplyReader::new(),
-            asked: [None; LANES],
+            asked: ArrayVec::new(),
+            parts: Vec::new(),
             events: Vec::with_capacity(512),
             ticks: Vec::with_capacity(2048),
             instruments: Vec::new(),
@@ -226,7 +237,7 @@ impl RestReader {
             return ReadEvent::Idle;
         }
         self.counts.calls += 1;
-        self.asked[call.lane as usize - 1] = Some(call);
+        self.asked.push(call);
         ReadEvent::Working
     }
 
@@ -238,8 +249,7 @@ impl RestReader {
         instruments: &Instruments,
         now: Wall,
     ) -> ReadEvent {
-        let asked = self.asked[lane as usize - 1].filter(|asked| asked.call == call);
-        let Some(asked) = asked else {
+        let Some(asked) = self.take_asked(call) else {
             return ReadEvent::Working;
         };
         let (mut held, next) = match self.read_page(&asked, status, body, instruments, now) {
@@ -249,7 +259,7 @@ impl RestReader {
         held.receive_ns = receive_ns;
         match self.queue.on_page(lane, call, next) {
             ReadProgress::Failed(read, reason) => {
-                self.counts.failed += 1;
+                self.give_up(&read);
                 ReadEvent::Failed {
                     request: read.request(),
                     reason,
@@ -258,6 +268,9 @@ impl RestReader {
             ReadProgress::Unknown => ReadEvent::Working,
             ReadProgress::Going | ReadProgress::Complete(_) => {
                 self.counts.pages += 1;
+                if held.request.list == ListKind::Candles as u8 && !self.join_candles(&mut held) {
+                    return ReadEvent::Working;
+                }
                 self.counts.complete += u64::from(held.is_last);
                 self.held = Some(held);
                 ReadEvent::Page
@@ -317,7 +330,40 @@ impl RestReader {
         }
     }
 
+    fn take_asked(&mut self, call: u64) -> Option<ReadCall> {
+        let at = self.asked.iter().position(|asked| asked.call == call)?;
+        Some(self.asked.swap_remove(at))
+    }
+
+    fn give_up(&mut self, read: &Read) {
+        self.counts.failed += 1;
+        let request = read.request();
+        if request.list == ListKind::Candles as u8 {
+            self.parts
+                .retain(|(instrument, ..)| *instrument != request.instrument);
+        }
+    }
+
+    /// Puts the page before those of the same read that came earlier: the venue gives the newest
+    /// first, and rows must leave oldest first. True when the read is whole.
+    fn join_candles(&mut self, held: &mut Held) -> bool {
+        let instrument = held.request.instrument;
+        let newer = self.parts.iter().position(|(other, ..)| *other == instrument);
+        if let Some(at) = newer {
+            let (_, newer, invalid_count) = self.parts.swap_remove(at);
+            held.invalid_count += invalid_count;
+            self.ticks.extend(newer);
+            self.ticks.dedup_by_key(|tick| tick.venue_ms);
+        }
+        if !held.is_last {
+            self.parts
+                .push((instrument, std::mem::take(&mut self.ticks), held.invalid_count));
+        }
+        held.is_last
+    }
+
     fn on_trouble(&mut self, lane: Lane, call: u64, trouble: ReadTrouble, now: Wall) -> ReadEvent {
+        self.take_asked(call);
         match trouble {
             ReadTrouble::Transient(_) => self.counts.retries += 1,
             ReadTrouble::Throttled(_) => self.counts.throttled += 1,
@@ -325,7 +371,7 @@ impl RestReader {
         }
         match self.queue.on_trouble(lane, call, trouble, &mut self.budget, now) {
             ReadProgress::Failed(read, reason) => {
-                self.counts.failed += 1;
+                self.give_up(&read);
                 ReadEvent::Failed {
                     request: read.request(),
                     reason,

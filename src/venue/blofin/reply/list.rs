@@ -275,9 +275,17 @@ fn candles(
     }
     ticks.sort_unstable_by_key(|tick| tick.venue_ms);
     ticks.dedup_by_key(|tick| tick.venue_ms);
-    if row_count >= page_rows(request, ListKind::Candles) as usize && oldest_ms > request.from_ms.max(0) {
+    // A venue may give fewer rows than were asked for (BloFin's own documents say 1,440, and elsewhere
+    // 100): only a page without rows, or one that reaches the first candle, is the last.
+    let wanted = page_rows(request, ListKind::Candles) as usize;
+    let is_open = request.from_ms > 0 || row_count >= wanted;
+    if row_count > 0 && is_open && oldest_ms > request.from_ms.max(0) {
         let after = oldest_ms as u64;
         if cursor.after != 0 && after >= cursor.after {
+            if row_count < wanted {
+                // The row of the cursor again: that venue's bound is inclusive, and nothing is older.
+                return Ok(count);
+            }
             return Err(ReadFault::from(Reason::ReplyItemMissing));
         }
         count.next = Some(Cursor {
