@@ -13,6 +13,7 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use super::features::FeaturesArgs;
 use super::halt::HaltArgs;
 use super::halt::ResumeArgs;
 use crate::settings::Idle;
@@ -47,6 +48,8 @@ pub enum Command {
     Exchange(ExchangeArgs),
     /// Run recorded market data through the same stages and print what they decide
     Replay(ReplayArgs),
+    /// Write every indicator of a file of candles, one CSV row a candle
+    Features(FeaturesArgs),
     /// Say whether this machine, these settings and the venue are fit for a run
     Doctor(DoctorArgs),
 }
@@ -404,7 +407,9 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["demo", "run", "halt", "resume", "exchange", "replay", "doctor"]
+            [
+                "demo", "run", "halt", "resume", "exchange", "replay", "features", "doctor"
+            ]
         );
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());

@@ -1,61 +1,71 @@
-//! Builds the candles of higher timeframes from 1m rows.
+//! Builds the candles of higher timeframes from 1m rows (or, for files, from rows of another timeframe).
 //!
-//! A candle is emitted only when the last of its minutes has closed and none was missing, so it equals
+//! A candle is emitted only when the last of its rows has closed and none was missing, so it equals
 //! the row that the venue would have sent (volumes but for the rounding of the sum).
 
 use super::window::Window;
 use crate::model::message::tick_flag;
 use crate::model::{Candle, Timeframe};
 
-const MINUTE_MS: i64 = 60_000;
-
 /// The growing candle of one instrument and one timeframe.
 #[derive(Clone, Copy, Debug)]
 pub struct Builder {
+    base: Timeframe,
     timeframe: Timeframe,
     candle: Candle,
-    /// Minutes absorbed without a hole since the interval opened.
-    minutes: u32,
-    /// Flags that hold for every minute so far (SYNTHETIC), and for the last (BACKFILL).
+    /// Rows absorbed without a hole since the interval opened.
+    row_count: u32,
+    /// Flags that hold for every row so far (SYNTHETIC), and for the last (BACKFILL).
     synthetic: bool,
 }
 
 impl Builder {
+    /// A builder of `timeframe` from 1m rows.
     pub fn new(timeframe: Timeframe) -> Self {
         Builder {
+            base: Timeframe::M1,
             timeframe,
             candle: Candle::default(),
-            minutes: 0,
+            row_count: 0,
             synthetic: true,
         }
+    }
+
+    /// A builder of `timeframe` from rows of `base`; `None` when they do not fill it evenly.
+    pub fn from_rows_of(base: Timeframe, timeframe: Timeframe) -> Option<Self> {
+        let fits = timeframe > base && timeframe.minutes().is_multiple_of(base.minutes());
+        fits.then(|| Builder {
+            base,
+            ..Builder::new(timeframe)
+        })
     }
 
     pub fn timeframe(&self) -> Timeframe {
         self.timeframe
     }
 
-    /// Takes a closed 1m candle; the finished higher candle with its `tick_flag` bits, if this minute
+    /// Takes a closed row; the finished higher candle with its `tick_flag` bits, if this row
     /// was the last of its interval and all the others were seen in order.
-    pub fn push(&mut self, minute: &Candle, flags: u16) -> Option<(Candle, u16)> {
-        let open_ms = self.timeframe.open_of(minute.open_ms);
-        let position = ((minute.open_ms - open_ms) / MINUTE_MS) as u32;
+    pub fn push(&mut self, row: &Candle, flags: u16) -> Option<(Candle, u16)> {
+        let open_ms = self.timeframe.open_of(row.open_ms);
+        let position = ((row.open_ms - open_ms) / self.base.ms()) as u32;
         if position == 0 {
-            self.candle = *minute;
-            self.minutes = 1;
+            self.candle = *row;
+            self.row_count = 1;
             self.synthetic = true;
-        } else if self.minutes == position && self.candle.open_ms == open_ms {
-            self.candle.absorb(minute);
-            self.minutes += 1;
+        } else if self.row_count == position && self.candle.open_ms == open_ms {
+            self.candle.absorb(row);
+            self.row_count += 1;
         } else {
             // A hole, or an interval that was joined half way: nothing true can come of it.
-            self.minutes = 0;
+            self.row_count = 0;
             return None;
         }
         self.synthetic &= flags & tick_flag::SYNTHETIC != 0;
-        if self.minutes < self.timeframe.minutes() {
+        if self.row_count < self.timeframe.minutes() / self.base.minutes() {
             return None;
         }
-        self.minutes = 0;
+        self.row_count = 0;
         let kept = flags & (tick_flag::BACKFILL | tick_flag::CONFIRMED);
         let synthetic = if self.synthetic { tick_flag::SYNTHETIC } else { 0 };
         Some((self.candle, kept | tick_flag::CONFIRMED | synthetic))
@@ -79,6 +89,8 @@ pub fn rebuild(window: &Window, timeframe: Timeframe, open_ms: i64) -> Option<Ca
 mod tests {
     use super::*;
     use crate::indicators::window::WINDOW_ROWS;
+
+    const MINUTE_MS: i64 = 60_000;
 
     fn minute(number: i64) -> Candle {
         let base = 100.0 + (number % 7) as f64;
@@ -132,6 +144,20 @@ mod tests {
                 assert_eq!(*candle, expected);
             }
         }
+    }
+
+    #[test]
+    fn rows_of_another_timeframe_add_up_to_the_same_candle() {
+        let mut builder = Builder::from_rows_of(Timeframe::M5, Timeframe::M15).expect("three rows each");
+        let built_twice: Vec<Candle> = built(Timeframe::M5, 0..30)
+            .iter()
+            .filter_map(|row| builder.push(row, tick_flag::CONFIRMED))
+            .map(|(candle, _)| candle)
+            .collect();
+        assert_eq!(built_twice, built(Timeframe::M15, 0..30));
+        assert!(Builder::from_rows_of(Timeframe::M5, Timeframe::M5).is_none());
+        assert!(Builder::from_rows_of(Timeframe::H8, Timeframe::H12).is_none());
+        assert!(Builder::from_rows_of(Timeframe::H1, Timeframe::M5).is_none());
     }
 
     #[test]

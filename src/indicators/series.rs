@@ -230,7 +230,7 @@ impl Core {
             stochastic: SlowStochastic::new(flat),
             obv: Obv::new(),
             mfi14: Mfi::new(14, flat),
-            cci20: Cci::new(20),
+            cci20: Cci::new(20, params.compat),
             linreg20: LinReg::new(20),
             keltner: Keltner::new(20, 2.0),
             supertrend: Supertrend::new(3.0),

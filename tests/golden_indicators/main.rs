@@ -2,6 +2,7 @@
 //! the same as computing everything from the raw candles.
 
 mod batch;
+mod features;
 mod recorded;
 
 use proptest::prelude::*;
