@@ -231,7 +231,7 @@ impl Core {
             obv: Obv::new(),
             mfi14: Mfi::new(14, flat),
             cci20: Cci::new(20, params.compat),
-            linreg20: LinReg::new(20),
+            linreg20: LinReg::new(20, params.compat),
             keltner: Keltner::new(20, 2.0),
             supertrend: Supertrend::new(3.0),
             squeeze: Squeeze::new(),

@@ -2,6 +2,7 @@
 
 use super::bollinger::Bands;
 use super::linreg::LinReg;
+use super::params::TaCompat;
 use super::window::Ring32;
 use bytemuck::{Pod, Zeroable};
 
@@ -35,7 +36,7 @@ pub struct Squeeze {
 impl Squeeze {
     pub fn new() -> Self {
         Squeeze {
-            line: LinReg::new(SQUEEZE_LENGTH),
+            line: LinReg::new(SQUEEZE_LENGTH, TaCompat::Neutral),
             distances: Ring32::new(),
             bars: 0,
             released: 0,
