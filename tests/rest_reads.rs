@@ -89,6 +89,16 @@ impl Venue {
                 .take(limit)
                 .map(|ms| format!(r#"["{ms}","1","2","0.5","1.5","10","10","15","1"]"#))
                 .collect()
+        } else if let Some((_, query)) = path.split_once("/account/batch-leverage-info?instId=") {
+            let (symbols, mode) = query.split_once("&marginMode=").expect("a margin mode");
+            let symbols: Vec<&str> = symbols.split("%2C").collect();
+            assert!(symbols.len() <= 20, "the venue refuses more: {}", symbols.len());
+            let row = |symbol: &&str| {
+                format!(
+                    r#"{{"instId":"{symbol}","leverage":"7","marginMode":"{mode}","positionSide":"net"}}"#
+                )
+            };
+            symbols.iter().map(row).collect()
         } else if path.starts_with("/api/v1/market/instruments") {
             vec![INSTRUMENT_ROW.to_owned()]
         } else {
@@ -218,18 +228,22 @@ fn candles() -> FetchRequest {
 struct Came {
     order_ids: Vec<u64>,
     candle_ms: Vec<i64>,
+    leverages: Vec<(u16, u16)>,
     listed: usize,
     complete: Vec<u32>,
     failed: Vec<(u32, Reason)>,
 }
 
 fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
-    let instruments = instruments();
+    run_with(reader, venue, seconds, &instruments())
+}
+
+fn run_with(reader: &mut RestReader, venue: &mut Venue, seconds: u64, instruments: &Instruments) -> Came {
     let mut came = Came::default();
     let until = venue.now.0 + seconds * SEC;
     while venue.now.0 < until && !reader.is_empty() {
         let now = venue.now;
-        match reader.poll(venue, &instruments, now) {
+        match reader.poll(venue, instruments, now) {
             ReadEvent::Idle => venue.now.0 += SEC / 10,
             ReadEvent::Working => {}
             ReadEvent::Failed { request, reason } => came.failed.push((request.token, reason)),
@@ -238,6 +252,9 @@ fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
                 let token = page.request.token;
                 assert!(page.events.iter().all(|event| event.token == token));
                 came.listed += page.instruments.len();
+                let leverages = page.events.iter().filter(|event| event.leverage > 0);
+                came.leverages
+                    .extend(leverages.map(|event| (event.instrument, event.leverage)));
                 came.order_ids
                     .extend(page.events.iter().map(|event| event.venue_id));
                 came.candle_ms.extend(page.ticks.iter().map(|tick| tick.venue_ms));
@@ -249,6 +266,39 @@ fn run(reader: &mut RestReader, venue: &mut Venue, seconds: u64) -> Came {
         }
     }
     came
+}
+
+#[test]
+fn every_leverage_is_read_twenty_at_a_time() {
+    for count in [1u16, 20, 21, 450] {
+        let row = *instruments()
+            .get(smart_scanner::model::InstrumentId(0))
+            .expect("a row");
+        let mut instruments = Instruments::new();
+        for index in 0..count {
+            let symbol = Symbol::parse(&format!("C{index}-USDT")).expect("a symbol");
+            instruments.insert(Instrument { symbol, ..row });
+        }
+        let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(0, 0));
+        let request = FetchRequest {
+            list: ListKind::Leverage as u8,
+            lane: Lane::Entry as u8,
+            margin_mode: smart_scanner::model::MarginMode::Isolated as u8,
+            instrument: ANY_INSTRUMENT,
+            token: 5,
+            ..FetchRequest::zeroed()
+        };
+        reader.push(request).expect("room");
+        let came = run_with(&mut reader, &mut venue, 300, &instruments);
+        let wanted: Vec<(u16, u16)> = (0..count).map(|index| (index, 7)).collect();
+        assert_eq!((came.leverages, came.complete), (wanted, vec![5]));
+        assert_eq!(venue.calls.len(), usize::from(count).div_ceil(20));
+        assert!(
+            venue.calls[0].2.ends_with("&marginMode=isolated"),
+            "{:?}",
+            venue.calls[0]
+        );
+    }
 }
 
 #[test]

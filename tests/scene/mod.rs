@@ -195,6 +195,7 @@ impl Scene {
             Some(ListKind::BracketsPending) => AccountKind::Bracket,
             Some(ListKind::Positions) => AccountKind::Position,
             Some(ListKind::Balance | ListKind::Config) => AccountKind::Balance,
+            Some(ListKind::Leverage) => AccountKind::Config,
             Some(ListKind::Fills) => AccountKind::Fill,
             _ => return,
         };

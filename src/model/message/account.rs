@@ -125,6 +125,8 @@ pub enum ListKind {
     Config = 10,
     OrdersHistory = 11,
     BracketsHistory = 12,
+    /// The leverage of every instrument in one margin mode.
+    Leverage = 13,
 }
 
 impl ListKind {
@@ -143,6 +145,7 @@ impl ListKind {
             Config,
             OrdersHistory,
             BracketsHistory,
+            Leverage,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -157,9 +160,10 @@ pub struct FetchRequest {
     pub list: u8,
     pub lane: u8,
     pub timeframe: u8,
-    pub zero: u8,
+    /// `MarginMode` code of `Leverage`.
+    pub margin_mode: u8,
     pub instrument: u16,
-    pub zero_2: u16,
+    pub zero: u16,
     /// Comes back in every event of the answer.
     pub token: u32,
     pub limit: u32,
@@ -167,7 +171,7 @@ pub struct FetchRequest {
     pub client_id: ClientOrderId,
     pub from_ms: i64,
     pub to_ms: i64,
-    pub zero_3: [u64; 3],
+    pub zero_2: [u64; 3],
 }
 
 const _: () = assert!(size_of::<FetchRequest>() == 128);

@@ -10,6 +10,7 @@
 //! on_tick ─▶ quotes, trailing            on_timer ─▶ lookups, reconcile, sweeps, time limits
 //! ```
 
+use super::core_modes::LeverageRead;
 use super::core_outputs::{Counters, Outputs, event};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{GateEventKind, Tick, TickKind};
@@ -165,6 +166,7 @@ pub(super) struct Account {
     pub position_differs: bool,
     pub modes_tried: bool,
     pub fatal_auth: bool,
+    pub leverage_read: LeverageRead,
     /// Another instance's live order was seen at.
     pub foreign_instance: Wall,
     /// A complete set of positions was heard.

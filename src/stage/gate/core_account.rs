@@ -4,11 +4,10 @@
 //! a read is told from a push by its token.
 
 use super::core::{Desk, Gate};
+use super::core_modes::LeverageRead;
 use super::core_outputs::{Outputs, event};
 use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
-use crate::model::{
-    INSTRUMENTS_MAX, InstrumentId, MarginMode, OrderState, PositionMode, PositionSide, Side, Wall,
-};
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, MarginMode, OrderState, PositionSide, Side, Wall};
 use crate::orders::book::{BracketRow, FillRead, Order, OrderRole};
 use crate::orders::bracket::exit_side;
 use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_between};
@@ -27,6 +26,7 @@ impl Gate {
             Some(AccountKind::Balance) => self.on_balance(fact),
             Some(AccountKind::SocketUp) => {
                 self.account.private_up = true;
+                self.account.leverage_read = LeverageRead::default();
                 self.positions.on_broken(Source::Push);
                 self.reconcile.restart(now);
             }
@@ -429,6 +429,8 @@ impl Gate {
         } else {
             Source::Read
         };
+        let margin = MarginMode::from_code(fact.margin_mode);
+        self.note_leverage(fact.instrument, margin, fact.position_side, fact.leverage);
         self.positions.on_row(
             source,
             &PositionReport {
@@ -471,32 +473,5 @@ impl Gate {
         } else {
             self.counters.events_invalid += 1;
         }
-    }
-
-    /// Account-wide modes, which come one at a time, or the leverage of one instrument.
-    fn on_config(&mut self, fact: &AccountEvent) {
-        let margin = MarginMode::from_code(fact.margin_mode);
-        if fact.leverage > 0 {
-            // A leverage has a margin mode of its own, which is not the account's.
-            if margin == Some(self.params.margin_mode)
-                && let Some(row) = self.rows.get_mut(usize::from(fact.instrument))
-            {
-                row.leverage = fact.leverage;
-            }
-            return;
-        }
-        if let Some(margin) = margin {
-            self.account.margin_differs = margin != self.params.margin_mode;
-        }
-        // `detail` carries the position mode's code.
-        let position = [PositionMode::Net, PositionMode::LongShort];
-        if let Some(mode) = position.into_iter().find(|mode| *mode as u8 == fact.detail) {
-            self.account.position_differs = mode != self.params.position_mode;
-        }
-        let differ = self.account.margin_differs || self.account.position_differs;
-        if !differ {
-            self.account.modes_tried = false;
-        }
-        self.account.modes_differ = differ;
     }
 }

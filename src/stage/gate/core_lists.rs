@@ -15,7 +15,9 @@ const CANCEL_REST_NS: u64 = 2_000_000_000;
 
 impl Gate {
     pub(super) fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
-        let proves = self.note_absence(fact.token) || self.on_fills_end(fact.token, now);
+        let proves = self.note_absence(fact.token)
+            || self.on_fills_end(fact.token, now)
+            || self.on_leverage_end(fact.token, true, now);
         let Some(end) = self.reconcile.on_complete(fact.token, now) else {
             self.counters.answers_unexpected += u64::from(!proves);
             return;
@@ -81,6 +83,7 @@ impl Gate {
             self.positions.on_broken(Source::Read);
         }
         self.on_fills_end(fact.token, now);
+        self.on_leverage_end(fact.token, false, now);
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
                 && fact.token != 0

@@ -40,6 +40,7 @@ impl Gate {
         }
         self.ask_lists(now, out);
         self.set_modes(now, out);
+        self.read_leverage(now, out);
         self.look_up_orders(now, out);
         self.cancel_orders(now, out);
         self.sweep_brackets(now, out);
@@ -94,39 +95,6 @@ impl Gate {
             };
             let request = fetch(list, Lane::Reconcile, token, now);
             let _ = out.fetches.try_push(request);
-        }
-    }
-
-    /// Brings the venue's modes in line once, while nothing is open; otherwise entries stay off.
-    fn set_modes(&mut self, now: Wall, out: &mut Outputs) {
-        let idle = self.positions.open().is_empty() && self.desks.iter().all(Option::is_none);
-        let wanted = self.account.modes_differ && !self.account.modes_tried && self.reconcile.is_complete();
-        if !wanted || !idle || out.commands.remaining_capacity() < 2 {
-            return;
-        }
-        self.account.modes_tried = true;
-        for kind in [CommandKind::SetPositionMode, CommandKind::SetMarginMode] {
-            if !self.budget.try_spend(Spend::Entry, now) {
-                return;
-            }
-            let mut set = command(kind, Lane::Entry, InstrumentId(0), now);
-            set.margin_mode = self.params.margin_mode as u8;
-            set.position_side = match self.params.position_mode {
-                PositionMode::Net => PositionSide::Net as u8,
-                PositionMode::LongShort => PositionSide::Long as u8,
-            };
-            let call = self.open_call(Call {
-                number: 0,
-                purpose: Purpose::Mode,
-                trade: 0,
-                instrument: InstrumentId(0),
-                client_id: ClientOrderId::default(),
-                venue_id: 0,
-                since: now,
-            });
-            let Some(call) = call else { return };
-            set.call = call;
-            let _ = out.commands.try_push(set);
         }
     }
 

@@ -92,7 +92,13 @@ impl Read {
     fn is_trade(&self) -> bool {
         let Read::List(request) = self else { return false };
         match ListKind::from_code(request.list) {
-            Some(ListKind::Candles | ListKind::Positions | ListKind::Balance | ListKind::Config) => false,
+            Some(
+                ListKind::Candles
+                | ListKind::Positions
+                | ListKind::Balance
+                | ListKind::Config
+                | ListKind::Leverage,
+            ) => false,
             // An unknown code will not be sent; counting it is the safe side.
             _ => true,
         }

@@ -47,6 +47,9 @@ pub struct Cursor {
 /// also its leverage, 2 cross and 3 isolated.
 pub const CONFIG_PARTS: u8 = 4;
 
+/// Instruments of one `batch-leverage-info`; more are refused with 152015.
+pub const LEVERAGE_PER_PAGE: usize = 20;
+
 /// Market lists that no `FetchRequest` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublicList {
@@ -150,6 +153,19 @@ impl RequestWriter {
         if list == ListKind::Candles {
             return Ok(self.open_request());
         }
+        Ok(self.signed_request(b"GET", now))
+    }
+
+    /// The request for the leverage of one page of instruments, at most `LEVERAGE_PER_PAGE`.
+    pub fn write_leverage<'i>(
+        &mut self,
+        margin_mode: MarginMode,
+        page: impl Iterator<Item = &'i Instrument>,
+        now: Wall,
+    ) -> Result<&[u8], EncodeError> {
+        self.body.clear();
+        self.path.clear();
+        read::write_leverage(&mut self.path, margin_mode, page)?;
         Ok(self.signed_request(b"GET", now))
     }
 

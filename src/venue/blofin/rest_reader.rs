@@ -10,10 +10,10 @@ use super::read_queue::{
     AT_ONCE_MAX, MarketPace, QueueFull, Read, ReadCall, ReadProgress, ReadQueue, ReadTrouble,
 };
 use super::reply::{ReadFault, ReplyReader};
-use super::request::{Cursor, PublicList, RequestWriter};
+use super::request::{Cursor, LEVERAGE_PER_PAGE, PublicList, RequestWriter};
 use crate::model::message::{AccountEvent, FetchRequest, Lane, ListKind, Tick};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{Instrument, InstrumentId, Instruments, Reason, Wall};
+use crate::model::{Instrument, InstrumentId, Instruments, MarginMode, Reason, Wall};
 use crate::venue::seam::{CallEvent, CallPort, Fault};
 use arrayvec::ArrayVec;
 
@@ -217,6 +217,11 @@ impl RestReader {
         };
         let bytes = match &call.read {
             Read::Public(list) => Ok(self.writer.write_public(*list)),
+            Read::List(request) if request.list == ListKind::Leverage as u8 => {
+                let mode = MarginMode::from_code(request.margin_mode).unwrap_or(MarginMode::Cross);
+                let page = leverage_page(call.cursor, instruments);
+                self.writer.write_leverage(mode, page, now)
+            }
             Read::List(request) => {
                 let instrument = instrument_of(request, instruments);
                 self.writer.write_fetch(request, call.cursor, instrument, now)
@@ -323,7 +328,10 @@ impl RestReader {
                 self.events.extend_from_slice(page.events);
                 self.ticks.extend_from_slice(page.ticks);
                 (held.unknown_count, held.invalid_count) = (page.unknown_count, page.invalid_count);
-                let next = page.next.or_else(|| leverage_parts(request, cursor, instruments));
+                let next = page
+                    .next
+                    .or_else(|| leverage_parts(request, cursor, instruments))
+                    .or_else(|| next_leverage_page(request, cursor, instruments));
                 held.is_last = next.is_none();
                 Ok((held, next))
             }
@@ -396,8 +404,24 @@ fn instrument_of<'i>(request: &FetchRequest, instruments: &'i Instruments) -> Op
         | ListKind::Balance
         | ListKind::Fills
         | ListKind::OrdersHistory
-        | ListKind::BracketsHistory => None,
+        | ListKind::BracketsHistory
+        | ListKind::Leverage => None,
     }
+}
+
+/// The instruments of one page of `Leverage`: its cursor counts those that were asked before.
+fn leverage_page(cursor: Cursor, instruments: &Instruments) -> impl Iterator<Item = &Instrument> {
+    instruments
+        .iter()
+        .skip(cursor.after as usize)
+        .take(LEVERAGE_PER_PAGE)
+        .map(|(_, row)| row)
+}
+
+fn next_leverage_page(request: &FetchRequest, cursor: Cursor, instruments: &Instruments) -> Option<Cursor> {
+    let after = cursor.after + LEVERAGE_PER_PAGE as u64;
+    let more = request.list == ListKind::Leverage as u8 && after < instruments.len() as u64;
+    more.then_some(Cursor { after, part: 0 })
 }
 
 /// Where the leverage of an instrument is read, after the modes of the account.

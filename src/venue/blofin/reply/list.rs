@@ -96,6 +96,11 @@ fn account(
         ListKind::OrderDetail => detail(data, request, instruments, rows::order, events),
         ListKind::BracketDetail => detail(data, request, instruments, rows::bracket, events),
         ListKind::Config => config(data, cursor, instruments, events),
+        ListKind::Leverage => {
+            let leverage_part = Cursor { after: 0, part: 3 };
+            let count = config(data, leverage_part, instruments, events)?;
+            Ok(Count { next: None, ..count })
+        }
         ListKind::Positions => {
             let count = pages(data, None, request, cursor, instruments, rows::position, events)?;
             Ok(Count { next: None, ..count })
@@ -172,12 +177,11 @@ fn config(
     };
     let mut take = |row: Element<'_>| -> Result<(), ReadFault> {
         match rows::config(row, instruments)? {
-            Some(mut event) => {
+            Some(event) => {
                 // The leverage answer has a margin mode of its own: not the account's.
                 if cursor.part >= 2 && event.leverage == 0 {
                     return Err(ReadFault::from(Reason::FieldMissing));
                 }
-                event.list = ListKind::Config as u8;
                 events.push(event);
             }
             None => count.unknown += 1,

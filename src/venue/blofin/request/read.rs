@@ -1,9 +1,9 @@
 //! Path and query of every read.
 
 use super::text::Query;
-use super::{CANDLES_PER_PAGE, CONFIG_PARTS, Cursor, EncodeError, ROWS_PER_PAGE};
+use super::{CANDLES_PER_PAGE, CONFIG_PARTS, Cursor, EncodeError, LEVERAGE_PER_PAGE, ROWS_PER_PAGE};
 use crate::model::message::{FetchRequest, ListKind};
-use crate::model::{Instrument, Timeframe};
+use crate::model::{Instrument, MarginMode, Timeframe};
 
 /// Writes the path of one page of `request`, query included.
 pub(super) fn write_path(
@@ -33,6 +33,8 @@ pub(super) fn write_path(
             Ok(())
         }
         ListKind::Positions | ListKind::Balance => Ok(()),
+        // It is about many instruments: `write_leverage` has them.
+        ListKind::Leverage => Err(EncodeError::FieldMissing { field: "instruments" }),
         ListKind::AlgosPending => {
             query.text("orderType", b"trigger");
             page(query, request, cursor)
@@ -55,6 +57,31 @@ pub(super) fn write_path(
     }
 }
 
+/// Writes the path that reads the leverage of `page`, at least one instrument.
+pub(super) fn write_leverage<'i>(
+    path: &mut Vec<u8>,
+    margin_mode: MarginMode,
+    page: impl Iterator<Item = &'i Instrument>,
+) -> Result<(), EncodeError> {
+    path.extend(path_of(ListKind::Leverage, 0)?.as_bytes());
+    path.extend(b"?instId=");
+    let mut count = 0;
+    for row in page.take(LEVERAGE_PER_PAGE) {
+        if count > 0 {
+            // As the venue was seen to be asked: a comma is written as its escape, and signed so.
+            path.extend(b"%2C");
+        }
+        path.extend(row.symbol.as_bytes());
+        count += 1;
+    }
+    if count == 0 {
+        return Err(EncodeError::FieldMissing { field: "instruments" });
+    }
+    path.extend(b"&marginMode=");
+    path.extend(margin_mode.text().as_bytes());
+    Ok(())
+}
+
 fn path_of(list: ListKind, part: u8) -> Result<&'static str, EncodeError> {
     Ok(match list {
         ListKind::Candles => "/api/v1/market/candles",
@@ -68,6 +95,7 @@ fn path_of(list: ListKind, part: u8) -> Result<&'static str, EncodeError> {
         ListKind::Positions => "/api/v1/account/positions",
         ListKind::Balance => "/api/v1/account/balance",
         ListKind::Fills => "/api/v1/trade/fills-history",
+        ListKind::Leverage => "/api/v1/account/batch-leverage-info",
         ListKind::Config => match part {
             0 => "/api/v1/account/position-mode",
             1 => "/api/v1/account/margin-mode",
