@@ -2,7 +2,9 @@
 
 use crate::indicators;
 use crate::model::{InstrumentId, Timeframe};
-use crate::risk::{BracketMode, BracketParams, EntryStyle, Limits, OrderFlowLimits, TrailMode, TrailParams};
+use crate::risk::{
+    BracketMode, BracketParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,
+};
 use crate::settings::{self, Settings};
 use crate::strategy;
 use crate::strategy::plan::PlanMode;
@@ -86,6 +88,13 @@ pub fn limits(settings: &Settings) -> Limits {
         check_balance: trade.check_balance_before_order,
         margin_usd_min: trade.min_initial_margin_usd,
         upsize_to_min_margin: trade.upsize_to_min_margin,
+        enforce_margin: trade
+            .enforce_min_margin
+            .then_some(match trade.enforce_min_margin_action {
+                settings::MinMarginAction::Close => MarginAction::Close,
+                settings::MinMarginAction::Topup => MarginAction::TopUp,
+                settings::MinMarginAction::Alert => MarginAction::Alert,
+            }),
         upsize_max_mult: trade.upsize_max_mult,
         margin_safety_bps: trade.margin_safety_bps,
         risk_usd: trade.risk_per_trade_usd,

@@ -130,6 +130,10 @@ pub struct Trade {
     /// When it was known to be flat; 0 = it is not.
     pub flat_since: Wall,
     pub history_asked: u8,
+    /// Size whose margin was judged last, and the size that is waiting to be, since when.
+    pub margin_lots: i64,
+    pub margin_seen: i64,
+    pub margin_since: Wall,
     pub guard: Guard,
 }
 
@@ -180,6 +184,9 @@ impl Trade {
             seen_open: true,
             flat_since: Wall(0),
             history_asked: 0,
+            margin_lots: 0,
+            margin_seen: 0,
+            margin_since: Wall(0),
             guard: Guard::new(0, 0),
         }
     }

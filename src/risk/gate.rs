@@ -215,7 +215,7 @@ pub fn check(
     report: Option<&mut GateReport>,
 ) -> Result<Approved<Order>, Reason> {
     let mut scales = Scales { report };
-    check_switches(&mut scales, proposal, context)?;
+    check_switches(&mut scales, proposal.duplicate, context)?;
     check_opinion(&mut scales, proposal, context)?;
     check_market(&mut scales, context)?;
     check_account(&mut scales, context)?;
@@ -236,36 +236,14 @@ pub fn check(
     scales.at_least(Reason::ExpectedValueLow, ev_r, context.limits.ev_r_min)?;
 
     let worst = worst_price(context.limits, context.market, proposal.side);
-    let size = sizing::size(
-        context.instrument,
-        context.limits,
-        &SizeRequest {
-            price: if proposal.side == Side::Buy { worst } else { entry },
-            leverage,
-            exposure_room_usd: context.limits.exposure_usd_max - context.account.exposure_usd,
-            available_usd: context
-                .limits
-                .check_balance
-                .then_some(context.account.available_usd),
-            taker_fee_bps: context.brackets.taker_fee_bps,
-            sl_fraction: plan.sl_fraction,
-        },
-    );
-    let size = scales.result(size)?;
-    // Never worse than the settings say: a buy rounds down, a sell up.
-    let tick = context.instrument.tick_f64();
-    let price = match proposal.side {
-        Side::Buy => floor_tick(worst / tick),
-        Side::Sell => ceil_tick(worst / tick),
-    };
+    let lot_price = if proposal.side == Side::Buy { worst } else { entry };
+    let request = size_request(context, lot_price, leverage, plan.sl_fraction);
+    let size = scales.result(sizing::size(context.instrument, context.limits, &request))?;
     Ok(Approved(Order {
         instrument: proposal.instrument,
         side: proposal.side,
-        order_type: match context.limits.entry_style {
-            EntryStyle::Market => OrderType::Market,
-            EntryStyle::IocLimit => OrderType::Ioc,
-        },
-        price: Price(price.max(1)),
+        order_type: order_type(context.limits),
+        price: worst_ticks(context, worst, proposal.side),
         lots: size.lots,
         leverage,
         plan,
@@ -280,13 +258,13 @@ pub fn expected_value(probability: f64, plan: &Plan) -> f64 {
     probability * (plan.reward_r - plan.cost_r) - (1.0 - probability) * (1.0 + plan.cost_r)
 }
 
-fn check_switches(scales: &mut Scales<'_>, proposal: &Proposal, context: &Context<'_>) -> Result<(), Reason> {
+fn check_switches(scales: &mut Scales<'_>, duplicate: bool, context: &Context<'_>) -> Result<(), Reason> {
     let account = context.account;
     scales.holds(Reason::AutotradeOff, context.limits.enable_autotrade)?;
     scales.holds(Reason::KillSwitch, !account.kill_switch)?;
     scales.holds(Reason::ShuttingDown, !account.shutting_down)?;
     scales.holds(Reason::JournalFull, !account.journal_full)?;
-    scales.holds(Reason::Duplicate, !proposal.duplicate)?;
+    scales.holds(Reason::Duplicate, !duplicate)?;
     scales.holds(Reason::PrivateFeedDown, account.private_feed_up)?;
     scales.holds(Reason::AccountUnsynced, account.synced)?;
     scales.holds(Reason::InstrumentSuspended, context.instrument.live)
@@ -438,6 +416,80 @@ fn worst_price(limits: &Limits, market: &Market, side: Side) -> f64 {
         Side::Buy => market.ask * (1.0 + slip),
         Side::Sell => market.bid * (1.0 - slip),
     }
+}
+
+/// A wish to raise a position of ours to the smallest margin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TopUp {
+    pub side: Side,
+    /// Lots that are open.
+    pub held: i64,
+    pub leverage: u16,
+}
+
+/// Lots that may be added to a position, and the worst price for them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Addition {
+    pub order_type: OrderType,
+    pub price: Price,
+    pub lots: Lots,
+}
+
+/// What may be added, if everything that stops an entry, apart from the opinion, lets it.
+pub fn check_top_up(top_up: TopUp, context: &Context<'_>) -> Result<Approved<Addition>, Reason> {
+    let mut scales = Scales { report: None };
+    check_switches(&mut scales, false, context)?;
+    check_market(&mut scales, context)?;
+    let account = context.account;
+    scales.holds(Reason::SendBusy, !account.send_busy)?;
+    let calls = f64::from(1 + PROTECTION_CALLS);
+    scales.at_least(Reason::BudgetSpent, f64::from(account.calls_left_entry), 1.0)?;
+    scales.at_least(Reason::BudgetSpent, f64::from(account.calls_left_protect), calls)?;
+    let worst = worst_price(context.limits, context.market, top_up.side);
+    let touch = match top_up.side {
+        Side::Buy => worst,
+        Side::Sell => context.market.bid,
+    };
+    let size = sizing::top_up(
+        context.instrument,
+        context.limits,
+        &size_request(context, touch, top_up.leverage, 0.0),
+        top_up.held,
+    )?;
+    Ok(Approved(Addition {
+        order_type: order_type(context.limits),
+        price: worst_ticks(context, worst, top_up.side),
+        lots: size.lots,
+    }))
+}
+
+fn size_request(context: &Context<'_>, price: f64, leverage: u16, sl_fraction: f64) -> SizeRequest {
+    let (limits, account) = (context.limits, context.account);
+    SizeRequest {
+        price,
+        leverage,
+        exposure_room_usd: limits.exposure_usd_max - account.exposure_usd,
+        available_usd: limits.check_balance.then_some(account.available_usd),
+        taker_fee_bps: context.brackets.taker_fee_bps,
+        sl_fraction,
+    }
+}
+
+fn order_type(limits: &Limits) -> OrderType {
+    match limits.entry_style {
+        EntryStyle::Market => OrderType::Market,
+        EntryStyle::IocLimit => OrderType::Ioc,
+    }
+}
+
+/// Never worse than the settings say: a buy rounds down, a sell up.
+fn worst_ticks(context: &Context<'_>, worst: f64, side: Side) -> Price {
+    let ticks = worst / context.instrument.tick_f64();
+    let price = match side {
+        Side::Buy => floor_tick(ticks),
+        Side::Sell => ceil_tick(ticks),
+    };
+    Price(price.max(1))
 }
 
 /// A wish to reduce or protect a position.

@@ -12,4 +12,6 @@ pub mod trailing;
 
 pub use budget::{Budget, BudgetParams, Spend};
 pub use gate::{AccountView, Approved, GateReport, Market, Order, Proposal};
-pub use params::{BracketMode, BracketParams, EntryStyle, Limits, OrderFlowLimits, TrailMode, TrailParams};
+pub use params::{
+    BracketMode, BracketParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,
+};

@@ -13,6 +13,16 @@ pub enum EntryStyle {
     IocLimit,
 }
 
+/// What to do with a position whose margin is below MIN_INITIAL_MARGIN_USD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarginAction {
+    Close,
+    /// Buy or sell more of it, within the bounds of an entry.
+    TopUp,
+    /// Say so, and leave it.
+    Alert,
+}
+
 /// Bounds on entries ([trade] in the settings).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -38,6 +48,8 @@ pub struct Limits {
     /// Smallest initial margin of an order; 0 = off.
     pub margin_usd_min: f64,
     pub upsize_to_min_margin: bool,
+    /// ENFORCE_MIN_MARGIN with its action; `None` = off.
+    pub enforce_margin: Option<MarginAction>,
     /// Upsizing may multiply the notional by at most this.
     pub upsize_max_mult: f64,
     /// Room left above the margin when the balance is checked.
@@ -80,6 +92,7 @@ impl Default for Limits {
             check_balance: true,
             margin_usd_min: 10.0,
             upsize_to_min_margin: true,
+            enforce_margin: None,
             upsize_max_mult: 1.5,
             margin_safety_bps: 100.0,
             risk_usd: 0.0,

@@ -76,6 +76,41 @@ pub fn size(instrument: &Instrument, limits: &Limits, request: &SizeRequest) -> 
     fit_balance(instrument, limits, request, size, lot_usd, available_usd)
 }
 
+/// Lots that raise a position of `held` lots to the smallest margin, or why they may not be bought:
+/// `BelowMinSize` never, `MarginLow` when the whole would be larger than upsizing may make it,
+/// `ExposureMax` and `BalanceLow` as for an entry. `request.price` values a lot.
+pub fn top_up(
+    instrument: &Instrument,
+    limits: &Limits,
+    request: &SizeRequest,
+    held: i64,
+) -> Result<Size, Reason> {
+    let lot_usd = instrument.lot_base_f64() * request.price;
+    if !(lot_usd.is_finite() && lot_usd > 0.0) {
+        return Err(Reason::QuoteAbsent);
+    }
+    if request.leverage == 0 {
+        return Err(Reason::LeverageHigh);
+    }
+    let whole = (limits.margin_usd_min * f64::from(request.leverage) / lot_usd - WHOLE).ceil() as i64;
+    let lots = (whole - held).max(instrument.min_lots.0).max(1);
+    let most_usd = limits.notional_usd * limits.upsize_max_mult;
+    let whole_usd = (held + lots) as f64 * lot_usd;
+    if whole_usd > most_usd + WHOLE || lots > instrument.max_market_lots.0 {
+        return Err(Reason::MarginLow);
+    }
+    let size = sized(lots, lot_usd, request.leverage);
+    if size.notional_usd > request.exposure_room_usd + WHOLE {
+        return Err(Reason::ExposureMax);
+    }
+    let need = size.margin_usd * (1.0 + limits.margin_safety_bps / 1e4)
+        + size.notional_usd * 2.0 * request.taker_fee_bps / 1e4;
+    match request.available_usd {
+        Some(available_usd) if need > available_usd => Err(Reason::BalanceLow),
+        Some(_) | None => Ok(size),
+    }
+}
+
 /// TRADE_NOTIONAL_USD, less when the stop would lose more than RISK_PER_TRADE_USD.
 fn wanted_notional(limits: &Limits, sl_fraction: f64) -> f64 {
     if limits.risk_usd > 0.0 && sl_fraction > 0.0 {
@@ -241,6 +276,31 @@ mod tests {
         assert_eq!(size(&btc, &limits(10.0), &request), Err(Reason::BalanceLow));
         request.available_usd = Some(0.0);
         assert_eq!(size(&btc, &limits(0.0), &request), Err(Reason::BalanceLow));
+    }
+
+    #[test]
+    fn a_position_is_topped_up_to_the_smallest_margin_within_the_bounds() {
+        let btc = instrument("0.001", "0.1", 1);
+        let limits = limits(10.0);
+        // A lot is 6 USD, 2 USD of margin: five make 10.
+        let request = request(60_000.0);
+        for (held, lots) in [(1, 4), (4, 1)] {
+            assert_eq!(
+                top_up(&btc, &limits, &request, held).expect("fits").lots,
+                Lots(lots)
+            );
+        }
+        let tight = |change: &dyn Fn(&mut SizeRequest)| {
+            let mut request = request;
+            change(&mut request);
+            top_up(&btc, &limits, &request, 1)
+        };
+        assert_eq!(tight(&|r| r.exposure_room_usd = 23.9), Err(Reason::ExposureMax));
+        assert_eq!(tight(&|r| r.available_usd = Some(8.0)), Err(Reason::BalanceLow));
+        assert!(tight(&|r| r.available_usd = Some(8.2)).is_ok());
+        // 25 times leverage: 250 USD would be needed, 75 are allowed.
+        assert_eq!(tight(&|r| r.leverage = 25), Err(Reason::MarginLow));
+        assert_eq!(tight(&|r| r.price = f64::NAN), Err(Reason::QuoteAbsent));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum GateEventKind {
     EntriesOn = 8,
     NakedClose = 9,
     Skipped = 10,
+    /// An open position has less than MIN_INITIAL_MARGIN_USD.
+    MarginLow = 11,
 }
 
 impl GateEventKind {
@@ -34,6 +36,7 @@ impl GateEventKind {
             EntriesOn,
             NakedClose,
             Skipped,
+            MarginLow,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

@@ -220,7 +220,8 @@ impl Gate {
         let trade = &mut desk.trade;
         if order.side == trade.side {
             trade.entry.add(fill);
-            self.on_entry_fill(index, order.role == OrderRole::Entry, now);
+            let planned = order.client_id == trade.entry_id;
+            self.on_entry_fill(index, planned, now);
             return;
         }
         trade.exit.add(fill);
@@ -294,10 +295,9 @@ impl Gate {
         let attached =
             leg(trade.attached_sl_ticks, fact.sl_ticks) || leg(trade.attached_tp_ticks, fact.tp_ticks);
         let by_entry = fact.order_id != 0
-            && self.orders.find(&trade.entry_id, 0).is_some_and(|slot| {
-                self.orders
-                    .get(slot)
-                    .is_some_and(|order| order.progress.venue_id == fact.order_id)
+            && self.orders.iter().any(|(_, order)| {
+                let entered = order.role == OrderRole::Entry && order.trade == trade.number;
+                entered && order.progress.venue_id == fact.order_id
             });
         side == exit_side(trade.side) && fact.client_id.is_empty() && (attached || by_entry)
     }

@@ -261,6 +261,9 @@ impl Gate {
             seen_open: false,
             flat_since: Wall(0),
             history_asked: 0,
+            margin_lots: 0,
+            margin_seen: 0,
+            margin_since: Wall(0),
             guard,
         };
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;

@@ -122,6 +122,8 @@ pub struct Counters {
     pub entries_sent: u64,
     pub trades_closed: u64,
     pub naked_closes: u64,
+    /// Positions found with less than the smallest margin.
+    pub margins_low: u64,
     pub illegal_transitions: u64,
     /// Events with impossible codes or numbers, dropped.
     pub events_invalid: u64,
@@ -144,6 +146,7 @@ impl Default for Counters {
             entries_sent: 0,
             trades_closed: 0,
             naked_closes: 0,
+            margins_low: 0,
             illegal_transitions: 0,
             events_invalid: 0,
             tables_full: 0,

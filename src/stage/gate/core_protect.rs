@@ -55,6 +55,7 @@ impl Gate {
             now,
         );
         self.act(index, step, &cover, lots, now, out);
+        self.enforce_margin(index, &cover, lots, now, out);
     }
 
     /// Once anything has left, the first target has done its work or has lost its meaning.

@@ -183,7 +183,12 @@ impl Gate {
         };
         self.order_line(slot, reply.venue_code, now, out);
         let over = matches!(after.state, State::Rejected | State::Dead);
-        if let (true, Some(index)) = (over, self.desk_of_trade(call.trade)) {
+        // An addition to an open position that came to nothing ends no trade.
+        let own = |index: &usize| {
+            let desk = self.desks[*index].as_ref();
+            desk.is_some_and(|desk| desk.trade.entry_id == call.client_id)
+        };
+        if let (true, Some(index)) = (over, self.desk_of_trade(call.trade).filter(own)) {
             self.drop_entry(index, after.state, now, reply.venue_code, out);
         }
     }

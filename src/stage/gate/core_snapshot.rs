@@ -315,6 +315,9 @@ impl Gate {
             seen_open: false,
             flat_since: if stage == Stage::Settling { now } else { Wall(0) },
             history_asked: 0,
+            margin_lots: 0,
+            margin_seen: 0,
+            margin_since: Wall(0),
             guard,
         };
         let trail = restored_trail(image, side);

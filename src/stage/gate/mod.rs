@@ -7,6 +7,7 @@ mod core_entry;
 mod core_fills;
 mod core_image;
 mod core_lists;
+mod core_margin;
 mod core_modes;
 pub mod core_outputs;
 mod core_protect;

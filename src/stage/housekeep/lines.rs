@@ -90,6 +90,7 @@ pub fn gate_event(event: &GateEvent, instruments: &Instruments) -> Option<Value>
         GateEventKind::EntriesOff => "entries_off",
         GateEventKind::EntriesOn => "entries_on",
         GateEventKind::NakedClose => "naked_close",
+        GateEventKind::MarginLow => "margin_low",
     };
     let ts_ms = (event.header.time_ns / 1_000_000) as i64;
     let instrument = instruments.get(InstrumentId(event.instrument));
