@@ -1,11 +1,15 @@
 //! The user's calibration file: a logistic model over `MODEL_FEATURES`, `{"bias":…,"coef":{…}}`, with
-//! optional winsor limits and an isotonic table. Parsing only; reading the file is the caller's.
+//! optional winsor limits, stand-ins for absent features and an isotonic table. Parsing only; reading
+//! the file is the caller's.
 
 use super::probability::{MODEL_FEATURES, ModelInputs, logistic};
 use serde_json::{Map, Value};
 
+/// Meaning of `MODEL_FEATURES` as files state it: 1 = directional features carry the side's sign. A
+/// file without `feature_version` was made for the Python scanner.
+pub const FEATURE_VERSION: u64 = 1;
 /// Most points of an isotonic table.
-const ISOTONIC_MAX: usize = 1024;
+pub const ISOTONIC_MAX: usize = 1024;
 /// σ(bias + coef_score × SCORE_MIN) above this is hard to believe.
 const SUSPICIOUS_PROBABILITY: f64 = 0.9;
 
@@ -26,10 +30,14 @@ struct Term {
     /// Values are clipped into these limits first.
     low: f64,
     high: f64,
+    /// What counts when the feature does not exist: its mean in training; without it, nothing.
+    absent: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
+    /// `None` in a file made for the Python scanner.
+    feature_version: Option<u64>,
     bias: f64,
     terms: Vec<Term>,
     /// Recalibration: x ascending, y the observed rate; empty = none.
@@ -49,6 +57,8 @@ impl Calibration {
         let empty = Map::new();
         let coefficients = object(root.get("coef"), "coef")?.ok_or_else(|| bad("coef", "an object"))?;
         let limits = object(root.get("clip"), "clip")?.unwrap_or(&empty);
+        let stand_ins = object(root.get("absent"), "absent")?.unwrap_or(&empty);
+        let feature_version = version(root.get("feature_version"))?;
         let (mut terms, mut warnings) = (Vec::new(), Vec::new());
         for (name, value) in coefficients {
             let key = format!("coef.{name}");
@@ -68,9 +78,14 @@ impl Calibration {
                 coefficient,
                 low,
                 high,
+                absent: stand_ins
+                    .get(name)
+                    .map(|value| number(Some(value), &format!("absent.{name}")))
+                    .transpose()?,
             });
         }
         let calibration = Calibration {
+            feature_version,
             bias,
             terms,
             isotonic: isotonic(root.get("iso"))?,
@@ -85,12 +100,17 @@ impl Calibration {
         Ok((calibration, warnings))
     }
 
-    /// P(net R > 0) in 0.01..=0.99. A feature that is absent contributes nothing.
+    /// `feature_version` of the file, `None` for one made for the Python scanner.
+    pub fn feature_version(&self) -> Option<u64> {
+        self.feature_version
+    }
+
+    /// P(net R > 0) in 0.01..=0.99. A feature that is absent contributes what the file's `absent` says,
+    /// or else nothing.
     pub fn probability(&self, inputs: &ModelInputs) -> f64 {
         let z = self.terms.iter().fold(self.bias, |z, term| {
-            let value = inputs.get(term.index).unwrap_or(0.0).clamp(term.low, term.high);
-            let known = inputs.get(term.index).is_some();
-            z + if known { term.coefficient * value } else { 0.0 }
+            let value = inputs.get(term.index).or(term.absent);
+            z + value.map_or(0.0, |value| term.coefficient * value.clamp(term.low, term.high))
         });
         self.recalibrated(logistic(z)).clamp(0.01, 0.99)
     }
@@ -101,12 +121,13 @@ impl Calibration {
         self.terms.iter().filter(absent).count()
     }
 
+    /// Before recalibration, for a signal of which nothing but the score is known.
     fn at_score(&self, score: f64) -> f64 {
-        let of_score = self
-            .terms
-            .iter()
-            .find(|term| MODEL_FEATURES[term.index] == "score");
-        logistic(self.bias + of_score.map_or(0.0, |term| term.coefficient * score))
+        logistic(self.terms.iter().fold(self.bias, |z, term| {
+            let is_score = MODEL_FEATURES[term.index] == "score";
+            let value = if is_score { Some(score) } else { term.absent };
+            z + value.map_or(0.0, |value| term.coefficient * value)
+        }))
     }
 
     /// Linear between the points of the isotonic table, flat beyond its ends.
@@ -149,6 +170,17 @@ fn object<'a>(
         Some(Value::Object(map)) => Ok(Some(map)),
         Some(_) => Err(bad(key, "an object")),
     }
+}
+
+fn version(value: Option<&Value>) -> Result<Option<u64>, CalibrationError> {
+    let known = |value: &Value| {
+        value
+            .as_u64()
+            .filter(|version| (1..=FEATURE_VERSION).contains(version))
+    };
+    value
+        .map(|value| known(value).ok_or_else(|| bad("feature_version", "1, or absent")))
+        .transpose()
 }
 
 fn clip_of(limits: &Map<String, Value>, name: &str) -> Result<(f64, f64), CalibrationError> {
@@ -234,6 +266,18 @@ mod tests {
     }
 
     #[test]
+    fn an_absent_feature_counts_as_the_file_says() {
+        let text = r#"{"bias": 0.4, "coef": {"score": 0.8}, "absent": {"score": 3.0}, "feature_version": 1}"#;
+        let calibration = parse(text);
+        assert_eq!(
+            calibration.probability(&inputs(None)),
+            calibration.probability(&inputs(Some(3.0)))
+        );
+        assert_eq!(calibration.feature_version(), Some(1));
+        assert_eq!(parse(r#"{"bias": 0, "coef": {}}"#).feature_version(), None);
+    }
+
+    #[test]
     fn the_isotonic_table_is_linear_inside_and_flat_outside() {
         let text = r#"{"bias": 0, "coef": {"score": 1}, "iso": {"x": [0.4, 0.6], "y": [0.2, 0.3]}}"#;
         let calibration = parse(text);
@@ -254,6 +298,14 @@ mod tests {
             (
                 r#"{"bias": 0, "coef": {"score": 1}, "clip": {"score": [2, 1]}}"#,
                 "clip.score",
+            ),
+            (
+                r#"{"bias": 0, "coef": {"score": 1}, "feature_version": 2}"#,
+                "feature_version",
+            ),
+            (
+                r#"{"bias": 0, "coef": {"score": 1}, "absent": {"score": null}}"#,
+                "absent.score",
             ),
             (
                 r#"{"bias": 0, "coef": {"score": 1}, "iso": {"x": [0.5, 0.4], "y": [0, 1]}}"#,
