@@ -3,5 +3,16 @@
 //!
 //! Nothing here touches a running engine. Time, randomness and files come in as arguments.
 
+pub mod candles;
+pub mod controls;
+pub mod figures;
+pub mod first_touch;
 pub mod metrics_file;
 pub mod metrics_line;
+pub mod plots;
+pub mod report;
+pub mod report_html;
+pub mod statistics;
+pub mod tables;
+pub mod trade;
+pub mod trials;
