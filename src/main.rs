@@ -4,7 +4,7 @@ use clap::Parser;
 use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
-use smart_scanner::app::{demo, doctor, exchange, features, halt, replay, run};
+use smart_scanner::app::{backtest, demo, doctor, download, exchange, features, halt, replay, run};
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
 use std::process::ExitCode;
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
         Command::Features(args) => features::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Backtest(args) => backtest::run(args),
+        Command::Download(args) => download::run(args),
         Command::Run(args) => run::run(args),
         Command::Halt(args) => halt::halt(args),
         Command::Resume(args) => halt::resume(args),

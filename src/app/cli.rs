@@ -50,6 +50,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Write every indicator of a file of candles, one CSV row a candle
     Features(FeaturesArgs),
+    /// What the signals of a metrics file would have earned on candles: figures, controls, tables, plots
+    Backtest(super::backtest::BacktestArgs),
+    /// Fetch candle history for backtest and replay; stopped, it goes on where it was
+    Download(super::download::DownloadArgs),
     /// Say whether this machine, these settings and the venue are fit for a run
     Doctor(DoctorArgs),
 }
@@ -408,7 +412,8 @@ mod tests {
         assert_eq!(
             names,
             [
-                "demo", "run", "halt", "resume", "exchange", "replay", "features", "doctor"
+                "demo", "run", "halt", "resume", "exchange", "replay", "features", "backtest", "download",
+                "doctor"
             ]
         );
         for command in Cli::command().get_subcommands() {

@@ -1,11 +1,14 @@
 //! One file a command, the grammar of the command line, and the exit codes.
 
+pub mod backtest;
 pub mod bootstrap;
 pub mod candle_file;
+pub mod candle_sources;
 pub mod cli;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod download;
 pub mod exchange;
 pub mod exit;
 pub mod features;
@@ -13,6 +16,7 @@ pub mod graph;
 pub mod halt;
 pub mod params;
 pub mod replay;
+pub mod report_files;
 pub mod research;
 pub mod run;
 pub mod screen;

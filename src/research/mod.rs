@@ -3,10 +3,13 @@
 //!
 //! Nothing here touches a running engine. Time, randomness and files come in as arguments.
 
+pub mod candle_download;
+pub mod candle_files;
 pub mod candles;
 pub mod controls;
 pub mod figures;
 pub mod first_touch;
+pub mod funding_file;
 pub mod metrics_file;
 pub mod metrics_line;
 pub mod plots;

@@ -22,6 +22,8 @@ pub struct RecordedOptions {
     pub shift_ms: i64,
     /// Only these symbols, by file name (`BTCUSDT`); empty = all.
     pub symbols: Vec<String>,
+    /// Only these symbols, by venue name (`BTC-USDT`); empty = all. Candles only.
+    pub names: Vec<String>,
 }
 
 impl Default for RecordedOptions {
@@ -30,6 +32,7 @@ impl Default for RecordedOptions {
             history_rows: 1_440,
             shift_ms: 0,
             symbols: Vec::new(),
+            names: Vec::new(),
         }
     }
 }
@@ -113,6 +116,10 @@ impl Recorded {
                 .iter()
                 .find(|entry| entry.0 == symbol)
                 .and_then(|entry| entry.1.as_ref());
+            let name = mapping.map_or_else(|| venue_name(&symbol), |mapping| mapping.inst_id.clone());
+            if !options.names.is_empty() && !options.names.contains(&name) {
+                continue;
+            }
             let multiplier = mapping.map_or(1.0, |mapping| mapping.multiplier);
             let (found, mut candles, shape) = read_candles(&path, multiplier, options.shift_ms)?;
             if *timeframe.get_or_insert(found) != found {
@@ -429,10 +436,13 @@ fn read_candles(
 
 /// The timeframe of candles that lie on its grid, each later than the one before.
 fn grid_of(path: &Path, candles: &[Candle]) -> Result<Timeframe, RecordedError> {
-    let step = match candles {
-        [first, second, ..] => second.open_ms - first.open_ms,
-        _ => return Err(bad_row(path, 1, "fewer than two candles")),
-    };
+    // Holes only make distances longer.
+    let step = candles
+        .windows(2)
+        .map(|pair| pair[1].open_ms - pair[0].open_ms)
+        .filter(|step| *step > 0)
+        .min();
+    let step = step.ok_or_else(|| bad_row(path, 1, "fewer than two candles"))?;
     let timeframe = Timeframe::ALL
         .into_iter()
         .find(|timeframe| timeframe.ms() == step);
