@@ -90,7 +90,7 @@ fn random_sides(judge: &Judge<'_>, trades: &[Trade], names: &Names, draws: usize
             let part: f32 = chunk
                 .iter()
                 .enumerate()
-                .map(|(index, pair)| pair[(bits >> index & 1) as usize])
+                .map(|(index, pair)| pair[((bits >> index) & 1) as usize])
                 .sum();
             sum += f64::from(part);
         }
@@ -159,7 +159,7 @@ fn random_times(judge: &Judge<'_>, trades: &[Trade], names: &Names, draws: usize
             for _ in 0..group.count {
                 for _ in 0..REDRAWS {
                     // The high bits of a product: uniform enough below 2^31 places, and quick.
-                    let place = (u64::from(draw.next_u32()) * places as u64 >> 32) as usize;
+                    let place = ((u64::from(draw.next_u32()) * places as u64) >> 32) as usize;
                     let result = group.result(place, names);
                     if result.is_finite() {
                         *sum += f64::from(result);

@@ -115,7 +115,7 @@ fn curve(points: &[(i64, f64)], label: &str, color: &RGBColor) -> String {
             .margin(12)
             .margin_right(28)
             .x_label_area_size(30)
-            .y_label_area_size(58)
+            .y_label_area_size(70)
             .build_cartesian_2d(first..last, low..high)?;
         mesh(&mut chart, "", label, &day_text)?;
         chart.draw_series(AreaSeries::new(steps.iter().copied(), 0.0, color.mix(0.15)))?;
@@ -144,6 +144,10 @@ where
         .x_desc(x_label)
         .y_desc(y_label)
         .x_label_formatter(x_text)
+        .y_label_formatter(&|value| match value.abs() {
+            large if large >= 20.0 => format!("{value:.0}"),
+            _ => format!("{value:.1}"),
+        })
         .label_style(("sans-serif", 13))
         .axis_desc_style(("sans-serif", 13))
         .draw()?;
@@ -159,7 +163,7 @@ pub fn reliability(bins: &[Bin]) -> String {
         let mut chart = ChartBuilder::on(root)
             .margin(12)
             .x_label_area_size(42)
-            .y_label_area_size(58)
+            .y_label_area_size(70)
             .build_cartesian_2d(0f64..1f64, 0f64..1f64)?;
         mesh(&mut chart, "stated probability", "share won", &|x| {
             format!("{x:.1}")
@@ -210,7 +214,7 @@ pub fn results(results: &[f64]) -> String {
         let mut chart = ChartBuilder::on(root)
             .margin(12)
             .x_label_area_size(42)
-            .y_label_area_size(58)
+            .y_label_area_size(70)
             .build_cartesian_2d(from..to, 0f64..highest_bar)?;
         mesh(&mut chart, "result, R", "trades", &|x| format!("{x:.1}"))?;
         chart.draw_series(counts.iter().enumerate().map(|(index, count)| {
