@@ -10,6 +10,7 @@
 //!                        ◀── gate_fetch ───────────────────────┤
 //!  alert  ──http──▶ webhook ── webhook_gate ──▶ gate ── gate_webhook (the answer)
 //!                                               gate ── gate_score (outcomes teach the bandit) ──▶ score
+//!                        indicate ── indicate_gate (the ATR that open stops trail by) ──▶ gate
 //!                                                 * ── *_housekeep ──▶ housekeep
 //! ```
 //!
@@ -20,7 +21,7 @@ use crate::bus::BusBuilder;
 use crate::model::FeatureRow;
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    Tick, TradeOutcome,
+    Tick, TradeOutcome, Volatility,
 };
 
 /// A stage; the code stands in journals (append only).
@@ -103,6 +104,7 @@ pub enum LinkId {
     FetchJournal = 23,
     AccountJournal = 24,
     DecodeHousekeep = 25,
+    IndicateGate = 26,
     /// Events of the stage's port: frames, replies. Not a ring.
     Port = 0xfe00,
     /// Conflated records going out; the journal must say when and how many. Not a ring.
@@ -176,7 +178,7 @@ macro_rules! link {
 /// Cycles of credit links are gate → send → gate, gate → fetch → gate, decode → fetch → decode and
 /// score → gate → score. Each is bounded by what may be in flight: `send` and `fetch` hold at most
 /// 64 calls and take none while their reply ring lacks room for as many, and `gate_score` drops.
-pub static LINKS: [Link; 25] = [
+pub static LINKS: [Link; 26] = [
     link!(DecodeIndicate, "decode_indicate", Decode -> Indicate, Tick, 8192, Credit,
         "490 instruments x 4 timeframes close together: 1,960 rows, four times over; 1 MiB"),
     link!(IndicateScore, "indicate_score", Indicate -> Score, FeatureRow, 2048, Credit,
@@ -211,6 +213,8 @@ pub static LINKS: [Link; 25] = [
         "orders and fills are never lost: entries turn off when full"),
     link!(ScoreHousekeep, "score_housekeep", Score -> Housekeep, Signal, 1024, DropCount,
         "a slow disk loses lines, never time"),
+    link!(IndicateGate, "indicate_gate", Indicate -> Gate, Volatility, 2048, Credit,
+        "one close of 490 instruments x 4 timeframes; gate takes it after everything else"),
     link!(IndicateHousekeep, "indicate_housekeep", Indicate -> Housekeep, Tick, 4096, DropCount,
         "confirmed candles for the history file"),
     link!(DecodeJournal, "decode_journal", Decode -> Housekeep, JournalEntry, 16384, Credit,

@@ -82,6 +82,8 @@ fn nothing_that_the_venue_says_breaks_the_gate() {
             amend: seed % 3 == 0,
             two_brackets: seed % 2 == 0,
             trigger_types: seed % 5 == 0,
+            attach_partial: seed % 7 == 0,
+            leftovers_cancelled: seed % 11 == 0,
         });
         chaotic.limits.cooldown_sec = 1;
         chaotic.limits.entries_per_hour_max = 0;

@@ -14,7 +14,7 @@ fn the_stop_trails_by_the_means_that_the_venue_has() {
     let with = |amend: bool, two_brackets: bool| Capabilities {
         amend,
         two_brackets,
-        trigger_types: false,
+        ..Capabilities::default()
     };
     // One R is 300: at 60,310 the best mark less 35 bps beats break-even.
     for (capabilities, first) in [
@@ -197,4 +197,35 @@ fn our_own_cancels_are_not_the_users() {
     let mut status = Status::default();
     scene.gate.status(scene.now, &mut status);
     assert!(status.positions[0].protected && !status.positions[0].closing);
+}
+
+#[test]
+fn the_trailing_distance_follows_the_atr_of_the_closed_candle_without_a_new_signal() {
+    let mut params = trailing(two_brackets(params()).capabilities);
+    params.trail.mode = smart_scanner::risk::TrailMode::Atr;
+    params.trail.distance_bps_min = 10.0;
+    let stop_after = |atr: Option<(Timeframe, f64)>| {
+        let mut scene = Scene::new(params);
+        scene.enter(Side::Buy, 60_000.1);
+        scene.run_ms(2_000);
+        if let Some((timeframe, atr)) = atr {
+            let mut volatility: Volatility = bytemuck::Zeroable::zeroed();
+            volatility.instrument = BTC.0;
+            volatility.timeframe = timeframe as u8;
+            volatility.atr = atr;
+            scene.gate.on_volatility(&volatility);
+        }
+        scene.quote(60_400.0, 60_400.2);
+        scene.last(CommandKind::PlaceBracket).sl_ticks
+    };
+    // The signal had none: 35 bps of the best price; then one ATR below it.
+    assert_eq!(stop_after(None), 601_886);
+    assert_eq!(stop_after(Some((Timeframe::M5, 150.0))), 602_501);
+    assert_eq!(stop_after(Some((Timeframe::M5, 250.0))), 601_501);
+    assert_eq!(
+        stop_after(Some((Timeframe::M1, 150.0))),
+        601_886,
+        "another series"
+    );
+    assert_eq!(stop_after(Some((Timeframe::M5, f64::NAN))), 601_886, "no number");
 }

@@ -381,6 +381,7 @@ fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicate::Indicate
     let parts = indicate::Parts {
         ticks: ends.inlet(LinkId::DecodeIndicate)?,
         rows: ends.outlet(LinkId::IndicateScore)?,
+        to_gate: ends.outlet(LinkId::IndicateGate)?,
         history: None,
         board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
         built,
@@ -432,12 +433,8 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         panic_regime: Regime::Panic as u8,
         regime_aware: settings.score.regime_aware,
         dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
-        // Asked by doing: a second stop is placed before the first is cancelled, and when the venue
-        // refuses it the first still stands and the gate goes on one at a time.
-        capabilities: Capabilities {
-            two_brackets: true,
-            ..Capabilities::default()
-        },
+        // What a run before this one learned of the venue comes back with its snapshot.
+        capabilities: Capabilities::to_probe(),
         retry_on_fail: settings.bracket.tpsl_retry_on_fail,
         retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
             settings::TriggerType::Last => TriggerType::Last,
@@ -461,6 +458,7 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         instruments: Arc::clone(&plan.instruments),
         ticks: ends.inlet(LinkId::DecodeGate)?,
         signals: ends.inlet(LinkId::ScoreGate)?,
+        volatility: ends.inlet(LinkId::IndicateGate)?,
         replies: ends.inlet(LinkId::SendGate)?,
         pushes: ends.inlet(LinkId::AccountGate)?,
         pages: ends.inlet(LinkId::FetchGate)?,
@@ -506,15 +504,16 @@ fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphE
     Ok(Housekeep::new(
         rings,
         instruments,
-        names(),
+        names(plan.paper.is_some()),
         path,
         Arc::clone(&plan.seen),
     )?)
 }
 
 /// How the codes in records become names.
-pub fn names() -> Names {
+pub fn names(is_paper: bool) -> Names {
     Names {
+        is_paper,
         component: |code| {
             COMPONENTS
                 .get(usize::from(code))

@@ -134,6 +134,7 @@ pub fn brackets(settings: &Settings) -> BracketParams {
         taker_fee_bps: settings.venue.taker_fee_bps,
         panic_shrink: settings.score.regime_tpsl_shrink_in_panic,
         trigger_eps_bps: bracket.trigger_eps_bps,
+        take_passed_target: bracket.tp_breach == settings::TpBreach::Close,
         retry_mult: bracket.tpsl_retry_mult,
         ..BracketParams::default()
     }
@@ -155,6 +156,7 @@ pub fn trailing(settings: &Settings) -> TrailParams {
         cover_fees: bracket.be_cover_fees,
         step_bps_min: bracket.trail_min_step_bps,
         interval_ms_min: bracket.trail_min_interval_ms,
-        distance_bps_min: bracket.cost_sl_mult * 2.0 * settings.venue.taker_fee_bps,
+        distance_bps_min: (bracket.cost_sl_mult * 2.0 * settings.venue.taker_fee_bps)
+            .max(0.5 * bracket.sl_bps),
     }
 }

@@ -7,7 +7,7 @@ use super::record::{Record, Row};
 use crate::model::feature::FeatureRow;
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    Tick, TradeOutcome,
+    Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{PositionRow, StatusRow};
 
@@ -42,4 +42,5 @@ records! {
     JournalEntry = 0x0c01,
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
+    Volatility = 0x0f01,
 }

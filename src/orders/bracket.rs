@@ -9,7 +9,7 @@ use crate::model::client_id::ClientOrderId;
 use crate::model::time::NS_PER_MS;
 use crate::model::{PositionSide, Side, Wall};
 
-/// What the venue is known to allow. The default assumes nothing.
+/// What may be asked of the venue. The default assumes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// A bracket can be amended in place.
@@ -18,6 +18,70 @@ pub struct Capabilities {
     pub two_brackets: bool,
     /// A bracket may name the price that triggers it.
     pub trigger_types: bool,
+    /// An attached bracket stands from the first fill on, not only when the entry is whole.
+    pub attach_partial: bool,
+    /// The venue cancels what is left of a position's brackets itself.
+    pub leftovers_cancelled: bool,
+}
+
+/// One thing that a venue can do or not. The codes stand in snapshots.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    Amend = 0,
+    TwoBrackets = 1,
+    TriggerTypes = 2,
+    AttachPartial = 3,
+    LeftoversCancelled = 4,
+}
+
+impl Ability {
+    pub const ALL: [Ability; 5] = [
+        Ability::Amend,
+        Ability::TwoBrackets,
+        Ability::TriggerTypes,
+        Ability::AttachPartial,
+        Ability::LeftoversCancelled,
+    ];
+
+    /// Its bit in a word of abilities.
+    pub fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+impl Capabilities {
+    /// What is asked by doing: each thing is tried where a no costs one call and no protection, and
+    /// what the venue answers is kept.
+    pub fn to_probe() -> Self {
+        Capabilities {
+            amend: true,
+            two_brackets: true,
+            trigger_types: true,
+            attach_partial: true,
+            leftovers_cancelled: true,
+        }
+    }
+
+    pub fn set(&mut self, ability: Ability, can: bool) {
+        match ability {
+            Ability::Amend => self.amend = can,
+            Ability::TwoBrackets => self.two_brackets = can,
+            Ability::TriggerTypes => self.trigger_types = can,
+            Ability::AttachPartial => self.attach_partial = can,
+            Ability::LeftoversCancelled => self.leftovers_cancelled = can,
+        }
+    }
+
+    pub fn can(&self, ability: Ability) -> bool {
+        match ability {
+            Ability::Amend => self.amend,
+            Ability::TwoBrackets => self.two_brackets,
+            Ability::TriggerTypes => self.trigger_types,
+            Ability::AttachPartial => self.attach_partial,
+            Ability::LeftoversCancelled => self.leftovers_cancelled,
+        }
+    }
 }
 
 /// How long the steps may take.
@@ -56,11 +120,14 @@ pub enum CloseCause {
     StopHit = 2,
     /// Somebody asked for it.
     Asked = 3,
+    /// The price was beyond the target before the target stood.
+    TargetHit = 4,
 }
 
 impl CloseCause {
     pub fn from_code(code: u8) -> Option<CloseCause> {
-        [CloseCause::Naked, CloseCause::StopHit, CloseCause::Asked]
+        use CloseCause::*;
+        [Naked, StopHit, Asked, TargetHit]
             .into_iter()
             .find(|cause| *cause as u8 == code)
     }
@@ -79,6 +146,8 @@ pub struct PendingCall {
     pub since: Wall,
     /// The answer was lost: it is being looked up.
     pub unknown: bool,
+    /// The code that came with an answer that says neither yes nor no; 0 = no code.
+    pub venue_code: u32,
     /// Token of that lookup; 0 = none in flight.
     pub token: u32,
     /// When to look it up next.
@@ -118,6 +187,8 @@ pub struct Guard {
     pub close_attempts: u8,
     pub next_close: Wall,
     pub external_cancels: u8,
+    /// The old bracket was cancelled to make room for the new one: the gap is being measured.
+    pub replacing: bool,
 }
 
 impl Guard {
@@ -140,6 +211,7 @@ impl Guard {
             close_attempts: 0,
             next_close: Wall(0),
             external_cancels: 0,
+            replacing: false,
         }
     }
 
@@ -199,6 +271,8 @@ pub struct Cover {
     pub surplus: u64,
     /// Any bracket of ours but the first target's; 0 = none.
     pub own: u64,
+    /// One of those that is for the whole position and has a stop; 0 = none.
+    pub own_whole: u64,
     /// The first target stands.
     pub part: bool,
 }
@@ -239,6 +313,9 @@ pub fn cover<'a>(
         }
         if is_own(row) {
             cover.own = row.venue_id;
+            if full(row) && row.sl_ticks != 0 {
+                cover.own_whole = row.venue_id;
+            }
         }
     }
     cover.covered = lots != 0 && stop_lots >= lots.abs();
@@ -346,11 +423,12 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
     if now < guard.next_attempt {
         return Step::WaitUntil(guard.next_attempt);
     }
+    // One call and no gap; two calls and no gap; two calls and a gap.
+    if capabilities.amend && cover.own_whole != 0 {
+        return Step::Amend(cover.own_whole);
+    }
     if capabilities.two_brackets {
         return Step::Place;
-    }
-    if capabilities.amend {
-        return Step::Amend(cover.own);
     }
     // The weakest venue: one bracket at a time. The gap is one round trip long.
     Step::Cancel(cover.own)
@@ -478,13 +556,14 @@ mod tests {
             let capabilities = Capabilities {
                 amend,
                 two_brackets,
-                trigger_types: false,
+                ..Capabilities::default()
             };
             decide(&guard, &cover, 10, capabilities, &Timing::default(), Wall(1))
         };
         assert_eq!(with(false, false), Step::Cancel(7));
         assert_eq!(with(true, false), Step::Amend(7));
         assert_eq!(with(false, true), Step::Place);
+        assert_eq!(with(true, true), Step::Amend(7));
     }
 
     #[test]

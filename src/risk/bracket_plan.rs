@@ -184,6 +184,12 @@ pub fn settle_target(params: &BracketParams, side: Side, tp_ticks: i64, last_tic
     sign * target.max(beyond)
 }
 
+/// Whether the last price has reached a target that does not stand yet.
+pub fn is_target_passed(side: Side, tp_ticks: i64, last_ticks: f64) -> bool {
+    let sign = side.sign();
+    tp_ticks != 0 && (sign * tp_ticks) as f64 <= sign as f64 * last_ticks
+}
+
 /// The tick at or above `ticks`; values within a billionth of a tick count as whole.
 pub fn ceil_tick(ticks: f64) -> i64 {
     match near(ticks) {

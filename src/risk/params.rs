@@ -169,6 +169,8 @@ pub struct BracketParams {
     /// REGIME_TPSL_SHRINK_IN_PANIC.
     pub panic_shrink: f64,
     pub trigger_eps_bps: f64,
+    /// TP_BREACH=close: a target that is passed before it stands is taken at market.
+    pub take_passed_target: bool,
     /// TPSL_RETRY_MULT.
     pub retry_mult: f64,
     /// Maintenance margin rate assumed for the liquidation check.
@@ -194,6 +196,7 @@ impl Default for BracketParams {
             exit_slip_bps: 0.0,
             panic_shrink: 0.6,
             trigger_eps_bps: 8.0,
+            take_passed_target: false,
             retry_mult: 3.0,
             maintenance_rate: 0.005,
         }

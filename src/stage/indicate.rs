@@ -8,8 +8,9 @@ use crate::driver::{Inlet, Outlet, Progress, Stage};
 use crate::indicators::{Board, Builder};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
-use crate::model::message::{Tick, TickKind, tick_flag};
+use crate::model::message::{Tick, TickKind, Volatility, tick_flag};
 use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Timeframe, Wall};
+use bytemuck::Zeroable;
 
 /// Ticks taken in one poll.
 const TAKE_MAX: usize = 64;
@@ -20,6 +21,7 @@ const ROWS_PER_TICK_MAX: usize = Timeframe::ALL.len();
 pub struct Indicate {
     ticks: Inlet<Tick>,
     rows: Outlet<FeatureRow>,
+    to_gate: Outlet<Volatility>,
     history: Option<Outlet<Tick>>,
     board: Board,
     /// Builders of one instrument stand together, longest timeframe first, so that a higher
@@ -49,6 +51,7 @@ struct Context {
 pub struct Parts {
     pub ticks: Inlet<Tick>,
     pub rows: Outlet<FeatureRow>,
+    pub to_gate: Outlet<Volatility>,
     /// Closed candles for the history file; `None` when nobody keeps it.
     pub history: Option<Outlet<Tick>>,
     pub board: Board,
@@ -69,6 +72,7 @@ impl Indicate {
         Ok(Indicate {
             ticks: parts.ticks,
             rows: parts.rows,
+            to_gate: parts.to_gate,
             history: parts.history,
             board: parts.board,
             builders,
@@ -168,6 +172,19 @@ impl Indicate {
         self.row.header.time_ns = tick.header.time_ns;
         self.candle_count.add(1);
         self.rows.publish_or_drop(self.row);
+        // History moves no stop: only what closes now.
+        if !self.row.has_flag(row_flag::BACKFILL)
+            && let Some(atr) = self.row.get(Feature::Atr14)
+        {
+            let mut volatility = Volatility::zeroed();
+            volatility.header.receive_ns = tick.header.receive_ns;
+            volatility.header.time_ns = tick.header.time_ns;
+            volatility.instrument = instrument.0;
+            volatility.timeframe = self.row.timeframe;
+            volatility.open_ms = self.row.candle.open_ms;
+            volatility.atr = atr;
+            self.to_gate.publish_or_drop(volatility);
+        }
         if let Some(history) = self.history.as_mut() {
             history.publish_or_drop(*tick);
         }
@@ -182,7 +199,7 @@ impl Stage for Indicate {
     fn poll(&mut self, _now: Wall) -> Progress {
         let mut progress = Progress::Idle;
         for _ in 0..TAKE_MAX {
-            if self.rows.room() < ROWS_PER_TICK_MAX {
+            if self.rows.room() < ROWS_PER_TICK_MAX || self.to_gate.room() < ROWS_PER_TICK_MAX {
                 return progress;
             }
             let Some(tick) = self.ticks.take() else {

@@ -14,7 +14,7 @@ use smart_scanner::driver::{
 };
 use smart_scanner::model::message::{
     AccountEvent, CommandKind, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal, Tick,
-    TradeOutcome,
+    TradeOutcome, Volatility,
 };
 use smart_scanner::model::{Header, Wall};
 use smart_scanner::stage::gate::GateStage;
@@ -76,6 +76,7 @@ impl<T: Record> Carry<T> {
 struct Passed {
     ticks: Carry<Tick>,
     signals: Carry<Signal>,
+    volatility: Carry<Volatility>,
     replies: Carry<SendReply>,
     pushes: Carry<AccountEvent>,
     pages: Carry<AccountEvent>,
@@ -92,6 +93,7 @@ impl Passed {
         Passed {
             ticks: Carry::new(outer, inner, LinkId::DecodeGate),
             signals: Carry::new(outer, inner, LinkId::ScoreGate),
+            volatility: Carry::new(outer, inner, LinkId::IndicateGate),
             replies: Carry::new(outer, inner, LinkId::SendGate),
             pushes: Carry::new(outer, inner, LinkId::AccountGate),
             pages: Carry::new(outer, inner, LinkId::FetchGate),
@@ -107,6 +109,7 @@ impl Passed {
         let all = [
             self.ticks.carry(),
             self.signals.carry(),
+            self.volatility.carry(),
             self.replies.carry(),
             self.pushes.carry(),
             self.pages.carry(),
@@ -239,6 +242,8 @@ fn repeat(scene: &Scene, passed: &Passed) -> Repeated {
     let mut stepper = Stepper::new(vec![seat], clock.clone());
     let (mut ticks, mut to_ticks) = (passed.ticks.kept.clone(), outlet(&bus, LinkId::DecodeGate));
     let (mut signals, mut to_signals) = (passed.signals.kept.clone(), outlet(&bus, LinkId::ScoreGate));
+    let (mut volatility, mut to_volatility) =
+        (passed.volatility.kept.clone(), outlet(&bus, LinkId::IndicateGate));
     let (mut replies, mut to_replies) = (passed.replies.kept.clone(), outlet(&bus, LinkId::SendGate));
     let (mut pushes, mut to_pushes) = (passed.pushes.kept.clone(), outlet(&bus, LinkId::AccountGate));
     let (mut pages, mut to_pages) = (passed.pages.kept.clone(), outlet(&bus, LinkId::FetchGate));
@@ -250,6 +255,7 @@ fn repeat(scene: &Scene, passed: &Passed) -> Repeated {
     loop {
         refill(&mut ticks, &mut to_ticks);
         refill(&mut signals, &mut to_signals);
+        refill(&mut volatility, &mut to_volatility);
         refill(&mut replies, &mut to_replies);
         refill(&mut pushes, &mut to_pushes);
         refill(&mut pages, &mut to_pages);

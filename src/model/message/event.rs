@@ -79,7 +79,12 @@ pub struct GateEvent {
     /// Closed trades: exact executions that the result was reckoned from; 0 = from what was pushed.
     pub executions: u32,
     pub zero: u32,
-    pub zero_2: [u64; 7],
+    /// Closed trades: average entry, and when it was opened.
+    pub entry_price: f64,
+    pub opened_ms: i64,
+    /// Replaced brackets: how long none stood.
+    pub gap_ms: u64,
+    pub zero_2: [u64; 4],
 }
 
 const _: () = assert!(size_of::<GateEvent>() == 256);

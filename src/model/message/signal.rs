@@ -86,6 +86,23 @@ pub struct TradeOutcome {
 
 const _: () = assert!(size_of::<TradeOutcome>() == 64);
 
+/// The ATR14 of a series as of a closed candle, on `indicate_gate`: stops trail by it. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct Volatility {
+    pub header: Header,
+    pub instrument: u16,
+    pub timeframe: u8,
+    pub zero: u8,
+    pub zero_2: u32,
+    /// Open time of the candle.
+    pub open_ms: i64,
+    pub atr: f64,
+    pub zero_3: u64,
+}
+
+const _: () = assert!(size_of::<Volatility>() == 64);
+
 /// A signal from outside, on `webhook_gate`. 192 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

@@ -206,6 +206,10 @@ pub struct Gate {
     pub(super) entries_on: bool,
     /// Restored from a snapshot: no trade is touched before the venue has told how things are.
     pub(super) awaits_truth: bool,
+    /// Bits of the abilities that the venue has shown or denied.
+    pub(super) abilities_known: u32,
+    /// Something was learned that is not yet on disk.
+    pub(super) has_learned: bool,
     /// When the lists were last polled for want of a private feed.
     pub(super) polled: Wall,
     pub(super) timer: Wall,
@@ -246,6 +250,8 @@ impl Gate {
             journal_full: false,
             entries_on: false,
             awaits_truth: false,
+            abilities_known: 0,
+            has_learned: false,
             polled: Wall(0),
             timer: Wall(0),
             counters: Counters::default(),

@@ -9,7 +9,7 @@ use super::core_outputs::{Outputs, event};
 use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, MarginMode, OrderState, PositionSide, Side, Wall};
 use crate::orders::book::{BracketRow, FillRead, Order, OrderRole};
-use crate::orders::bracket::exit_side;
+use crate::orders::bracket::{Ability, CloseCause, exit_side};
 use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_between};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{PositionReport, Source, slot_of};
@@ -227,10 +227,9 @@ impl Gate {
         trade.exit.add(fill);
         let by_category = ExitKind::of_category(order.category);
         let by_us = trade.guard.closing.map(|cause| match cause {
-            crate::orders::bracket::CloseCause::StopHit => ExitKind::Stop,
-            crate::orders::bracket::CloseCause::Naked | crate::orders::bracket::CloseCause::Asked => {
-                ExitKind::Other
-            }
+            CloseCause::StopHit => ExitKind::Stop,
+            CloseCause::TargetHit => ExitKind::Target,
+            CloseCause::Naked | CloseCause::Asked => ExitKind::Other,
         });
         let kind = match order.role {
             OrderRole::Close => by_us.or(Some(ExitKind::Other)),
@@ -262,6 +261,9 @@ impl Gate {
             self.on_bracket_end(desk, known, fact, state, now, out);
         } else {
             let linked = desk.is_some_and(|index| self.is_attached(index, fact, side));
+            if linked && known.is_none() {
+                self.note_attached(desk);
+            }
             self.on_bracket_live(known, fact, side, position_side, linked, now);
         }
         if let Some(index) = desk
@@ -283,6 +285,20 @@ impl Gate {
             self.on_bracket_placed(index, fact.venue_id, now);
         } else if same || (state.is_final() && pending.venue_id != 0 && pending.venue_id == fact.venue_id) {
             self.end_pending(index);
+        }
+    }
+
+    /// An attached bracket stands; while its entry still fills, that says when the venue attaches.
+    fn note_attached(&mut self, desk: Option<usize>) {
+        let Some(Desk { trade, .. }) = desk.and_then(|index| self.desks[index].as_ref()) else {
+            return;
+        };
+        let filling = self.orders.find(&trade.entry_id, 0).is_some_and(|slot| {
+            let order = self.orders.get(slot);
+            order.is_some_and(|order| order.progress.state == State::PartiallyFilled)
+        });
+        if filling {
+            self.learn(Ability::AttachPartial, true);
         }
     }
 
@@ -382,6 +398,7 @@ impl Gate {
             }
         }
         let own = row.is_some_and(|row| row.linked || row.client_id.is_of(self.instance));
+        let unasked = state == OrderState::Canceled && own && !by_call;
         match state {
             // An order is on its way; the position will go, or be found naked and closed.
             OrderState::Effective if recent => {
@@ -394,7 +411,7 @@ impl Gate {
             }
             // It fired, and the venue refused the order that it made: leave at once.
             OrderState::OrderFailed if own && recent => {
-                guard.close(crate::orders::bracket::CloseCause::Naked);
+                guard.close(CloseCause::Naked);
             }
             OrderState::Canceled if own && !by_call && recent && !self.is_flat(index) => {
                 if let Some(desk) = self.desks[index].as_mut() {
@@ -417,6 +434,9 @@ impl Gate {
         line.tp_ticks = fact.tp_ticks;
         line.exit = fact.detail;
         out.event(line);
+        if unasked && self.is_flat(index) {
+            self.learn(Ability::LeftoversCancelled, true);
+        }
     }
 
     fn on_position(&mut self, fact: &AccountEvent, now: Wall) {

@@ -205,6 +205,8 @@ impl Gate {
         line.sl_ticks = trade.guard.want_sl_ticks;
         line.tp_ticks = trade.guard.want_tp_ticks;
         line.fill_price = trade.exit.average();
+        line.entry_price = trade.entry.average();
+        line.opened_ms = trade.first_fill.ms();
         line.fee = trade.entry.fee + trade.exit.fee;
         line.pnl = pnl;
         line.r = r;

@@ -48,7 +48,6 @@ impl Gate {
             self.counters.events_invalid += 1;
             return;
         };
-        self.freshen_atr(instrument, signal);
         let panic = self.params.regime_aware
             && self.params.panic_regime != 0
             && signal.regime == self.params.panic_regime;
@@ -425,18 +424,6 @@ impl Gate {
         line.score = proposal.score;
         line.probability = proposal.probability;
         out.event(line);
-    }
-
-    /// A newer ATR of the series that a trade came from, for its trailing distance.
-    fn freshen_atr(&mut self, instrument: InstrumentId, signal: &Signal) {
-        if !(signal.atr.is_finite() && signal.atr > 0.0) {
-            return;
-        }
-        for desk in self.desks[..self.desks_top].iter_mut().flatten() {
-            if desk.trade.instrument == instrument && desk.trade.timeframe == signal.timeframe {
-                desk.trade.atr = signal.atr;
-            }
-        }
     }
 
     fn is_seen(&self, key: [u64; 2], now: Wall) -> bool {

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ssc-gate");
 /// Raised with every change of an image.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,6 +25,9 @@ pub(super) struct Head {
     pub(super) activities: u32,
     pub(super) seen: u32,
     pub(super) entries: u32,
+    /// Bits of `Ability`: those that are known, and those of them that the venue has.
+    pub(super) abilities_known: u32,
+    pub(super) abilities: u32,
     pub(super) sequence: u64,
     pub(super) next_trade: u64,
     pub(super) next_alert: u64,

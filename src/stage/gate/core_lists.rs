@@ -129,7 +129,7 @@ impl Gate {
             let pending = self.desks[index].as_ref().and_then(|desk| desk.trade.guard.call);
             if pending.is_some_and(|pending| pending.token == fact.token) {
                 // A bracket only reduces: a second one is harmless, none is not.
-                self.end_pending(index);
+                self.on_bracket_absent(index, now);
             }
         }
     }

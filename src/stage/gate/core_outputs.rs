@@ -124,6 +124,8 @@ pub struct Counters {
     pub naked_closes: u64,
     /// Positions found with less than the smallest margin.
     pub margins_low: u64,
+    /// Longest time without a stop while one was replaced at a venue that takes one at a time.
+    pub replace_gap_ns_max: u64,
     pub illegal_transitions: u64,
     /// Events with impossible codes or numbers, dropped.
     pub events_invalid: u64,
@@ -147,6 +149,7 @@ impl Default for Counters {
             trades_closed: 0,
             naked_closes: 0,
             margins_low: 0,
+            replace_gap_ns_max: 0,
             illegal_transitions: 0,
             events_invalid: 0,
             tables_full: 0,

@@ -8,8 +8,10 @@ use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
-use crate::model::{TriggerType, Wall};
-use crate::orders::bracket::{CloseCause, Cover, PendingCall, PendingKind, Step, cover, decide, exit_side};
+use crate::model::{OrderState, Wall};
+use crate::orders::bracket::{
+    Ability, CloseCause, Cover, PendingCall, PendingKind, Step, cover, decide, exit_side,
+};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::bracket_plan::{self, StopAction};
@@ -30,7 +32,7 @@ impl Gate {
         }
         self.expire_entry(index, now);
         self.note_part(index, lots);
-        let Some(cover) = self.read_cover(index, lots, now) else {
+        let Some(cover) = self.read_cover(index, lots, now, out) else {
             return;
         };
         if self.look_up_pending(index, &cover, now, out) {
@@ -81,7 +83,8 @@ impl Gate {
         }
     }
 
-    fn read_cover(&mut self, index: usize, lots: i64, now: Wall) -> Option<Cover> {
+    fn read_cover(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) -> Option<Cover> {
+        let mut replaced = None;
         let desk = self.desks[index].as_mut()?;
         let trade = &mut desk.trade;
         let instrument = trade.instrument;
@@ -90,11 +93,28 @@ impl Gate {
             .iter()
             .filter(move |row| row.instrument == instrument);
         let cover = cover(rows, trade.position_side, lots, &trade.guard, self.instance);
+        let bare_since = trade.guard.naked_since;
         trade.guard.note_cover(cover.covered, now);
+        if cover.covered && bare_since > Wall(0) && trade.guard.replacing {
+            trade.guard.replacing = false;
+            replaced = Some(now.since(bare_since));
+        }
         if cover.wanted {
             trade.guard.attempts = 0;
             trade.guard.widen = false;
             trade.guard.other_trigger = false;
+        }
+        let (instrument, signal) = (trade.instrument, trade.signal);
+        if let Some(gap_ns) = replaced {
+            self.counters.replace_gap_ns_max = self.counters.replace_gap_ns_max.max(gap_ns);
+            let mut line = event(GateEventKind::BracketState, instrument, now);
+            line.state = OrderState::Live as u8;
+            line.sl_ticks = cover.sl_ticks;
+            line.tp_ticks = cover.tp_ticks;
+            line.signal = signal;
+            // Rounded up: a gap is never shown as none.
+            line.gap_ms = gap_ns.div_ceil(NS_PER_MS);
+            out.event(line);
         }
         Some(cover)
     }
@@ -185,8 +205,14 @@ impl Gate {
         if mark <= 0.0 || last <= 0.0 || self.rows[trade.instrument.index()].market.stale {
             return;
         }
+        // SL_MIN of quant §7.1: half the stop, the costs, and three spreads of the moment.
+        let market = &self.rows[trade.instrument.index()].market;
+        let mut params = self.params.trail;
+        if market.has_quote() {
+            params.distance_bps_min = params.distance_bps_min.max(3.0 * market.spread_bps());
+        }
         let moved = state.step(
-            &self.params.trail,
+            &params,
             &TrailInput {
                 mark_ticks: mark / tick,
                 last_ticks: last / tick,
@@ -220,7 +246,10 @@ impl Gate {
                     desk.timer = desk.trade.guard.attached_until;
                 }
             }
-            Step::Place => self.place_bracket(index, cover, lots, now, out),
+            Step::Place => {
+                self.note_unattached(index, cover);
+                self.place_bracket(index, cover, lots, now, out);
+            }
             Step::PlacePart => self.place_part(index, lots, now, out),
             Step::Cancel(venue_id) => {
                 self.change_bracket(index, PendingKind::Cancel, venue_id, cover, now, out)
@@ -232,16 +261,32 @@ impl Gate {
         }
     }
 
+    /// The attached bracket of a partial fill did not come: this venue attaches whole entries only.
+    fn note_unattached(&mut self, index: usize, cover: &Cover) {
+        let Some(Desk { trade, .. }) = &self.desks[index] else {
+            return;
+        };
+        let guard = &trade.guard;
+        let part = trade.entry.lots > 0 && trade.entry.lots < trade.planned_lots && !trade.adopted;
+        let waited = guard.attached_asked && guard.attempts == 0 && !cover.covered && cover.own == 0;
+        if part && waited && trade.attached_sl_ticks != 0 {
+            self.learn(Ability::AttachPartial, false);
+        }
+    }
+
     fn place_bracket(&mut self, index: usize, cover: &Cover, lots: i64, now: Wall, out: &mut Outputs) {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
-        let Some((sl_ticks, tp_ticks)) = self.settled_triggers(&trade, cover) else {
-            if let Some(desk) = self.desks[index].as_mut() {
-                desk.trade.guard.close(CloseCause::StopHit);
+        let (sl_ticks, tp_ticks) = match self.settled_triggers(&trade, cover) {
+            Ok(triggers) => triggers,
+            Err(cause) => {
+                if let Some(desk) = self.desks[index].as_mut() {
+                    desk.trade.guard.close(cause);
+                }
+                self.close_position(index, cause, lots, now, out);
+                return;
             }
-            self.close_position(index, CloseCause::StopHit, lots, now, out);
-            return;
         };
         let exit = Exit {
             instrument: trade.instrument,
@@ -281,8 +326,6 @@ impl Gate {
         place.signal = trade.signal;
         if trade.guard.other_trigger {
             place.trigger_type = self.params.retry_trigger as u8;
-        } else if self.params.capabilities.trigger_types {
-            place.trigger_type = TriggerType::Last as u8;
         }
         if let Some(desk) = self.desks[index].as_mut() {
             let guard = &mut desk.trade.guard;
@@ -350,28 +393,36 @@ impl Gate {
         }
     }
 
-    /// The wanted triggers, moved off the wrong side of the price; `None` = the stop was hit.
-    fn settled_triggers(&self, trade: &Trade, cover: &Cover) -> Option<(i64, i64)> {
+    /// The wanted triggers, moved off the wrong side of the price; or why the position is to be
+    /// closed instead: the price is beyond its stop, or beyond a target that is to be taken.
+    fn settled_triggers(&self, trade: &Trade, cover: &Cover) -> Result<(i64, i64), CloseCause> {
         let guard = &trade.guard;
-        let tick = self.instruments.get(trade.instrument)?.tick_f64();
+        let tick = self
+            .instruments
+            .get(trade.instrument)
+            .map_or(0.0, |row| row.tick_f64());
         let last = self.last_price(trade.instrument) / tick;
-        if last <= 0.0 {
+        if !(last > 0.0 && last.is_finite()) {
             // Without a price the venue judges.
-            return Some((guard.want_sl_ticks, guard.want_tp_ticks));
+            return Ok((guard.want_sl_ticks, guard.want_tp_ticks));
         }
         let params = &self.params.brackets;
         let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
             StopAction::Place(ticks) => ticks,
             // A stop that stands will do the work that this one would have done.
             StopAction::CloseNow if cover.covered => guard.want_sl_ticks,
-            StopAction::CloseNow => return None,
+            StopAction::CloseNow => return Err(CloseCause::StopHit),
         };
+        let passed = bracket_plan::is_target_passed(trade.side, guard.want_tp_ticks, last);
+        if passed && params.take_passed_target && !cover.covered {
+            return Err(CloseCause::TargetHit);
+        }
         let tp = if guard.want_tp_ticks == 0 {
             0
         } else {
             bracket_plan::settle_target(params, trade.side, guard.want_tp_ticks, last, guard.widen)
         };
-        Some((sl, tp))
+        Ok((sl, tp))
     }
 
     fn change_bracket(
@@ -413,6 +464,12 @@ impl Gate {
             && let Some(row) = self.brackets.get_mut(at)
         {
             row.cancel_sent = now;
+        }
+        if kind == PendingKind::Cancel
+            && !cover.wanted
+            && let Some(desk) = self.desks[index].as_mut()
+        {
+            desk.trade.guard.replacing = true;
         }
         self.send_guard(index, kind, change, now, out);
     }
@@ -481,6 +538,7 @@ impl Gate {
                 lots: send.size_lots,
                 since: now,
                 unknown: false,
+                venue_code: 0,
                 token: 0,
                 next_lookup: Wall(0),
             });

@@ -6,13 +6,10 @@
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
 use super::core_outputs::{Outputs, event};
 use crate::model::client_id::ClientOrderId;
-use crate::model::message::{CommandKind, GateEventKind, ListKind, Outcome, SendReply};
+use crate::model::message::{GateEventKind, ListKind, Outcome, SendReply};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Reason, Wall};
-use crate::orders::book::BracketRow;
-use crate::orders::bracket::{
-    CloseCause, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
-};
+use crate::orders::bracket::Ability;
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Stage;
@@ -20,8 +17,6 @@ use bytemuck::Zeroable;
 
 /// After the venue refused our leverage, the instrument rests this long.
 const LEVERAGE_REST_NS: u64 = 3_600 * NS_PER_SEC;
-/// First lookup of a protective call whose answer was lost.
-const LOOKUP_NS: u64 = 50 * NS_PER_MS;
 
 impl Gate {
     /// The answer to one of our calls.
@@ -233,6 +228,8 @@ impl Gate {
             Outcome::Accepted => {
                 self.brackets.remove(at);
                 self.counters.orphans_cancelled += 1;
+                // It stood long after its position, and went only because it was told to.
+                self.learn(Ability::LeftoversCancelled, false);
             }
             Outcome::NotSent | Outcome::RateLimited | Outcome::FatalAuth => {
                 if let Some(row) = self.brackets.get_mut(at) {
@@ -244,182 +241,6 @@ impl Gate {
                 self.reconcile.want(ListKind::BracketsPending, now);
             }
         }
-    }
-
-    fn on_bracket_reply(
-        &mut self,
-        call: &Call,
-        outcome: Outcome,
-        reply: &SendReply,
-        now: Wall,
-        out: &mut Outputs,
-    ) {
-        let Some((index, pending)) = self.pending_of(call) else {
-            // The trade ended or the call was given up; what it did after all is in the list.
-            self.reconcile.want(ListKind::BracketsPending, now);
-            return;
-        };
-        match (pending.kind, outcome) {
-            (PendingKind::Place | PendingKind::Cancel | PendingKind::Amend, Outcome::Accepted) => {
-                self.on_bracket_done(index, &pending, reply.venue_id, now);
-            }
-            (PendingKind::Place, Outcome::Duplicate | Outcome::Ambiguous) => {
-                if let Some(desk) = self.desks[index].as_mut()
-                    && let Some(pending) = desk.trade.guard.call.as_mut()
-                {
-                    pending.unknown = true;
-                    pending.token = 0;
-                    pending.next_lookup = Wall(now.0 + LOOKUP_NS);
-                }
-            }
-            (PendingKind::Cancel | PendingKind::Amend, Outcome::Duplicate | Outcome::Ambiguous) => {
-                self.end_pending(index);
-                self.reconcile.want(ListKind::BracketsPending, now);
-            }
-            (_, Outcome::NotSent | Outcome::RateLimited | Outcome::FatalAuth) => {
-                self.end_pending(index);
-                self.uncancel(pending.venue_id);
-                if let Some(desk) = self.desks[index].as_mut() {
-                    desk.trade.guard.back_off(now);
-                }
-            }
-            (PendingKind::Place, Outcome::Rejected) => {
-                if pending.sl_ticks == 0 {
-                    // The first target is a convenience; the bracket of the whole stands.
-                    self.end_part(index, now);
-                    self.end_pending(index);
-                } else {
-                    self.on_bracket_refused(index, reply.venue_code, now, out);
-                }
-            }
-            (PendingKind::Cancel, Outcome::Rejected) => {
-                // It was filled, triggered or cancelled, or never was: the list will say.
-                self.end_pending(index);
-                self.reconcile.want(ListKind::BracketsPending, now);
-                self.reconcile.want(ListKind::Positions, now);
-                if let Some(desk) = self.desks[index].as_mut() {
-                    desk.trade.guard.back_off(now);
-                }
-            }
-            (PendingKind::Amend, Outcome::Rejected) => {
-                // It can be told apart from a bracket that is gone only by replacing it.
-                self.params.capabilities.amend = false;
-                self.end_pending(index);
-                self.reconcile.want(ListKind::BracketsPending, now);
-            }
-            (
-                PendingKind::Close,
-                Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous,
-            ) => {
-                self.counters.answers_unexpected += 1;
-            }
-        }
-    }
-
-    /// The desk that still waits for this call, and what it waits for.
-    fn pending_of(&self, call: &Call) -> Option<(usize, PendingCall)> {
-        let index = self.desk_of_trade(call.trade)?;
-        let pending = self.desks[index].as_ref()?.trade.guard.call?;
-        let same = pending.client_id == call.client_id && pending.venue_id == call.venue_id;
-        same.then_some((index, pending))
-    }
-
-    /// The venue did what a protective call asked for.
-    fn on_bracket_done(&mut self, index: usize, pending: &PendingCall, venue_id: u64, now: Wall) {
-        let row = self.brackets.find(&ClientOrderId::default(), pending.venue_id);
-        match (pending.kind, row) {
-            (PendingKind::Place, _) => {
-                self.on_bracket_placed(index, venue_id, now);
-                return;
-            }
-            (PendingKind::Cancel, Some(at)) => {
-                self.brackets.remove(at);
-            }
-            (PendingKind::Amend, Some(at)) => {
-                if let Some(row) = self.brackets.get_mut(at) {
-                    row.sl_ticks = pending.sl_ticks;
-                    row.tp_ticks = pending.tp_ticks;
-                    row.touched = now;
-                }
-            }
-            // A push was faster, or it is not about a bracket.
-            (PendingKind::Cancel | PendingKind::Amend, None) | (PendingKind::Close, _) => {}
-        }
-        self.end_pending(index);
-    }
-
-    /// The venue took a bracket of ours: it stands, until a push or a list says otherwise.
-    pub(super) fn on_bracket_placed(&mut self, index: usize, venue_id: u64, now: Wall) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let Some(pending) = trade.guard.call else {
-            return;
-        };
-        if self.brackets.find(&pending.client_id, venue_id).is_none() {
-            let fits = self.brackets.insert(BracketRow {
-                venue_id,
-                client_id: pending.client_id,
-                instrument: trade.instrument,
-                position_side: trade.position_side,
-                side: exit_side(trade.side),
-                lots: pending.lots,
-                tp_ticks: pending.tp_ticks,
-                sl_ticks: pending.sl_ticks,
-                linked: true,
-                since: now,
-                touched: now,
-                update_ms: 0,
-                seen_token: 0,
-                cancel_sent: Wall(0),
-            });
-            self.counters.tables_full += u64::from(!fits);
-        }
-        self.end_pending(index);
-    }
-
-    /// The venue refused a bracket and meant it (quant §7.3).
-    fn on_bracket_refused(&mut self, index: usize, venue_code: u32, now: Wall, out: &mut Outputs) {
-        self.end_pending(index);
-        let retry = self.params.retry_on_fail;
-        let can_trigger = self.params.capabilities.trigger_types;
-        let Some(desk) = self.desks[index].as_mut() else {
-            return;
-        };
-        let guard = &mut desk.trade.guard;
-        let naked = guard.naked_since > Wall(0);
-        if is_no_position(venue_code) {
-            guard.back_off(now);
-            self.reconcile.want(ListKind::Positions, now);
-        } else if is_trigger_refusal(venue_code) && retry && !guard.widen {
-            guard.widen = true;
-            guard.next_attempt = now;
-        } else if !is_trigger_refusal(venue_code) && retry && can_trigger && !guard.other_trigger {
-            guard.other_trigger = true;
-            guard.next_attempt = now;
-        } else if naked {
-            guard.close(if is_trigger_refusal(venue_code) {
-                CloseCause::StopHit
-            } else {
-                CloseCause::Naked
-            });
-        } else if self.params.capabilities.two_brackets && !is_about_the_order(venue_code) {
-            // The old stop stands, and nothing is wrong with the new one: the venue takes one at a
-            // time. Learned for the rest of the run.
-            self.params.capabilities.two_brackets = false;
-            guard.next_attempt = now;
-            guard.widen = false;
-        } else {
-            // The old stop stands: keep it and leave the venue in peace for a while.
-            guard.next_attempt = Wall(now.0 + 5 * NS_PER_SEC);
-            guard.widen = false;
-        }
-        let mut line = event(GateEventKind::BracketState, desk.trade.instrument, now);
-        line.state = State::Rejected as u8;
-        line.command = CommandKind::PlaceBracket as u8;
-        line.venue_code = venue_code;
-        line.signal = desk.trade.signal;
-        out.event(line);
     }
 
     fn on_close_reply(
@@ -482,7 +303,7 @@ impl Gate {
     }
 
     /// A cancel that did not leave: the bracket may be cancelled again.
-    fn uncancel(&mut self, venue_id: u64) {
+    pub(super) fn uncancel(&mut self, venue_id: u64) {
         if let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
             && let Some(row) = self.brackets.get_mut(at)
         {
@@ -533,10 +354,4 @@ impl Gate {
             desk.timer = NEVER;
         }
     }
-}
-
-/// Whether a refusal speaks of the bracket itself (its trigger, a field) and not of how many there
-/// are: such a bracket would be refused again, so the old one must not be cancelled for it.
-fn is_about_the_order(venue_code: u32) -> bool {
-    is_trigger_refusal(venue_code) || (152_000..153_000).contains(&venue_code)
 }

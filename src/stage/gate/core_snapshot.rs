@@ -58,6 +58,7 @@ impl Gate {
                 .enumerate()
                 .filter(|(_, row)| row.activity > Wall(0))
         };
+        let (abilities_known, abilities) = self.ability_words();
         let mut writer = Writer { bytes, at: 0 };
         writer.put(&Head {
             magic: MAGIC,
@@ -71,6 +72,8 @@ impl Gate {
             activities: active().count() as u32,
             seen: self.seen.len() as u32,
             entries: self.entries.len() as u32,
+            abilities_known,
+            abilities,
             sequence: self.sequence,
             next_trade: self.next_trade,
             next_alert: self.next_alert,
@@ -122,6 +125,7 @@ impl Gate {
         self.check_head(&head)?;
         let mut fresh = Gate::new(self.params, self.instruments.clone(), self.instance, self.epoch);
         fresh.kill_switch = self.kill_switch || head.kill_switch == 1;
+        fresh.restore_abilities(head.abilities_known, head.abilities);
         fresh.next_trade = head.next_trade;
         fresh.next_alert = head.next_alert;
         fresh.day = Day {

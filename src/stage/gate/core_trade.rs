@@ -4,9 +4,11 @@
 
 use super::core::{Desk, Gate};
 use super::core_outputs::Outputs;
-use crate::model::Wall;
+use crate::model::message::Volatility;
 use crate::model::time::NS_PER_SEC;
+use crate::model::{InstrumentId, Wall};
 use crate::orders::book::Order;
+use crate::orders::bracket::Ability;
 use crate::orders::lifecycle::State;
 use crate::orders::positions::{side_of, slot_of};
 use crate::orders::trade::{Stage, Trade};
@@ -42,6 +44,26 @@ impl Gate {
             Stage::Entering => self.step_entering(index, now, out),
             Stage::Open => self.step_open(index, now, out),
             Stage::Settling => self.step_settling(index, now, out),
+        }
+    }
+
+    /// The ATR of a closed candle: the stops of trades from that series trail by it.
+    pub fn on_volatility(&mut self, volatility: &Volatility) {
+        let instrument = InstrumentId(volatility.instrument);
+        if !(volatility.atr.is_finite() && volatility.atr > 0.0) {
+            self.counters.events_invalid += 1;
+            return;
+        }
+        for desk in self.desks[..self.desks_top].iter_mut().flatten() {
+            let trade = &mut desk.trade;
+            // R and the planned triggers are frozen; only the trailing distance reads it from here on.
+            if trade.instrument == instrument
+                && trade.timeframe == volatility.timeframe
+                && !trade.adopted
+                && trade.first_fill > Wall(0)
+            {
+                trade.atr = volatility.atr;
+            }
         }
     }
 
@@ -107,11 +129,9 @@ impl Gate {
         if trade.first_fill == Wall(0) {
             trade.first_fill = now;
             trade.guard.note_cover(false, now);
-            let attached = trade.attached_sl_ticks != 0;
-            trade.guard.attached_until = if attached {
-                Wall(now.0 + verify_ns)
-            } else {
-                Wall(0)
+            trade.guard.attached_until = match self.attach_wait(&trade, verify_ns) {
+                0 => Wall(0),
+                wait_ns => Wall(now.0 + wait_ns),
             };
         }
         trade.last_fill = now;
@@ -132,6 +152,21 @@ impl Gate {
             desk.trade = trade;
             desk.trail = trail;
             desk.timer = now;
+        }
+    }
+
+    /// How long the bracket attached to an entry may take to appear after its first fill; 0 = it is
+    /// not to be waited for.
+    fn attach_wait(&self, trade: &Trade, verify_ns: u64) -> u64 {
+        let whole = trade.entry.lots == 0 || trade.entry.lots >= trade.planned_lots;
+        let known = self.is_known(Ability::AttachPartial);
+        match (trade.attached_sl_ticks != 0, whole) {
+            (false, _) => 0,
+            (true, true) => verify_ns,
+            // What is not known yet is not waited for in full: the position may stand bare.
+            (true, false) if self.params.capabilities.attach_partial && !known => verify_ns / 3,
+            (true, false) if self.params.capabilities.attach_partial || !known => verify_ns,
+            (true, false) => 0,
         }
     }
 

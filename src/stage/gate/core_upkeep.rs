@@ -20,6 +20,8 @@ use crate::risk::bracket_plan::{self, PlanRequest};
 
 /// A position that nobody expected is adopted once it has stood this long.
 const ADOPT_NS: u64 = NS_PER_SEC;
+/// How long a venue may take to cancel what is left of a position's brackets itself.
+const LEFTOVERS_NS: u64 = 2 * NS_PER_SEC;
 /// An orphan is cancelled again after this when the first cancel came to nothing.
 const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 
@@ -234,8 +236,16 @@ impl Gate {
     /// When a bracket may be cancelled (again); `NEVER` while a call about it is out.
     fn may_cancel_at(&self, row: &BracketRow) -> Wall {
         let out = self.calls.iter().any(|call| call.venue_id == row.venue_id);
+        let flat_since = self
+            .positions
+            .get(slot_of(row.instrument, row.position_side))
+            .changed;
         match row.cancel_sent {
             _ if out => NEVER,
+            // A venue that cancels leftovers itself is given the time to do so.
+            Wall(0) if self.params.capabilities.leftovers_cancelled => {
+                Wall(flat_since.max(row.since).0 + LEFTOVERS_NS)
+            }
             Wall(0) => Wall(0),
             sent => Wall(sent.0 + SWEEP_RETRY_NS),
         }

@@ -10,7 +10,7 @@ use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inpu
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, OrderCommand,
-    SendReply, Signal, Tick, TradeOutcome,
+    SendReply, Signal, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{Instruments, Price, Reason, Wall};
@@ -45,6 +45,7 @@ pub struct Parts {
     pub instruments: Arc<Instruments>,
     pub ticks: Inlet<Tick>,
     pub signals: Inlet<Signal>,
+    pub volatility: Inlet<Volatility>,
     pub replies: Inlet<SendReply>,
     pub pushes: Inlet<AccountEvent>,
     pub pages: Inlet<AccountEvent>,
@@ -123,7 +124,7 @@ impl GateStage {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
         let mut may_enter = true;
         if let Some(intents) = self.parts.intents.as_mut()
-            && self.out.commands.iter().any(is_entry)
+            && (self.parts.core.take_learned() || self.out.commands.iter().any(is_entry))
         {
             may_enter = intents.write(&self.parts.core);
         }
@@ -270,6 +271,8 @@ impl Inputs for GateStage {
         LinkId::Timer,
         LinkId::WebhookGate,
         LinkId::ScoreGate,
+        // Not urgent: a candle's ATR moves a stop at the next quote.
+        LinkId::IndicateGate,
     ];
 
     fn order(&mut self) -> &mut InputOrder {
@@ -331,6 +334,12 @@ impl Inputs for GateStage {
                 let taken_ns = self.meter.taken(alert.header.publish_ns);
                 parts.core.on_alert(&alert, now, out);
                 (alert.header.seq, (alert.header.receive_ns, taken_ns))
+            }
+            LinkId::IndicateGate => {
+                let volatility = parts.volatility.take()?;
+                let taken_ns = self.meter.taken(volatility.header.publish_ns);
+                parts.core.on_volatility(&volatility);
+                (volatility.header.seq, (volatility.header.receive_ns, taken_ns))
             }
             LinkId::Timer => {
                 let is_due = parts.core.next_timer().is_some_and(|time| time <= now);

@@ -2,10 +2,12 @@
 
 pub mod core;
 mod core_account;
+mod core_bracket;
 mod core_close;
 mod core_entry;
 mod core_fills;
 mod core_image;
+mod core_learn;
 mod core_lists;
 mod core_margin;
 mod core_modes;

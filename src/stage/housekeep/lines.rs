@@ -2,8 +2,8 @@
 //!
 //! `ts` is seconds, as the Python scanner wrote it; everything new stands beside the old names.
 
-use crate::model::message::{GateEvent, GateEventKind, Signal};
-use crate::model::{InstrumentId, Instruments, OrderState, OrderType, Reason, Side, Timeframe};
+use crate::model::message::Signal;
+use crate::model::{InstrumentId, Instruments, Side, Timeframe};
 use serde_json::{Value, json};
 
 /// Version of the line format; readers skip lines of a version they do not know.
@@ -14,6 +14,8 @@ pub struct Names {
     pub component: fn(u8) -> &'static str,
     pub model_feature: fn(usize) -> &'static str,
     pub regime: fn(u8) -> &'static str,
+    /// Fills are the paper venue's.
+    pub is_paper: bool,
 }
 
 /// The line of one signal.
@@ -78,80 +80,22 @@ pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Valu
     })
 }
 
-/// The line of what `gate` did; `None` for events that users' tools have no line for.
-pub fn gate_event(event: &GateEvent, instruments: &Instruments) -> Option<Value> {
-    let kind = match GateEventKind::from_code(event.kind)? {
-        GateEventKind::Refused | GateEventKind::Skipped => "trade_skip",
-        GateEventKind::OrderSent => "order",
-        GateEventKind::OrderState => "order_state",
-        GateEventKind::Fill => "fill",
-        GateEventKind::BracketState => "bracket",
-        GateEventKind::TradeClosed => "trade_close",
-        GateEventKind::EntriesOff => "entries_off",
-        GateEventKind::EntriesOn => "entries_on",
-        GateEventKind::NakedClose => "naked_close",
-        GateEventKind::MarginLow => "margin_low",
-    };
-    let ts_ms = (event.header.time_ns / 1_000_000) as i64;
-    let instrument = instruments.get(InstrumentId(event.instrument));
-    let price = |ticks: i64| {
-        instrument
-            .filter(|_| ticks > 0)
-            .and_then(|row| row.price_decimal(crate::model::Price(ticks)))
-            .map_or(Value::Null, |decimal| json!(decimal.to_string()))
-    };
-    let size = |lots: i64| {
-        instrument
-            .and_then(|row| row.size_decimal(crate::model::Lots(lots)))
-            .map_or(Value::Null, |decimal| json!(decimal.to_string()))
-    };
-    Some(json!({
-        "v": LINE_VERSION,
-        "ts": ts_ms as f64 / 1e3,
-        "ts_ms": ts_ms,
-        "kind": kind,
-        "symbol": symbol_text(event.instrument, instruments),
-        "timeframe": timeframe_text(event.timeframe),
-        "side": side_text(event.side),
-        "signal_id": id_text(event.signal),
-        "client_id": event.client_id.as_str(),
-        "order_id": event.venue_id.to_string(),
-        "order_type": OrderType::from_code(event.order_type).map_or("", OrderType::text),
-        "state": OrderState::from_code(event.state).map_or("", OrderState::text),
-        "reduce_only": event.reduce_only != 0,
-        "reason": Reason::from_code(event.reason).map_or("", Reason::text),
-        "venue_code": event.venue_code,
-        "price": price(event.price_ticks),
-        "size": size(event.size_lots),
-        "filled": size(event.filled_lots),
-        "fill_price": event.fill_price,
-        "tp": price(event.tp_ticks),
-        "sl": price(event.sl_ticks),
-        "fee": event.fee,
-        "pnl": event.pnl,
-        "r": event.r,
-        "exit": exit_text(event.exit),
-        "score": event.score,
-        "prob": event.probability,
-    }))
-}
-
 /// A signal id as it stands in lines, commands and webhooks: 16 hexadecimal digits.
 pub fn id_text(id: u64) -> String {
     format!("{id:016x}")
 }
 
-fn symbol_text(instrument: u16, instruments: &Instruments) -> &str {
+pub(super) fn symbol_text(instrument: u16, instruments: &Instruments) -> &str {
     instruments
         .get(InstrumentId(instrument))
         .map_or("", |row| row.symbol.as_str())
 }
 
-fn timeframe_text(code: u8) -> &'static str {
+pub(super) fn timeframe_text(code: u8) -> &'static str {
     Timeframe::from_code(code).map_or("ext", Timeframe::text)
 }
 
-fn side_text(code: u8) -> &'static str {
+pub(super) fn side_text(code: u8) -> &'static str {
     Side::from_code(code).map_or("", Side::text)
 }
 
@@ -164,7 +108,7 @@ fn source_text(code: u8) -> &'static str {
     }
 }
 
-fn exit_text(code: u8) -> &'static str {
+pub(super) fn exit_text(code: u8) -> &'static str {
     match code {
         1 => "tp",
         2 => "sl",

@@ -4,6 +4,7 @@
 //! on a parked thread of its own; when the disk is slow, signals lose lines (counted) and orders
 //! wait in a deep ring, but the trading path never waits for it.
 
+pub mod gate_lines;
 pub mod lines;
 
 use super::digest::OrderDigest;
@@ -108,7 +109,7 @@ impl Housekeep {
             };
             taken += 1;
             seen.orders.take(&event, &self.instruments);
-            if let Some(line) = lines::gate_event(&event, &self.instruments) {
+            if let Some(line) = gate_lines::gate_event(&event, &self.instruments, self.names.is_paper) {
                 remember(&mut seen, &event, &line);
                 Self::write(&mut self.file, &mut seen, &line);
             }
@@ -167,7 +168,11 @@ impl Stage for Housekeep {
 
 /// Keeps the last events in words, for the screen.
 fn remember(seen: &mut Seen, event: &GateEvent, line: &serde_json::Value) {
-    let text = |field: &str| line[field].as_str().unwrap_or("").to_string();
+    let text = |field: &str| match &line[field] {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "-".to_string(),
+        other => other.to_string(),
+    };
     let words = match GateEventKind::from_code(event.kind) {
         Some(GateEventKind::OrderSent) => {
             format!(

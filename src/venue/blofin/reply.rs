@@ -130,6 +130,8 @@ pub fn class_of(code: u32, kind: CommandKind) -> Outcome {
         401 | 102_089 | 152_011..=152_013 | 152_401 | 152_402 | 152_406 | 152_408 | 152_409 => {
             Outcome::FatalAuth
         }
+        // The path does not exist here: nothing was changed, and nothing will be.
+        404 | 405 if kind == CommandKind::AmendBracket => Outcome::Rejected,
         // Nothing was open: the close has nothing to do.
         102_005 if kind == CommandKind::ClosePosition => Outcome::Rejected,
         // Parameters, sizes, prices, triggers, margin, permission, timestamp; account settings
