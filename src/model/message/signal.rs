@@ -117,9 +117,11 @@ pub struct Alert {
     /// 1 = only say what would be done.
     pub dry: u8,
     pub zero: [u8; 3],
+    /// As sent, on the listed contract's scale; 0 = none was sent.
     pub price: f64,
     pub score: f64,
     pub probability: f64,
+    /// When it arrived, on the decision clock; 0 = now. Its sender's own time was judged at the door.
     pub sender_ms: i64,
     /// BLAKE3 of the id or of the body, first 16 bytes.
     pub id_hash: [u64; 2],
@@ -149,7 +151,15 @@ pub struct AlertAnswer {
     pub tp_ticks: i64,
     pub sl_ticks: i64,
     pub client_id: ClientOrderId,
-    pub zero: [u64; 5],
+    /// Price it was judged at: the touch for an order, the last price otherwise; 0 when there is none.
+    pub reference: f64,
+    pub notional_usd: f64,
+    /// When refused by a comparison: what was found, and the limit. Both 0 otherwise.
+    pub value: f64,
+    pub limit: f64,
+    /// `OrderType` code of the order; 0 without one.
+    pub order_type: u8,
+    pub zero: [u8; 7],
 }
 
 const _: () = assert!(size_of::<AlertAnswer>() == 160);

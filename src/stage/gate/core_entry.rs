@@ -88,9 +88,11 @@ impl Gate {
         }
     }
 
-    /// A signal from outside. Always answers.
+    /// A signal from outside. Always answers. A dry one changes nothing: no number is used up, no
+    /// refusal counted, no line written.
     pub fn on_alert(&mut self, alert: &Alert, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
+        let is_dry = alert.dry == 1;
         let mut answer = AlertAnswer::zeroed();
         answer.header.time_ns = now.0;
         answer.request = alert.request;
@@ -110,6 +112,19 @@ impl Gate {
         let proposal = self.proposal_of(alert, instrument, side, now);
         // Alerts get numbers of their own, apart from those of signals: the top bit is set.
         let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
+        let mut report = GateReport::new();
+        let checked = self.check(&proposal, now, Some(&mut report));
+        answer.reference = self.last_price(instrument);
+        if is_dry {
+            match checked {
+                Ok(approved) => self.fill_answer(&mut answer, &approved.get(), 0),
+                Err(reason) => refused_answer(&mut answer, reason, &report),
+            }
+            let _ = out.answers.try_push(answer);
+            return;
+        }
+        self.next_alert += 1;
+        answer.signal = signal;
         let origin = Origin {
             signal,
             timeframe: alert.timeframe,
@@ -119,21 +134,14 @@ impl Gate {
             level: 0.0,
             panic: false,
         };
-        let checked = self.check(&proposal, now, None);
-        let entered = match checked {
-            Ok(approved) if alert.dry == 1 => Ok(approved),
-            Ok(approved) => {
-                self.next_alert += 1;
-                self.remember(alert.id_hash, now);
-                self.enter(approved, &origin, now, out).map(|()| approved)
-            }
-            Err(reason) => Err(reason),
-        };
+        let entered = checked.and_then(|approved| {
+            self.remember(alert.id_hash, now);
+            self.enter(approved, &origin, now, out).map(|()| approved)
+        });
         match entered {
-            Ok(approved) => self.fill_answer(&mut answer, &approved.get(), alert.dry == 1, signal),
+            Ok(approved) => self.fill_answer(&mut answer, &approved.get(), signal),
             Err(reason) => {
-                answer.decision = if reason == Reason::Duplicate { 3 } else { 2 };
-                answer.reason = reason as u16;
+                refused_answer(&mut answer, reason, &report);
                 self.refuse(&proposal, &origin, reason, now, out);
             }
         }
@@ -154,7 +162,6 @@ impl Gate {
             level: 0.0,
             quote_volume: self.rows[instrument.index()].quote_volume,
             panic: false,
-            // `sender_ms` is the sender's clock; an alert without one counts from its arrival.
             formed: if alert.sender_ms > 0 {
                 Wall::from_ms(alert.sender_ms)
             } else {
@@ -175,16 +182,20 @@ impl Gate {
             .map(|approved| approved.get())
     }
 
-    fn fill_answer(&self, answer: &mut AlertAnswer, order: &Order, dry: bool, signal: u64) {
-        answer.decision = if dry { 4 } else { 1 };
-        answer.signal = if dry { 0 } else { signal };
+    /// The order of an approved alert. `signal` is 0 for a dry one, which entered nothing.
+    fn fill_answer(&self, answer: &mut AlertAnswer, order: &Order, signal: u64) {
+        let is_dry = signal == 0;
+        answer.decision = if is_dry { 4 } else { 1 };
         answer.leverage = order.leverage;
+        answer.order_type = order.order_type as u8;
         answer.price_ticks = order.price.0;
         answer.size_lots = order.lots.0;
         answer.tp_ticks = order.plan.tp_ticks;
         answer.sl_ticks = order.plan.sl_ticks;
+        answer.reference = order.reference;
+        answer.notional_usd = order.notional_usd;
         let slot = slot_of(order.instrument, self.position_side(order.side));
-        if let (false, Some(index)) = (dry, self.desk_at(slot))
+        if let (false, Some(index)) = (is_dry, self.desk_at(slot))
             && let Some(desk) = &self.desks[index]
         {
             answer.client_id = desk.trade.entry_id;
@@ -488,5 +499,16 @@ impl Gate {
                 None
             }
         }
+    }
+}
+
+/// Why an alert was refused, with the comparison that it failed.
+fn refused_answer(answer: &mut AlertAnswer, reason: Reason, report: &GateReport) {
+    answer.decision = if reason == Reason::Duplicate { 3 } else { 2 };
+    answer.reason = reason as u16;
+    let failed = report.last().filter(|line| !line.passed && line.gate == reason);
+    if let Some(line) = failed {
+        answer.value = line.value;
+        answer.limit = line.limit;
     }
 }

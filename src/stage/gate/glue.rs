@@ -24,6 +24,10 @@ const STATUS_EVERY_NS: u64 = 200_000_000;
 /// Records of `gate_housekeep` that must fit before an entry may leave.
 const HOUSEKEEP_ROOM_MIN: usize = 512;
 
+/// `AlertAnswer::decision`.
+const ACCEPTED: u8 = 1;
+const REFUSED: u8 = 2;
+
 /// Bits of the control word: what people ask of a running gate.
 pub mod control {
     /// Kill switch: no entry leaves; closes and stops do.
@@ -122,9 +126,14 @@ impl GateStage {
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
+        let is_accepted = |answer: &AlertAnswer| answer.decision == ACCEPTED;
         let mut may_enter = true;
+        // An alert is answered only when its id is on record: a sender that asks again after a
+        // crash must not be served twice.
         if let Some(intents) = self.parts.intents.as_mut()
-            && (self.parts.core.take_learned() || self.out.commands.iter().any(is_entry))
+            && (self.parts.core.take_learned()
+                || self.out.commands.iter().any(is_entry)
+                || self.out.answers.iter().any(is_accepted))
         {
             may_enter = intents.write(&self.parts.core);
         }
@@ -151,7 +160,11 @@ impl GateStage {
         for outcome in self.out.outcomes.drain(..) {
             self.parts.outcomes.publish_or_drop(outcome);
         }
-        for answer in self.out.answers.drain(..) {
+        for mut answer in self.out.answers.drain(..) {
+            if !may_enter && is_accepted(&answer) {
+                answer.decision = REFUSED;
+                answer.reason = Reason::JournalFull as u16;
+            }
             if let Some(answers) = self.parts.answers.as_mut() {
                 answers.publish_or_drop(answer);
             }
@@ -261,7 +274,7 @@ impl Counts {
 
 impl Inputs for GateStage {
     // What is known to have happened comes before what is hoped for: replies, our account, marks,
-    // then time, and new signals last.
+    // then time, then new signals, and what others send us last.
     const LINKS: &'static [LinkId] = &[
         LinkId::Flush,
         LinkId::SendGate,
@@ -269,10 +282,10 @@ impl Inputs for GateStage {
         LinkId::FetchGate,
         LinkId::DecodeGate,
         LinkId::Timer,
-        LinkId::WebhookGate,
         LinkId::ScoreGate,
         // Not urgent: a candle's ATR moves a stop at the next quote.
         LinkId::IndicateGate,
+        LinkId::WebhookGate,
     ];
 
     fn order(&mut self) -> &mut InputOrder {
