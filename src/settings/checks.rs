@@ -95,7 +95,7 @@ pub(super) fn numbers(settings: &Settings) -> Findings {
     found
 }
 
-/// Checks of what leaves or enters the machine: orders, credentials, the listener.
+/// Checks of what leaves the machine: orders, credentials.
 pub(super) fn outside(settings: &Settings, missing_credentials: &[&'static str]) -> Findings {
     let mut found = Findings::default();
     let trade = &settings.trade;
@@ -133,6 +133,12 @@ pub(super) fn outside(settings: &Settings, missing_credentials: &[&'static str])
             format!("{key}={url} is not encrypted; real orders need https and wss, except to this machine")
         });
     }
+    found
+}
+
+/// Checks of the listener for alerts.
+pub(super) fn gateway(settings: &Settings) -> Findings {
+    let mut found = Findings::default();
     let gateway = &settings.gateway;
     let has_token = settings.secrets.webhook_secret.is_some();
     found.refuse_if(
@@ -151,14 +157,29 @@ pub(super) fn outside(settings: &Settings, missing_credentials: &[&'static str])
                 .to_owned()
         },
     );
-    let is_short = settings
-        .secrets
-        .webhook_secret
-        .as_ref()
-        .is_some_and(|token| token.expose().len() < 32);
-    found.warn_if(gateway.enable_gateway && is_short, || {
-        "WEBHOOK_SECRET is shorter than 32 characters and can be guessed; use 32 random bytes".to_owned()
-    });
+    for (key, token) in [
+        ("WEBHOOK_SECRET", &settings.secrets.webhook_secret),
+        ("WEBHOOK_SECRET_NEXT", &settings.secrets.webhook_secret_next),
+    ] {
+        let is_short = token.as_ref().is_some_and(|token| token.expose().len() < 32);
+        found.warn_if(gateway.enable_gateway && is_short, || {
+            format!("{key} is shorter than 32 characters and can be guessed; use 32 random bytes")
+        });
+    }
+    found.warn_if(
+        gateway.enable_gateway && has_token && gateway.webhook_host.is_unspecified(),
+        || {
+            format!(
+                "WEBHOOK_HOST={} listens to the whole network without encryption; put a proxy with TLS in front and set WEBHOOK_HOST=127.0.0.1",
+                gateway.webhook_host
+            )
+        },
+    );
+    if let Err((key, word)) = gateway.addresses() {
+        found.faults.push(SettingsFault::Conflict(format!(
+            "{key} holds {word:?}, which is no address; write such as 203.0.113.7 or 2001:db8::7"
+        )));
+    }
     found
 }
 

@@ -350,6 +350,12 @@ pub const KEYS: &[Key] = &[
     key("WEBHOOK_PORT", Gateway, Whole(1, 65_535), "8080", "", "port to listen on"),
     key("WEBHOOK_SECRET", Gateway, Secret, "", "", "token that an alert must carry in X-Webhook-Token; 32 random bytes"),
     key("WEBHOOK_SECRET_NEXT", Gateway, Secret, "", "", "second accepted token, while senders change over"),
+    key("WEBHOOK_MAX_AGE_SEC", Gateway, Whole(1, 300), "10", "s", "how far an alert's time may be from our clock, either way"),
+    key("WEBHOOK_RATE", Gateway, Number(0.1, 1e6), "20", "requests/s", "requests of one source in the long run; more are told 429"),
+    key("WEBHOOK_BURST", Gateway, Whole(1, 1_000_000), "100", "requests", "requests of one source at once"),
+    key("WEBHOOK_CONNECTIONS", Gateway, Whole(4, 1024), "64", "connections", "open at a time; one source may have three quarters of them"),
+    key("WEBHOOK_ALLOW", Gateway, List, "0", "", "addresses that may send alerts, such as 203.0.113.7,203.0.113.8; 0 for all"),
+    key("WEBHOOK_PROXIES", Gateway, List, "0", "", "addresses of your own proxies, whose X-Forwarded-For is believed; 0 for none"),
 
     key("METRICS_ENABLED", Record, Flag, "1", "", "write signals, fills and outcomes"),
     key("METRICS_PATH", Record, Kind::Path, "scanner_metrics.jsonl", "", "where; one JSON object a line"),

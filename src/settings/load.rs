@@ -87,11 +87,25 @@ impl Settings {
     /// `config` names another) and `--set`. It never looks at the environment or `.env`, holds no
     /// credentials, names no venue, and keeps every file under `out`.
     pub fn research(config: Option<&Path>, set: &[String], out: &Path) -> Result<Settings, SettingsError> {
+        Settings::research_listening(config, set, out, std::iter::empty())
+    }
+
+    /// As `research`, for a command that listens for alerts: of `environment` it takes the keys of
+    /// `[gateway]`, which open a port on this machine and nothing else.
+    pub fn research_listening(
+        config: Option<&Path>,
+        set: &[String],
+        out: &Path,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Settings, SettingsError> {
         let mut resolver = Resolver::new();
         match config {
             Some(path) => resolver.apply_research_file(path),
             None => resolver.apply(source::toml_file("config/demo.toml", DEMO_TOML)),
         }
+        let mut layer = source::environment(environment.filter(|(name, _)| is_of_gateway(name)));
+        layer.entries.retain(|entry| entry.key.kind != Kind::Host);
+        resolver.apply(layer);
         let mut arguments = source::command_line(set);
         let (fixed, free): (Vec<_>, Vec<_>) = arguments
             .entries
@@ -139,8 +153,14 @@ fn fixed_by_research(key: &Key) -> Option<&'static str> {
         Kind::Path => Some("keeps every file under --out"),
         Kind::Secret => Some("uses no credentials"),
         Kind::HttpUrl | Kind::SocketUrl => Some("never leaves this machine"),
+        Kind::Host => Some("listens on this machine only"),
         _ => None,
     }
+}
+
+fn is_of_gateway(name: &std::ffi::OsStr) -> bool {
+    let key = name.to_str().and_then(keys::find);
+    key.is_some_and(|key| key.section == keys::Section::Gateway)
 }
 
 fn env_file_path(options: &LoadOptions, directory: &Path) -> Option<PathBuf> {
@@ -331,7 +351,7 @@ impl Resolver {
             changed,
             config_hash,
         };
-        let mut findings = vec![checks::numbers(&settings)];
+        let mut findings = vec![checks::numbers(&settings), checks::gateway(&settings)];
         if !is_research {
             findings.push(checks::outside(&settings, &missing));
             findings.push(self.exposed(!settings.trade.paper_trading));

@@ -246,6 +246,31 @@ pub struct Gateway {
     pub enable_gateway: bool,
     pub webhook_host: IpAddr,
     pub webhook_port: u16,
+    pub webhook_max_age_sec: u32,
+    pub webhook_rate: f64,
+    pub webhook_burst: u32,
+    pub webhook_connections: u32,
+    /// Empty means everybody.
+    pub webhook_allow: Vec<String>,
+    pub webhook_proxies: Vec<String>,
+}
+
+impl Gateway {
+    /// WEBHOOK_ALLOW and WEBHOOK_PROXIES as addresses, or the key and the word that is none.
+    pub fn addresses(&self) -> Result<(Vec<IpAddr>, Vec<IpAddr>), (&'static str, String)> {
+        let parse = |key: &'static str, words: &[String]| {
+            words
+                .iter()
+                .map(|word| {
+                    word.parse::<IpAddr>()
+                        .map(|address| address.to_canonical())
+                        .map_err(|_| (key, word.clone()))
+                })
+                .collect::<Result<Vec<IpAddr>, _>>()
+        };
+        let allow = parse("WEBHOOK_ALLOW", &self.webhook_allow)?;
+        Ok((allow, parse("WEBHOOK_PROXIES", &self.webhook_proxies)?))
+    }
 }
 
 /// `[record]`: what is written for people and for replay.
@@ -488,6 +513,12 @@ pub(super) fn gateway(values: &Values, has_webhook_secret: bool) -> Gateway {
             .parse()
             .expect("WEBHOOK_HOST was checked when it was read"),
         webhook_port: u16::try_from(port).expect("WEBHOOK_PORT is at most 65535"),
+        webhook_max_age_sec: values.whole("WEBHOOK_MAX_AGE_SEC"),
+        webhook_rate: values.number("WEBHOOK_RATE"),
+        webhook_burst: values.whole("WEBHOOK_BURST"),
+        webhook_connections: values.whole("WEBHOOK_CONNECTIONS"),
+        webhook_allow: values.list("WEBHOOK_ALLOW"),
+        webhook_proxies: values.list("WEBHOOK_PROXIES"),
     }
 }
 
