@@ -4,7 +4,7 @@ use clap::Parser;
 use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
-use smart_scanner::app::{backtest, demo, doctor, download, exchange, features, halt, replay, run};
+use smart_scanner::app::{backtest, demo, doctor, download, exchange, features, gateway, halt, replay, run};
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
 use std::process::ExitCode;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Backtest(args) => backtest::run(args),
         Command::Download(args) => download::run(args),
         Command::Run(args) => run::run(args),
+        Command::Gateway(args) => gateway::run(args),
         Command::Halt(args) => halt::halt(args),
         Command::Resume(args) => halt::resume(args),
     };

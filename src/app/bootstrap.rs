@@ -18,6 +18,8 @@ pub struct Followed {
     pub ranking: Vec<InstrumentId>,
     /// Contract terms come from the cache: nothing may be entered on them.
     pub is_stale: bool,
+    /// Symbols of everything the venue lists, followed or not.
+    pub listed: Vec<String>,
 }
 
 /// Reads the venue's lists and chooses by the rules of `[scan]`.
@@ -53,6 +55,8 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
         eprintln!("{}", universe::explain::funnel(&opened.selection));
     }
     let is_stale = matches!(opened.origin, Origin::Cache { .. });
+    let rows = opened.listing.instruments.iter();
+    let listed = rows.map(|row| row.instrument.symbol.to_string()).collect();
     let selection: Selection = opened.selection;
     let mut ranking = selection.ranking.clone();
     ranking.extend(selection.context_only.iter().copied());
@@ -67,6 +71,7 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
         instruments,
         ranking,
         is_stale,
+        listed,
     })
 }
 

@@ -14,6 +14,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use super::features::FeaturesArgs;
+use super::gateway::GatewayArgs;
 use super::halt::HaltArgs;
 use super::halt::ResumeArgs;
 use crate::settings::Idle;
@@ -40,6 +41,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Scan the market and, when asked to, trade
     Run(RunArgs),
+    /// Trade on alerts from outside, such as TradingView's, without scanning
+    Gateway(GatewayArgs),
     /// Stop entering: a latched switch that survives restarts; closes and stops go on
     Halt(HaltArgs),
     /// Take the halt back
@@ -412,8 +415,8 @@ mod tests {
         assert_eq!(
             names,
             [
-                "demo", "run", "halt", "resume", "exchange", "replay", "features", "backtest", "download",
-                "doctor"
+                "demo", "run", "gateway", "halt", "resume", "exchange", "replay", "features", "backtest",
+                "download", "doctor"
             ]
         );
         for command in Cli::command().get_subcommands() {

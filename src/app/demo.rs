@@ -3,7 +3,6 @@
 //! Nothing of the user's is read: no credentials, no `.env`, no state. Everything is written below
 //! `--out`, but for the bus, which lies in shared memory where `latency-report` looks for it.
 
-use super::bootstrap;
 use super::cli::{AttachRule, DemoArgs, MarketSource, TwoStopsRule};
 use super::daemon::{self, Daemon};
 use super::exchange::{self, ExchangeError, ExchangeOptions};
@@ -13,6 +12,7 @@ use super::research::{self, OutDirectory};
 use super::screen::LiveScreen;
 use super::signals::Stop;
 use super::summary::{Ledger, Summary};
+use super::{bootstrap, gateway};
 use crate::driver::DecisionClock;
 use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
 use crate::settings::{Credentials, Secret, Settings};
@@ -36,8 +36,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let stop = Stop::listen().map_err(Failure::venue)?;
     let out = OutDirectory::prepare(args.research.out.as_deref())?;
-    let mut settings = Settings::research(args.research.config.as_deref(), &args.research.set, out.path())
-        .map_err(Failure::usage)?;
+    let research = &args.research;
+    let environment = std::env::vars_os();
+    let mut settings =
+        Settings::research_listening(research.config.as_deref(), &research.set, out.path(), environment)
+            .map_err(Failure::usage)?;
     settings.daemon.layout = args.layout.clone();
     settings.daemon.idle = args.idle;
     settings.daemon.instance = format!("demo-{}", std::process::id());
@@ -70,10 +73,21 @@ fn trade(
     let clock = DecisionClock::scaled(Stamp::process(), clock.anchor(), clock.speed());
     let (ports, connector) = daemon::socket_ports(settings, args.market.seed).map_err(Failure::venue)?;
     let seen = SeenHandle::default();
+    let instruments = Arc::new(followed.instruments);
+    let lines = gateway::Lines::when_on(settings);
+    let alerts = gateway::Parts {
+        settings,
+        bus: &bus,
+        instruments: &instruments,
+        listed: followed.listed,
+        clock: &clock,
+        capture: None,
+    };
+    let mut gateway = gateway::open(alerts, lines.as_ref())?;
     let ticks = Arc::new(Mutex::new(TickDigest::default()));
     let plan = Plan {
         settings,
-        instruments: Arc::new(followed.instruments),
+        instruments,
         ranking: followed.ranking,
         credentials: bootstrap::credentials(settings)
             .ok_or_else(|| Failure::usage("the demo's own credentials are missing"))?,
@@ -92,6 +106,8 @@ fn trade(
         paper: None,
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
+        scan: true,
+        alerts: lines.as_ref().map(gateway::Lines::receiver),
     };
     let title = format!(
         " smart-scanner demo, {} × real time, {} ",
@@ -106,6 +122,12 @@ fn trade(
         settings.daemon.bus_path.display()
     );
     watch(&mut daemon, args, stop)?;
+    if let Some(gateway) = gateway.as_mut() {
+        gateway.stop();
+        if let Some(line) = gateway::counts_line(gateway) {
+            eprintln!("{line}");
+        }
+    }
     daemon.stop();
     let mut summary = daemon.summary();
     summary.set_ledger(&ledger_of(&server.with(|venue| venue.exchange().report())));

@@ -6,6 +6,7 @@
 use super::params;
 use crate::bus::{Bus, BusBuilder, BusError, Record};
 use crate::driver::{Inlet, InputOrder, Outlet, Seat};
+use crate::gateway::AlertLine;
 use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
@@ -29,12 +30,14 @@ use crate::sys::clock::Stamp;
 use crate::topology::{self, LINKS, LinkId, StageId};
 use crate::venue::blofin::account_ws::AccountFeed;
 use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
+use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::market_ws::MarketFeed;
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::blofin::rest_reader::RestReader;
 use crate::venue::blofin::sign::{Credentials, NonceSource};
 use crate::venue::loopback::SharedVenue;
 use crate::venue::seam::{CallPort, FramePort};
+use crossbeam::channel::Receiver;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -83,6 +86,11 @@ pub struct Plan<'a> {
     pub intents: Option<PathBuf>,
     /// Decision time at the start.
     pub start: Wall,
+    /// Form opinions of our own; without it there are no candles, indicators or scores.
+    pub scan: bool,
+    /// Lines of the gateway's decided alerts; `None` when nobody listens, and then the gate has no
+    /// alerts either.
+    pub alerts: Option<Receiver<AlertLine>>,
 }
 
 /// Why a graph could not be built.
@@ -171,14 +179,16 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
             stage: Box::new(stage),
         });
     }
-    seats.push(Seat {
-        id: StageId::Indicate,
-        stage: Box::new(indicate_stage(&ends, plan)?),
-    });
-    seats.push(Seat {
-        id: StageId::Score,
-        stage: Box::new(score_stage(&ends, plan)?),
-    });
+    if plan.scan {
+        seats.push(Seat {
+            id: StageId::Indicate,
+            stage: Box::new(indicate_stage(&ends, plan)?),
+        });
+        seats.push(Seat {
+            id: StageId::Score,
+            stage: Box::new(score_stage(&ends, plan)?),
+        });
+    }
     let parts = send::Parts {
         commands: ends.inlet(LinkId::GateSend)?,
         replies: ends.outlet(LinkId::SendGate)?,
@@ -330,9 +340,13 @@ fn decode_stage(
     port: Box<dyn FramePort>,
 ) -> Result<decode::Decode, GraphError> {
     let (scan, flow) = (&plan.settings.scan, &plan.settings.order_flow);
-    let live = live_timeframes(plan.settings);
+    let live = if plan.scan {
+        live_timeframes(plan.settings)
+    } else {
+        Vec::new()
+    };
     let books = decode::BookPlan {
-        is_on: flow.use_ws_orderflow,
+        is_on: flow.use_ws_orderflow && plan.scan,
         depth: flow.ws_book_depth as usize,
     };
     let mut feed = MarketFeed::new(
@@ -340,16 +354,27 @@ fn decode_stage(
         MARKET_CONNECTIONS_MAX,
         plan.seed,
     );
-    feed.set_wanted(&decode::wanted(&plan.instruments, &live, &books));
-    let timeframes: Vec<Timeframe> = series_plans(plan.settings)
-        .iter()
-        .map(|plan| plan.timeframe)
-        .collect();
+    let mut wanted = decode::wanted(&plan.instruments, &live, &books);
+    if !plan.scan {
+        // The gate needs quotes to enter on; nobody is there for the rest.
+        wanted.retain(|subscription| matches!(subscription.channel, Channel::Tickers));
+    }
+    feed.set_wanted(&wanted);
+    let plans = if plan.scan {
+        series_plans(plan.settings)
+    } else {
+        Vec::new()
+    };
+    let timeframes: Vec<Timeframe> = plans.iter().map(|plan| plan.timeframe).collect();
     let parts = decode::Parts {
         feed,
         port,
         instruments: Arc::clone(&plan.instruments),
-        to_indicate: ends.outlet(LinkId::DecodeIndicate)?,
+        to_indicate: if plan.scan {
+            Some(ends.outlet(LinkId::DecodeIndicate)?)
+        } else {
+            None
+        },
         to_gate: ends.outlet(LinkId::DecodeGate)?,
         to_fetch: ends.outlet(LinkId::DecodeFetch)?,
         to_paper: if plan.paper.is_some() {
@@ -462,12 +487,18 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         replies: ends.inlet(LinkId::SendGate)?,
         pushes: ends.inlet(LinkId::AccountGate)?,
         pages: ends.inlet(LinkId::FetchGate)?,
-        alerts: None,
+        alerts: match &plan.alerts {
+            Some(_) => Some(ends.inlet(LinkId::WebhookGate)?),
+            None => None,
+        },
         commands: ends.outlet(LinkId::GateSend)?,
         fetches: ends.outlet(LinkId::GateFetch)?,
         events: ends.outlet(LinkId::GateHousekeep)?,
         outcomes: ends.outlet(LinkId::GateScore)?,
-        answers: None,
+        answers: match &plan.alerts {
+            Some(_) => Some(ends.outlet(LinkId::GateWebhook)?),
+            None => None,
+        },
         order: ends.order(StageId::Gate, LinkId::GateJournal)?,
         control: Arc::clone(&plan.control),
     };
@@ -498,6 +529,7 @@ fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphE
         gate: ends.inlet(LinkId::GateHousekeep)?,
         score: ends.inlet(LinkId::ScoreHousekeep)?,
         journals,
+        alerts: plan.alerts.clone(),
     };
     let instruments = Arc::clone(&plan.instruments);
     let path = plan.metrics_path.as_deref();

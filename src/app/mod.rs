@@ -12,6 +12,7 @@ pub mod download;
 pub mod exchange;
 pub mod exit;
 pub mod features;
+pub mod gateway;
 pub mod graph;
 pub mod halt;
 pub mod params;

@@ -158,6 +158,8 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
         paper: None,
         intents: None,
         start: paper.start,
+        scan: true,
+        alerts: None,
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let feed = Feed::new(&bus)?;

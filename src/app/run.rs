@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::graph::{Plan, Ports};
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, halt, research};
+use super::{bootstrap, demo, gateway, halt, research};
 use crate::driver::DecisionClock;
 use crate::settings::Settings;
 use crate::stage::housekeep::SeenHandle;
@@ -21,31 +21,46 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs until a signal comes.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let stop = Stop::listen().map_err(Failure::venue)?;
     let settings = Settings::load(&args.load_options()).map_err(Failure::usage)?;
-    announce(&settings);
-    let followed = bootstrap::universe(&settings)?;
+    daemon(&settings, true)
+}
+
+/// The daemon of `settings` until a signal comes; without `scan` it forms no opinions of its own.
+pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
+    let stop = Stop::listen().map_err(Failure::venue)?;
+    announce(settings);
+    let followed = bootstrap::universe(settings)?;
     let instruments = Arc::new(followed.instruments);
-    let bus = bootstrap::bus(&settings)?;
+    let bus = bootstrap::bus(settings)?;
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     halt::claim_state_dir(&settings.daemon.state_dir, &settings.daemon.instance)?;
     let clock = DecisionClock::wall(Stamp::process());
     let seed = u64::from(epoch);
-    let (sockets, connector) = daemon::socket_ports(&settings, seed).map_err(Failure::venue)?;
+    let (sockets, connector) = daemon::socket_ports(settings, seed).map_err(Failure::venue)?;
     let (ports, venue, credentials) = if settings.is_live() {
-        let credentials = bootstrap::credentials(&settings)
+        let credentials = bootstrap::credentials(settings)
             .ok_or_else(|| Failure::usage("live trading needs BLOFIN_API_KEY, _SECRET and _PASSPHRASE"))?;
         (sockets, None, credentials)
     } else {
         let venue = paper::open(&instruments, clock.now(), seed);
         (paper_ports(sockets, &venue), Some(venue), paper::credentials())
     };
+    let lines = gateway::Lines::when_on(settings);
+    let alerts = gateway::Parts {
+        settings,
+        bus: &bus,
+        instruments: &instruments,
+        listed: followed.listed,
+        clock: &clock,
+        capture: None,
+    };
+    let mut gateway = gateway::open(alerts, lines.as_ref())?;
     let plan = Plan {
-        settings: &settings,
+        settings,
         instruments: Arc::clone(&instruments),
         ranking: followed.ranking,
         credentials,
-        host: bootstrap::host(&settings)?,
+        host: bootstrap::host(settings)?,
         epoch,
         seed,
         journal: settings.record.capture,
@@ -60,6 +75,8 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         paper: venue.clone(),
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
+        scan,
+        alerts: lines.as_ref().map(gateway::Lines::receiver),
     };
     let title = format!(
         " smart-scanner {} ({}) ",
@@ -78,6 +95,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
     watch(&mut daemon, &stop)?;
+    if let Some(gateway) = gateway.as_mut() {
+        gateway.stop();
+    }
     eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
     daemon.stop();
     let mut summary = daemon.summary();
@@ -85,6 +105,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         summary.set_ledger(&demo::ledger_of(&venue.with(|venue| venue.exchange().report())));
     }
     eprintln!("{summary}");
+    if let Some(line) = gateway.as_ref().and_then(gateway::counts_line) {
+        eprintln!("{line}");
+    }
     Ok(Exit::Done)
 }
 

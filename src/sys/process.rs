@@ -45,6 +45,13 @@ pub fn is_alive(pid: u32, start: u64) -> bool {
     }
 }
 
+/// Makes the calling thread less urgent, by `nice` of the usual 0 to 19. On Linux it is the thread, not
+/// the process.
+pub fn lower_thread_priority(nice: i32) -> std::io::Result<()> {
+    rustix::process::setpriority_process(None, nice)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

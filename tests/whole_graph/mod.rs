@@ -97,6 +97,8 @@ impl Scene {
             paper: None,
             intents: None,
             start: smart_scanner::model::Wall(0),
+            scan: true,
+            alerts: None,
         }
     }
 }

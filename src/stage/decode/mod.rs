@@ -39,7 +39,8 @@ pub struct Parts {
     pub feed: MarketFeed,
     pub port: Box<dyn FramePort>,
     pub instruments: Arc<Instruments>,
-    pub to_indicate: Outlet<Tick>,
+    /// `None` when nobody scans.
+    pub to_indicate: Option<Outlet<Tick>>,
     pub to_gate: Outlet<Tick>,
     pub to_fetch: Outlet<FetchRequest>,
     pub to_paper: Option<Outlet<Tick>>,
@@ -63,7 +64,7 @@ pub struct Decode {
     port: Box<dyn FramePort>,
     decoder: Decoder,
     instruments: Arc<Instruments>,
-    to_indicate: Outlet<Tick>,
+    to_indicate: Option<Outlet<Tick>>,
     to_gate: Outlet<Tick>,
     to_fetch: Outlet<FetchRequest>,
     to_paper: Option<Outlet<Tick>>,
@@ -266,7 +267,9 @@ impl Decode {
 
     /// Publishes on `decode_indicate`; `has_room` has made sure that it fits.
     fn forward(&mut self, tick: &Tick) {
-        self.to_indicate.publish_or_drop(*tick);
+        if let Some(indicate) = self.to_indicate.as_mut() {
+            indicate.publish_or_drop(*tick);
+        }
     }
 
     /// Counts what entered, and lets paper see it.
@@ -347,7 +350,9 @@ impl Inputs for Decode {
     }
 
     fn has_room(&mut self) -> bool {
-        self.to_indicate.room() >= TICKS_PER_FRAME_MAX.max(CONSEQUENCES_MAX)
+        self.to_indicate
+            .as_mut()
+            .is_none_or(|indicate| indicate.room() >= TICKS_PER_FRAME_MAX.max(CONSEQUENCES_MAX))
             && self.to_fetch.room() >= 2
             && self
                 .to_paper

@@ -99,7 +99,7 @@ pub(super) fn side_text(code: u8) -> &'static str {
     Side::from_code(code).map_or("", Side::text)
 }
 
-fn source_text(code: u8) -> &'static str {
+pub(super) fn source_text(code: u8) -> &'static str {
     match code {
         1 => "heuristic",
         2 => "calibrated",

@@ -4,13 +4,16 @@
 //! on a parked thread of its own; when the disk is slow, signals lose lines (counted) and orders
 //! wait in a deep ring, but the trading path never waits for it.
 
+pub mod alert_line;
 pub mod gate_lines;
 pub mod lines;
 
 use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
+use crate::gateway::AlertLine;
 use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal};
 use crate::model::{Instruments, Wall};
+use crossbeam::channel::Receiver;
 use lines::Names;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -46,6 +49,8 @@ pub struct Rings {
     pub gate: Inlet<GateEvent>,
     pub score: Inlet<Signal>,
     pub journals: Vec<Inlet<JournalEntry>>,
+    /// Alerts as they were decided; `None` when nobody listens for them.
+    pub alerts: Option<Receiver<AlertLine>>,
 }
 
 /// The stage.
@@ -124,6 +129,16 @@ impl Housekeep {
             taken += 1;
             seen.signal_count += 1;
             let line = lines::signal(&signal, &self.instruments, &self.names);
+            Self::write(&mut self.file, &mut seen, &line);
+        }
+        while let Some(alert) = self
+            .rings
+            .alerts
+            .as_ref()
+            .and_then(|alerts| alerts.try_recv().ok())
+        {
+            taken += 1;
+            let line = alert_line::alert(&alert, &self.instruments);
             Self::write(&mut self.file, &mut seen, &line);
         }
         for journal in &mut self.rings.journals {
