@@ -11,7 +11,7 @@ use crate::driver::DecisionClock;
 use crate::gateway::sources::Sources;
 use crate::gateway::{AlertLine, Capture, Gateway, Handover, Ids, Options, Tokens};
 use crate::model::Instruments;
-use crate::settings::{LoadOptions, Secret, Settings};
+use crate::settings::{self, LoadOptions, Secret, Settings};
 use crate::sys;
 use crate::topology::LinkId;
 use crate::venue::blofin::tls::client_config;
@@ -113,9 +113,14 @@ pub fn open(parts: Parts<'_>, lines: Option<&Lines>) -> Result<Option<Gateway>, 
 fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
     let (settings, bus) = (parts.settings, parts.bus);
     let keys = &settings.gateway;
-    let (allow, proxies) = keys
-        .addresses()
-        .map_err(|(key, word)| Failure::usage(format!("{key} holds {word:?}, which is no address")))?;
+    let addresses = |words: &[String]| {
+        settings::Gateway::addresses(words).map_err(|word| {
+            Failure::usage(format!(
+                "{word:?} in WEBHOOK_ALLOW or WEBHOOK_PROXIES is no address"
+            ))
+        })
+    };
+    let (allow, proxies) = (addresses(&keys.webhook_allow)?, addresses(&keys.webhook_proxies)?);
     let secrets = [
         &settings.secrets.webhook_secret,
         &settings.secrets.webhook_secret_next,

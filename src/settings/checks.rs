@@ -6,6 +6,7 @@
 use super::Settings;
 use super::fault::SettingsFault;
 use super::sections::BanditExplore;
+use super::sections::Gateway;
 
 /// What the checks found.
 #[derive(Default)]
@@ -175,10 +176,15 @@ pub(super) fn gateway(settings: &Settings) -> Findings {
             )
         },
     );
-    if let Err((key, word)) = gateway.addresses() {
-        found.faults.push(SettingsFault::Conflict(format!(
-            "{key} holds {word:?}, which is no address; write such as 203.0.113.7 or 2001:db8::7"
-        )));
+    for (key, words) in [
+        ("WEBHOOK_ALLOW", &gateway.webhook_allow),
+        ("WEBHOOK_PROXIES", &gateway.webhook_proxies),
+    ] {
+        if let Err(word) = Gateway::addresses(words) {
+            found.faults.push(SettingsFault::Conflict(format!(
+                "{key} holds {word:?}, which is no address; write such as 203.0.113.7 or 2001:db8::7"
+            )));
+        }
     }
     found
 }

@@ -256,20 +256,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// WEBHOOK_ALLOW and WEBHOOK_PROXIES as addresses, or the key and the word that is none.
-    pub fn addresses(&self) -> Result<(Vec<IpAddr>, Vec<IpAddr>), (&'static str, String)> {
-        let parse = |key: &'static str, words: &[String]| {
-            words
-                .iter()
-                .map(|word| {
-                    word.parse::<IpAddr>()
-                        .map(|address| address.to_canonical())
-                        .map_err(|_| (key, word.clone()))
-                })
-                .collect::<Result<Vec<IpAddr>, _>>()
-        };
-        let allow = parse("WEBHOOK_ALLOW", &self.webhook_allow)?;
-        Ok((allow, parse("WEBHOOK_PROXIES", &self.webhook_proxies)?))
+    /// The words of WEBHOOK_ALLOW or WEBHOOK_PROXIES as addresses, or the first that is none.
+    pub fn addresses(words: &[String]) -> Result<Vec<IpAddr>, String> {
+        let parse = |word: &String| word.parse::<IpAddr>().map_err(|_| word.clone());
+        let canonical = |address: IpAddr| address.to_canonical();
+        words.iter().map(|word| parse(word).map(canonical)).collect()
     }
 }
 
