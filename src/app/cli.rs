@@ -13,6 +13,7 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use super::calibrate::CalibrateArgs;
 use super::features::FeaturesArgs;
 use super::gateway::GatewayArgs;
 use super::halt::HaltArgs;
@@ -51,6 +52,8 @@ pub enum Command {
     Exchange(ExchangeArgs),
     /// Run recorded market data through the same stages and print what they decide
     Replay(ReplayArgs),
+    /// Fit the probability of a signal to what became of earlier ones
+    Calibrate(CalibrateArgs),
     /// Write every indicator of a file of candles, one CSV row a candle
     Features(FeaturesArgs),
     /// What the signals of a metrics file would have earned on candles: figures, controls, tables, plots
@@ -415,8 +418,18 @@ mod tests {
         assert_eq!(
             names,
             [
-                "demo", "run", "gateway", "halt", "resume", "exchange", "replay", "features", "backtest",
-                "download", "doctor"
+                "demo",
+                "run",
+                "gateway",
+                "halt",
+                "resume",
+                "exchange",
+                "replay",
+                "calibrate",
+                "features",
+                "backtest",
+                "download",
+                "doctor"
             ]
         );
         for command in Cli::command().get_subcommands() {

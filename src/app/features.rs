@@ -7,6 +7,7 @@
 use super::candle_file::{self, CandleFile};
 use super::exit::{Exit, Failure};
 use super::params;
+use super::whole_file::write_whole;
 use crate::indicators::{Board, Builder, SeriesIndex, SeriesPlan, TaCompat, context_of};
 use crate::model::message::tick_flag;
 use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Timeframe};
@@ -128,21 +129,6 @@ fn account_of(file: &CandleFile, written: &Written, args: &FeaturesArgs) -> Stri
         text += &format!("; {} holes: {rest}", written.hole_count);
     }
     text
-}
-
-/// Writes beside `path` and renames, so that the name is never that of half a file.
-fn write_whole<T>(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut tempfile::NamedTempFile>) -> std::io::Result<T>,
-) -> std::io::Result<T> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    let mut out = BufWriter::new(&mut file);
-    let result = write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    file.persist(path)?;
-    Ok(result)
 }
 
 /// How the rows of one file are computed.

@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod bootstrap;
+pub mod calibrate;
 pub mod candle_file;
 pub mod candle_sources;
 pub mod cli;
@@ -23,3 +24,4 @@ pub mod run;
 pub mod screen;
 pub mod signals;
 pub mod summary;
+pub mod whole_file;

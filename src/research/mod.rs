@@ -3,6 +3,7 @@
 //!
 //! Nothing here touches a running engine. Time, randomness and files come in as arguments.
 
+pub mod calibrate;
 pub mod candle_download;
 pub mod candle_files;
 pub mod candles;

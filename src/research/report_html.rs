@@ -5,7 +5,8 @@ use super::report::{COLUMNS, Report, cells, extra_cells, extra_columns};
 use super::tables::Table;
 use std::fmt::Write as _;
 
-const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff;max-width:900px;margin:24px auto;padding:0 16px}\
+/// Styles of every report.
+pub(super) const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff;max-width:900px;margin:24px auto;padding:0 16px}\
 h1{font-size:22px;margin:0 0 4px}h2{font-size:17px;margin:28px 0 6px}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:4px 0 12px}\
 td,th{padding:2px 10px;text-align:right;border-bottom:1px solid #e8e8e8;white-space:nowrap}\
@@ -94,7 +95,7 @@ fn table_of(page: &mut String, table: &Table) {
 }
 
 /// Names come from files that others write.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
