@@ -11,12 +11,10 @@ use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{InstrumentId, Instruments, MarginMode, PositionMode, Timeframe, TriggerType, Wall};
-use crate::orders::bracket::Capabilities;
-use crate::risk::BudgetParams;
-use crate::settings::{self, Settings};
+use crate::model::{InstrumentId, Instruments, Timeframe, Wall};
+use crate::settings::Settings;
 use crate::stage::digest::TickDigest;
-use crate::stage::gate::core::{Gate, GateParams};
+use crate::stage::gate::core::Gate;
 use crate::stage::gate::intents::{IntentError, Intents};
 use crate::stage::gate::{ControlWord, GateStage};
 use crate::stage::housekeep::lines::Names;
@@ -48,9 +46,6 @@ const MARKET_CONNECTIONS_MAX: usize = 48;
 
 /// Closed candles that a higher timeframe needs before it counts as context.
 const CONTEXT_WARMUP: u32 = 64;
-
-/// Trading calls of `send` in 10 s: the 24 that we allow ourselves, less the 8 that reads may use.
-const CALLS_OF_ORDERS: u32 = 16;
 
 /// The outside of a graph.
 pub struct Ports {
@@ -461,36 +456,7 @@ fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphEr
 
 fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError> {
     let settings = plan.settings;
-    let gate_params = GateParams {
-        limits: params::limits(settings),
-        brackets: params::brackets(settings),
-        trail: params::trailing(settings),
-        budget: BudgetParams {
-            calls_max: CALLS_OF_ORDERS,
-            ..BudgetParams::default()
-        },
-        margin_mode: match settings.trade.trading_margin_mode {
-            settings::MarginMode::Cross => MarginMode::Cross,
-            settings::MarginMode::Isolated => MarginMode::Isolated,
-        },
-        position_mode: match settings.trade.trading_position_mode {
-            settings::PositionMode::Net => PositionMode::Net,
-            settings::PositionMode::LongShort => PositionMode::LongShort,
-        },
-        private_feed: settings.trade.enable_private_ws,
-        panic_regime: Regime::Panic as u8,
-        regime_aware: settings.score.regime_aware,
-        dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
-        // What a run before this one learned of the venue comes back with its snapshot.
-        capabilities: Capabilities::to_probe(),
-        retry_on_fail: settings.bracket.tpsl_retry_on_fail,
-        retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
-            settings::TriggerType::Last => TriggerType::Last,
-            settings::TriggerType::Mark => TriggerType::Mark,
-            settings::TriggerType::Index => TriggerType::Index,
-        },
-        ..GateParams::default()
-    };
+    let gate_params = params::gate(settings);
     let tag = instance_tag(&settings.daemon.instance);
     let mut core = Gate::new(gate_params, (*plan.instruments).clone(), tag, plan.epoch);
     let intents = match &plan.intents {

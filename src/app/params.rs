@@ -1,13 +1,19 @@
 //! From settings to the plain numbers that each module takes. The only place that knows both.
 
 use crate::indicators;
-use crate::model::{InstrumentId, Timeframe};
+use crate::model::{InstrumentId, MarginMode, PositionMode, Timeframe, TriggerType};
+use crate::orders::bracket::Capabilities;
 use crate::risk::{
-    BracketMode, BracketParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,
+    BracketMode, BracketParams, BudgetParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode,
+    TrailParams,
 };
 use crate::settings::{self, Settings};
-use crate::strategy;
+use crate::stage::gate::core::GateParams;
 use crate::strategy::plan::PlanMode;
+use crate::strategy::{self, Regime};
+
+/// Trading calls of `send` in 10 s: the 24 that we allow ourselves, less the 8 that reads may use.
+const CALLS_OF_ORDERS: u32 = 16;
 
 /// Parameters of the indicators.
 pub fn indicators(settings: &Settings) -> indicators::Params {
@@ -158,5 +164,39 @@ pub fn trailing(settings: &Settings) -> TrailParams {
         interval_ms_min: bracket.trail_min_interval_ms,
         distance_bps_min: (bracket.cost_sl_mult * 2.0 * settings.venue.taker_fee_bps)
             .max(0.5 * bracket.sl_bps),
+    }
+}
+
+/// Everything that the gate is told once.
+pub fn gate(settings: &Settings) -> GateParams {
+    GateParams {
+        limits: limits(settings),
+        brackets: brackets(settings),
+        trail: trailing(settings),
+        budget: BudgetParams {
+            calls_max: CALLS_OF_ORDERS,
+            ..BudgetParams::default()
+        },
+        margin_mode: match settings.trade.trading_margin_mode {
+            settings::MarginMode::Cross => MarginMode::Cross,
+            settings::MarginMode::Isolated => MarginMode::Isolated,
+        },
+        position_mode: match settings.trade.trading_position_mode {
+            settings::PositionMode::Net => PositionMode::Net,
+            settings::PositionMode::LongShort => PositionMode::LongShort,
+        },
+        private_feed: settings.trade.enable_private_ws,
+        panic_regime: Regime::Panic as u8,
+        regime_aware: settings.score.regime_aware,
+        dedupe_ttl_sec: settings.score.dedupe_ttl_sec as u32,
+        // What a run before this one learned of the venue comes back with its snapshot.
+        capabilities: Capabilities::to_probe(),
+        retry_on_fail: settings.bracket.tpsl_retry_on_fail,
+        retry_trigger: match settings.bracket.tpsl_retry_trigger_type {
+            settings::TriggerType::Last => TriggerType::Last,
+            settings::TriggerType::Mark => TriggerType::Mark,
+            settings::TriggerType::Index => TriggerType::Index,
+        },
+        ..GateParams::default()
     }
 }
