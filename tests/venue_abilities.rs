@@ -233,3 +233,21 @@ fn what_was_learned_outlives_a_restart() {
         "{capabilities:?}"
     );
 }
+
+#[test]
+fn a_leftover_does_not_outlive_its_position_for_want_of_calls_for_entries() {
+    let mut params = trailing(Capabilities::default());
+    // One call for entries in 10.5 s, and the entry took it.
+    params.budget.calls_max = 7;
+    let mut scene = Scene::new(params);
+    scene.enter(Side::Buy, 60_000.1);
+    let exit = scene.foreign_order(Side::Sell, 8, 59_900.0, 0);
+    scene.account(exit);
+    scene.listed.retain(|row| row.kind == AccountKind::Bracket as u8);
+    scene.position(0, 0.0);
+    scene.clear();
+    scene.run_ms(3_000);
+    assert!(scene.commands.is_empty(), "{:?}", scene.kinds());
+    scene.run_ms(1_200);
+    assert_eq!(scene.count(CommandKind::CancelBracket), 1);
+}

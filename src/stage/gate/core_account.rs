@@ -7,6 +7,7 @@ use super::core::{Desk, Gate};
 use super::core_modes::LeverageRead;
 use super::core_outputs::{Outputs, event};
 use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
+use crate::model::time::NS_PER_MS;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, MarginMode, OrderState, PositionSide, Side, Wall};
 use crate::orders::book::{BracketRow, FillRead, Order, OrderRole};
 use crate::orders::bracket::{Ability, CloseCause, exit_side};
@@ -14,6 +15,9 @@ use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_b
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{PositionReport, Source, slot_of};
 use crate::orders::trade::{ExitKind, Stage};
+
+/// How long the order of a bracket that fired may take to close the position.
+const FIRED_NS: u64 = 500 * NS_PER_MS;
 
 impl Gate {
     /// One fact about the account, pushed or read.
@@ -407,6 +411,11 @@ impl Gate {
                     2 => Some(ExitKind::Stop),
                     _ => desk.trade.exit_kind,
                 };
+                // Its order is about to close the position: a second stop would come too late.
+                if own {
+                    let guard = &mut desk.trade.guard;
+                    guard.next_attempt = guard.next_attempt.max(Wall(now.0 + FIRED_NS));
+                }
                 self.reconcile.want(ListKind::Positions, now);
             }
             // It fired, and the venue refused the order that it made: leave at once.

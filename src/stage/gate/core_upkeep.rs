@@ -22,6 +22,8 @@ use crate::risk::bracket_plan::{self, PlanRequest};
 const ADOPT_NS: u64 = NS_PER_SEC;
 /// How long a venue may take to cancel what is left of a position's brackets itself.
 const LEFTOVERS_NS: u64 = 2 * NS_PER_SEC;
+/// A leftover as old as this is cancelled with the calls that are kept for protection.
+const ORPHAN_NS: u64 = 4 * NS_PER_SEC;
 /// An orphan is cancelled again after this when the first cancel came to nothing.
 const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 
@@ -233,18 +235,20 @@ impl Gate {
         own && !used && self.positions.lots(slot) == 0 && self.reconcile.is_complete()
     }
 
+    /// Since when a bracket guards nothing.
+    fn orphan_since(&self, row: &BracketRow) -> Wall {
+        let slot = slot_of(row.instrument, row.position_side);
+        self.positions.get(slot).changed.max(row.since)
+    }
+
     /// When a bracket may be cancelled (again); `NEVER` while a call about it is out.
     fn may_cancel_at(&self, row: &BracketRow) -> Wall {
         let out = self.calls.iter().any(|call| call.venue_id == row.venue_id);
-        let flat_since = self
-            .positions
-            .get(slot_of(row.instrument, row.position_side))
-            .changed;
         match row.cancel_sent {
             _ if out => NEVER,
             // A venue that cancels leftovers itself is given the time to do so.
             Wall(0) if self.params.capabilities.leftovers_cancelled => {
-                Wall(flat_since.max(row.since).0 + LEFTOVERS_NS)
+                Wall(self.orphan_since(row).0 + LEFTOVERS_NS)
             }
             Wall(0) => Wall(0),
             sent => Wall(sent.0 + SWEEP_RETRY_NS),
@@ -260,7 +264,10 @@ impl Gate {
                     && self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id)
             });
             let Some(row) = orphan else { return };
-            if !self.budget.try_spend(Spend::Entry, now) {
+            // At first with what entries leave; a leftover must not outlive its position for long.
+            let old = now.since(self.orphan_since(&row)) >= ORPHAN_NS;
+            let spend = if old { Spend::Protect } else { Spend::Entry };
+            if !self.budget.try_spend(spend, now) {
                 return;
             }
             let call = self.open_call(Call {
