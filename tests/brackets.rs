@@ -521,3 +521,42 @@ fn the_call_budget_keeps_protection_affordable() {
     assert_eq!(scene.count(CommandKind::PlaceBracket), 1);
     assert_eq!(scene.count(CommandKind::Place), 2, "and a close");
 }
+
+#[test]
+fn a_looser_stop_that_a_worse_fill_asks_for_is_placed_once_and_replaces_the_attached_one() {
+    // The fill is a third of R from the ask: the bracket is planned anew around it, and its stop is looser.
+    for (side, filled) in [(Side::Buy, 59_900.0), (Side::Sell, 60_100.0)] {
+        let mut scene = Scene::new(two_brackets(params()));
+        let (entry, attached) = scene.enter(side, filled);
+        let place = scene.last(CommandKind::PlaceBracket);
+        let looser = (entry.sl_ticks - place.sl_ticks) * side.sign();
+        assert!(
+            looser > 0,
+            "{side:?}: {} after {}",
+            place.sl_ticks,
+            entry.sl_ticks
+        );
+        scene.reply(&place, Outcome::Accepted, 800);
+        let cancel = scene.last(CommandKind::CancelBracket);
+        assert_eq!(cancel.venue_id, attached, "{side:?}");
+        scene.reply(&cancel, Outcome::Accepted, 0);
+        let mut row = scene.bracket(
+            800,
+            side.opposite(),
+            -1,
+            place.sl_ticks,
+            place.tp_ticks,
+            OrderState::Live,
+        );
+        row.client_id = place.client_id;
+        scene.account(row);
+        scene.listed[0] = row;
+        scene.run_ms(60_000);
+        assert_eq!(
+            scene.count(CommandKind::PlaceBracket),
+            1,
+            "{side:?}: {:?}",
+            scene.kinds()
+        );
+    }
+}

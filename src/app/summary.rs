@@ -125,8 +125,8 @@ impl Summary {
         )?;
         writeln!(
             f,
-            "safety    longest time without a live stop {} ms, {} orphan orders",
-            self.unprotected_ms_max, self.orphan_orders
+            "safety    time without a live stop p50 {} p99 {} max {} ms, {} orphan orders",
+            self.unprotected_ms_p50, self.unprotected_ms_p99, self.unprotected_ms_max, self.orphan_orders
         )?;
         writeln!(f, "equity    {:.2} USDT", self.equity)
     }

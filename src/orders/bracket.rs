@@ -107,6 +107,8 @@ impl Default for Timing {
 
 /// Waits before a bracket is tried again after a passing fault.
 const BACKOFF_MS: [u64; 3] = [300, 1_000, 3_000];
+/// Stops of ours for one whole position that may stand side by side: the old one and the new one.
+const WHOLE_MAX: u32 = 2;
 /// How often the user may cancel a stop of ours before we close instead of placing it again.
 const EXTERNAL_CANCELS_MAX: u8 = 3;
 
@@ -273,6 +275,8 @@ pub struct Cover {
     pub own: u64,
     /// One of those that is for the whole position and has a stop; 0 = none.
     pub own_whole: u64,
+    /// How many of those there are.
+    pub own_whole_count: u32,
     /// The first target stands.
     pub part: bool,
 }
@@ -315,6 +319,7 @@ pub fn cover<'a>(
             cover.own = row.venue_id;
             if full(row) && row.sl_ticks != 0 {
                 cover.own_whole = row.venue_id;
+                cover.own_whole_count += 1;
             }
         }
     }
@@ -422,6 +427,10 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
     }
     if now < guard.next_attempt {
         return Step::WaitUntil(guard.next_attempt);
+    }
+    // Whatever is believed of them: stops do not pile up.
+    if cover.own_whole_count >= WHOLE_MAX && cover.surplus != 0 {
+        return Step::Cancel(cover.surplus);
     }
     // One call and no gap; two calls and no gap; two calls and a gap.
     if capabilities.amend && cover.own_whole != 0 {

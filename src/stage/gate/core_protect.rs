@@ -43,11 +43,9 @@ impl Gate {
             return;
         };
         let guard = &trade.guard;
-        // What trailing wants now is not yet what stands.
-        let cover = Cover {
-            wanted: cover.wanted && (cover.sl_ticks == guard.want_sl_ticks || !cover.covered),
-            ..cover
-        };
+        // What trailing wants now is not yet what stands. A looser stop that is wanted (the fill was
+        // worse than planned) stands beside the tighter one until that is cancelled.
+        let cover = self.cover_of(&trade, lots);
         let step = decide(
             guard,
             &cover,
@@ -85,14 +83,8 @@ impl Gate {
 
     fn read_cover(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) -> Option<Cover> {
         let mut replaced = None;
-        let desk = self.desks[index].as_mut()?;
-        let trade = &mut desk.trade;
-        let instrument = trade.instrument;
-        let rows = self
-            .brackets
-            .iter()
-            .filter(move |row| row.instrument == instrument);
-        let cover = cover(rows, trade.position_side, lots, &trade.guard, self.instance);
+        let cover = self.cover_of(&self.desks[index].as_ref()?.trade, lots);
+        let trade = &mut self.desks[index].as_mut()?.trade;
         let bare_since = trade.guard.naked_since;
         trade.guard.note_cover(cover.covered, now);
         if cover.covered && bare_since > Wall(0) && trade.guard.replacing {
@@ -117,6 +109,16 @@ impl Gate {
             out.event(line);
         }
         Some(cover)
+    }
+
+    /// The brackets that stand for a trade's position of `lots`.
+    fn cover_of(&self, trade: &Trade, lots: i64) -> Cover {
+        let instrument = trade.instrument;
+        let rows = self
+            .brackets
+            .iter()
+            .filter(move |row| row.instrument == instrument);
+        cover(rows, trade.position_side, lots, &trade.guard, self.instance)
     }
 
     /// A protective call whose answer was lost is looked up; true when the desk waits for it.
