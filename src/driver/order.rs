@@ -38,6 +38,7 @@ pub struct InputOrder {
     repeat: Option<VecDeque<JournalEntry>>,
     /// Entries that could not be written because the ring was full; a hole in the journal.
     pub lost_count: u64,
+    is_blocked: bool,
     /// Inputs that were not what the journal said; a repeat with any is not a repeat.
     pub mismatch_count: u64,
 }
@@ -50,6 +51,7 @@ impl InputOrder {
             journal,
             repeat: None,
             lost_count: 0,
+            is_blocked: false,
             mismatch_count: 0,
         }
     }
@@ -61,6 +63,7 @@ impl InputOrder {
             journal: None,
             repeat: Some(entries),
             lost_count: 0,
+            is_blocked: false,
             mismatch_count: 0,
         }
     }
@@ -76,6 +79,12 @@ impl InputOrder {
             .as_ref()?
             .front()
             .map(|entry| Wall(entry.header.time_ns))
+    }
+
+    /// Whether the last poll left inputs where they were for want of room, or follows a journal: it
+    /// is worth polling again though nothing came.
+    pub fn must_look_again(&self) -> bool {
+        self.is_blocked || self.is_repeating()
     }
 
     pub fn is_repeating(&self) -> bool {
@@ -103,9 +112,11 @@ pub fn run_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
         return repeat_inputs(stage, now);
     }
     let mut progress = Progress::Idle;
+    stage.order().is_blocked = false;
     for &link in S::LINKS {
         for _ in 0..TAKE_MAX {
             if !stage.has_room() || !stage.order().has_room() {
+                stage.order().is_blocked = true;
                 return progress;
             }
             let Some(sequence) = stage.take(link, now, None) else {

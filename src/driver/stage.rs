@@ -20,6 +20,12 @@ pub trait Stage: Send {
     /// reads a clock; `now` is decision time.
     fn poll(&mut self, now: Wall) -> Progress;
 
+    /// Whether a poll may find what the last one, idle at this same instant, did not: a record on an
+    /// input, or room on an output that had none. A driver that owns the clock skips the others.
+    fn has_input(&self) -> bool {
+        true
+    }
+
     /// Adds the descriptors that become readable when the stage has outside input.
     fn wait_on(&self, _descriptors: &mut Vec<RawFd>) {}
 

@@ -14,6 +14,8 @@ const POLLS_MAX: usize = 100_000;
 /// Stages under a virtual clock.
 pub struct Stepper {
     seats: Vec<Seat>,
+    /// When each seat was last polled without finding anything.
+    idle_at: Vec<Option<Wall>>,
     clock: DecisionClock,
 }
 
@@ -31,22 +33,34 @@ pub struct Livelock {
 impl Stepper {
     /// A stepper over `seats`, polled in this order, starting at the time the clock shows.
     pub fn new(seats: Vec<Seat>, clock: DecisionClock) -> Self {
-        Stepper { seats, clock }
+        Stepper {
+            idle_at: vec![None; seats.len()],
+            seats,
+            clock,
+        }
     }
 
     pub fn now(&self) -> Wall {
         self.clock.now()
     }
 
-    /// Polls every stage at this instant until none has work.
+    /// Polls every stage at this instant until none has work. A stage that was idle at this instant
+    /// is left alone until something reaches it: only time or an input can give it work.
     pub fn settle(&mut self) -> Result<(), Livelock> {
         let now = self.clock.now();
         for _ in 0..POLLS_MAX {
             let mut progress = Progress::Idle;
-            for seat in &mut self.seats {
-                if seat.stage.poll(now) == Progress::Busy {
-                    progress = Progress::Busy;
+            for (seat, idle_at) in self.seats.iter_mut().zip(&mut self.idle_at) {
+                if *idle_at == Some(now) && !seat.stage.has_input() {
+                    continue;
                 }
+                *idle_at = match seat.stage.poll(now) {
+                    Progress::Busy => {
+                        progress = Progress::Busy;
+                        None
+                    }
+                    Progress::Idle => Some(now),
+                };
             }
             if progress == Progress::Idle {
                 return Ok(());
@@ -80,6 +94,7 @@ impl Stepper {
 
     /// The stages, in polling order.
     pub fn seats_mut(&mut self) -> &mut [Seat] {
+        self.idle_at.fill(None);
         &mut self.seats
     }
 }

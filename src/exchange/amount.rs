@@ -23,6 +23,27 @@ pub fn of_decimal(value: Decimal) -> Amount {
 /// The `Amount` that the shortest decimal text of `value` spells; 0 when it is not finite. A mark
 /// read from text keeps every digit it came with.
 pub fn of_f64(value: f64) -> Amount {
+    of_short(value).unwrap_or_else(|| of_text(value))
+}
+
+/// A value of at most 15 digits with at most 10 after the point: no two of those are one float, so
+/// the whole number that gives the float back is its shortest text.
+fn of_short(value: f64) -> Option<Amount> {
+    const SCALE: u32 = 10;
+    const UNIT: f64 = 1e10;
+    let scaled = (value * UNIT).round();
+    if scaled.is_nan() || scaled.abs() >= 1e15 || scaled / UNIT != value {
+        return None;
+    }
+    let (mut digits, mut scale) = (scaled as i64, SCALE);
+    while scale > 0 && digits % 10 == 0 {
+        digits /= 10;
+        scale -= 1;
+    }
+    Some(Amount::new(digits, scale))
+}
+
+fn of_text(value: f64) -> Amount {
     let mut text = arrayvec::ArrayString::<64>::new();
     let whole = value.is_finite() && write!(text, "{value}").is_ok();
     if whole {
@@ -91,5 +112,38 @@ impl Terms {
     /// Contracts of `lots`, with sign.
     pub fn contracts(&self, lots: Lots) -> Amount {
         self.lot * Amount::from(lots.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_float_becomes_its_shortest_text() {
+        for value in [
+            0.0,
+            -0.0,
+            1.0,
+            0.1,
+            -2.5,
+            61234.5,
+            0.1 + 0.2,
+            1.2e-5,
+            3e-9,
+            1e-11,
+            123456.7890123456,
+            9.87e14,
+            1e20,
+            f64::NAN,
+        ] {
+            let (short, text) = (of_f64(value), of_text(value));
+            assert_eq!(short, text, "{value}");
+            assert_eq!(
+                short.scale(),
+                text.normalize().scale(),
+                "{value}: products depend on the scale"
+            );
+        }
     }
 }

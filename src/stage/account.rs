@@ -149,6 +149,10 @@ impl Stage for Account {
         self.port.wait_on(descriptors);
     }
 
+    fn has_input(&self) -> bool {
+        self.order.must_look_again()
+    }
+
     fn next_timer(&self) -> Option<Wall> {
         self.order.next_repeat()
     }

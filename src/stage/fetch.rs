@@ -239,6 +239,14 @@ impl Stage for Fetch {
         self.parts.port.wait_on(descriptors);
     }
 
+    fn has_input(&self) -> bool {
+        let parts = &self.parts;
+        !parts.from_gate.is_empty()
+            || !parts.from_decode.is_empty()
+            || parts.order.must_look_again()
+            || parts.reader.page().is_some()
+    }
+
     fn next_timer(&self) -> Option<Wall> {
         self.parts.reader.next_timer()
     }

@@ -213,6 +213,10 @@ impl Stage for Indicate {
         progress
     }
 
+    fn has_input(&self) -> bool {
+        !self.ticks.is_empty()
+    }
+
     fn next_timer(&self) -> Option<Wall> {
         None
     }

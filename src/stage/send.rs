@@ -275,6 +275,10 @@ impl Stage for Send {
         self.port.wait_on(descriptors);
     }
 
+    fn has_input(&self) -> bool {
+        !self.commands.is_empty() || self.order.must_look_again()
+    }
+
     fn next_timer(&self) -> Option<Wall> {
         self.order.next_repeat()
     }

@@ -396,6 +396,17 @@ impl Stage for GateStage {
         progress
     }
 
+    fn has_input(&self) -> bool {
+        let parts = &self.parts;
+        !parts.ticks.is_empty()
+            || !parts.signals.is_empty()
+            || !parts.replies.is_empty()
+            || !parts.pushes.is_empty()
+            || !parts.pages.is_empty()
+            || parts.alerts.as_ref().is_some_and(|alerts| !alerts.is_empty())
+            || parts.order.must_look_again()
+    }
+
     fn next_timer(&self) -> Option<Wall> {
         if self.parts.order.is_repeating() {
             return self.parts.order.next_repeat();

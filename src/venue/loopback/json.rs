@@ -134,8 +134,52 @@ impl Display for PaddedAmount {
 pub struct PlainAmount(pub Amount);
 
 impl Display for PlainAmount {
+    /// Digits from the right into a buffer: this is most of the text of every push.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0.trunc_with_scale(u32::from(SCALE_MAX)).normalize())
+        const LOW: u128 = 1_000_000_000_000_000_000;
+        let mantissa = self.0.mantissa();
+        let magnitude = mantissa.unsigned_abs();
+        let (mut high, mut low, mut low_digits) = ((magnitude / LOW) as u64, (magnitude % LOW) as u64, 18);
+        let mut next_digit = || {
+            let half = if low_digits > 0 { &mut low } else { &mut high };
+            low_digits -= 1;
+            let digit = (*half % 10) as u8;
+            *half /= 10;
+            (digit, low == 0 && high == 0)
+        };
+        let mut text = [0u8; 48];
+        let mut at = text.len();
+        let (mut is_zero, mut is_over) = (true, magnitude == 0);
+        for place in 0..self.0.scale() {
+            let (digit, over) = next_digit();
+            is_over = over;
+            let is_cut = place + u32::from(SCALE_MAX) < self.0.scale();
+            if is_cut || (is_zero && digit == 0) {
+                continue;
+            }
+            is_zero = false;
+            at -= 1;
+            text[at] = b'0' + digit;
+        }
+        if !is_zero {
+            at -= 1;
+            text[at] = b'.';
+        }
+        loop {
+            let (digit, over) = if is_over { (0, true) } else { next_digit() };
+            is_over = over;
+            is_zero &= digit == 0;
+            at -= 1;
+            text[at] = b'0' + digit;
+            if is_over {
+                break;
+            }
+        }
+        if mantissa < 0 && !is_zero {
+            at -= 1;
+            text[at] = b'-';
+        }
+        f.write_str(std::str::from_utf8(&text[at..]).unwrap_or("0"))
     }
 }
 
@@ -235,5 +279,41 @@ mod tests {
             out,
             r#"[{"a":"1","b":null,"c":"x\"y","d":5},{"a":"2","b":null,"c":"x\"y","d":5}]"#
         );
+    }
+
+    #[test]
+    fn an_amount_is_its_shortest_text() {
+        let wanted = |amount: Amount| {
+            amount
+                .trunc_with_scale(u32::from(SCALE_MAX))
+                .normalize()
+                .to_string()
+        };
+        let texts = [
+            "0",
+            "0.00",
+            "-0.0",
+            "1",
+            "-1",
+            "10",
+            "-100",
+            "0.5",
+            "-0.50",
+            "12.3400",
+            "100.001",
+            "-0.000000000000000001",
+            "0.0000000000000000019",
+            "-0.0000000000000000009",
+            "123456789.123456789123456789",
+            "79228162514264337593543950335",
+            "-7.9228162514264337593543950335",
+            "1000000000000000000",
+            "0.1234567890123456789012345678",
+            "10.000000000000000000",
+        ];
+        for text in texts {
+            let amount: Amount = text.parse().expect("a decimal");
+            assert_eq!(PlainAmount(amount).to_string(), wanted(amount), "{text}");
+        }
     }
 }
