@@ -39,7 +39,7 @@ pub struct BacktestArgs {
     /// Candles of the signal's timeframe (1m for ext) until the close ends it
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub horizon: u32,
-    /// Folder of candle files; without it the download cache, then REST
+    /// Folder of candle files; without it the daemon's own history, the download cache, then REST
     #[arg(long, value_name = "DIR")]
     pub candles: Option<PathBuf>,
     /// Fee of one side in basis points; without it TAKER_FEE_BPS

@@ -1,10 +1,11 @@
-//! Where a research command finds candles: a folder it is given, or else the download cache and the
-//! venue, symbol by symbol.
+//! Where a research command finds candles: a folder it is given, or else the daemon's own history,
+//! the download cache and the venue, symbol by symbol.
 //!
 //! It says which it used. What the venue had to be asked for lands in the cache, so the next run
 //! needs no network.
 
 use super::exit::{Exit, Failure};
+use super::history;
 use super::signals;
 use crate::model::{Symbol, Timeframe};
 use crate::research::candle_download::{self, Downloaded, Source, Wanted, Watch};
@@ -58,13 +59,31 @@ pub fn find(settings: &Settings, wanted: &[Wanted]) -> Result<Found, Failure> {
     let mut notes = Vec::new();
     let mut book = CandleBook::default();
     let mut asked = Vec::new();
+    let kept = history::read(&settings.daemon.state_dir).unwrap_or_else(|fault| {
+        notes.push(fault.to_string());
+        CandleBook::default()
+    });
+    let mut from_history = 0;
     for want in wanted {
+        let own = kept.get(&want.symbol, Timeframe::M1);
+        if let Some(series) = own.filter(|series| series.covers(want.from_ms, want.to_ms)) {
+            book.insert(want.symbol, series.clone());
+            from_history += 1;
+            continue;
+        }
         match cached(&folder, &want.symbol)? {
             Some(series) if series.covers(want.from_ms, want.to_ms) => book.insert(want.symbol, series),
             _ => asked.push(*want),
         }
     }
-    let from_cache = wanted.len() - asked.len();
+    if from_history > 0 {
+        let path = history::path_of(&settings.daemon.state_dir);
+        origins.push(format!(
+            "{from_history} symbols from the daemon's own history ({})",
+            path.display()
+        ));
+    }
+    let from_cache = wanted.len() - asked.len() - from_history;
     if from_cache > 0 {
         origins.push(format!(
             "{from_cache} symbols from the download cache ({})",

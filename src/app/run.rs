@@ -4,10 +4,10 @@ use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
 use super::exit::{Exit, Failure};
 use super::graph::{Plan, Ports};
-use super::learned::LearnedFiles;
+use super::history::{self, History};
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, gateway, halt, params, research};
+use super::{bootstrap, demo, gateway, halt, research};
 use crate::driver::DecisionClock;
 use crate::settings::Settings;
 use crate::stage::housekeep::SeenHandle;
@@ -56,8 +56,6 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         capture: None,
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
-    let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
-    opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,
         instruments: Arc::clone(&instruments),
@@ -80,13 +78,14 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         start: clock.now(),
         scan,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
-        learned: opened.learned,
     };
     let title = format!(
         " smart-scanner {} ({}) ",
         settings.daemon.instance,
         if settings.is_live() { "LIVE" } else { "paper" }
     );
+    let history = History::start(&bus, &history::path_of(&settings.daemon.state_dir), &instruments)
+        .inspect_err(|fault| eprintln!("warning: no candle history is kept: {fault}"));
     let mut daemon =
         Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::state)?;
     if followed.is_stale {
@@ -96,7 +95,6 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
     if let Some(text) = daemon.halted() {
         eprintln!("halted since {text}: nothing is entered; `smart-scanner resume` takes it back");
     }
-    daemon.keep(opened.files);
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
     watch(&mut daemon, &stop)?;
@@ -105,6 +103,13 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
     }
     eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
     daemon.stop();
+    if let Ok(history) = history {
+        let counts = history.stop();
+        eprintln!(
+            "candle history: {} candles kept, {} records missed",
+            counts.candles, counts.missed
+        );
+    }
     let mut summary = daemon.summary();
     if let Some(venue) = &venue {
         summary.set_ledger(&demo::ledger_of(&venue.with(|venue| venue.exchange().report())));

@@ -4,10 +4,11 @@
 //! of misreading.
 
 use super::record::{Record, Row};
+use crate::model::Candle;
 use crate::model::feature::FeatureRow;
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    SignalLabel, Tick, TradeOutcome, Volatility,
+    Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{PositionRow, StatusRow};
 
@@ -30,7 +31,7 @@ macro_rules! records {
 records! {
     Tick = 0x0101,
     FeatureRow = 0x0201,
-    Signal = 0x0302,
+    Signal = 0x0301,
     OrderCommand = 0x0401,
     SendReply = 0x0501,
     AccountEvent = 0x0601,
@@ -43,5 +44,10 @@ records! {
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
     Volatility = 0x0f01,
-    SignalLabel = 0x1001,
+}
+
+/// Rows of the candle history; they travel on no ring.
+impl Row for Candle {
+    const SCHEMA: u32 = 0x0f01;
+    const NAME: &'static str = "Candle";
 }

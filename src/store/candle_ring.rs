@@ -142,6 +142,54 @@ impl<T: Row> CandleRing<T> {
         Ok(ring)
     }
 
+    /// Every series of the file at `path` with its rows, oldest first, without a write to it: its daemon
+    /// may be running. A row that is torn, or overwritten meanwhile, ends the run of older ones.
+    pub fn read_file(path: &Path) -> Result<Vec<(String, Vec<T>)>, CandleError> {
+        let region = Region::open_read(path)?;
+        if region.len_bytes() < PAGE_BYTES || region.load(0, Ordering::Relaxed) != MAGIC {
+            return Err(CandleError::Foreign {
+                path: path.to_path_buf(),
+            });
+        }
+        let [series, capacity] = [2, 3].map(|index| region.load(index, Ordering::Relaxed) as usize);
+        let rows_max = region.len_bytes() / 8;
+        if series == 0 || capacity == 0 || series > rows_max || capacity > rows_max / series {
+            return Err(CandleError::Corrupt {
+                path: path.to_path_buf(),
+            });
+        }
+        check_header::<T>(&region, path, series, capacity)?;
+        let ring = Self {
+            region: Arc::new(region),
+            series,
+            capacity,
+            extents: Vec::new(),
+            labels: BTreeMap::new(),
+            rows_dropped: 0,
+            row: PhantomData,
+        };
+        let read = |index| Some((ring.read_label(index)?, ring.whole_rows(index)));
+        Ok((0..series).filter_map(read).collect())
+    }
+
+    /// The newest unbroken run of whole rows, read beside a writer.
+    fn whole_rows(&self, series: usize) -> Vec<T> {
+        let count = self.region.load(series_word(series), Ordering::Acquire);
+        let mut rows = Vec::new();
+        for index in (count.saturating_sub(self.capacity as u64)..count).rev() {
+            let row = self.read_row(series, index);
+            let check = self
+                .region
+                .load(self.row_word(series, index) + words_of::<T>(), Ordering::Relaxed);
+            if check != check_word(index, &row) {
+                break;
+            }
+            rows.push(row);
+        }
+        rows.reverse();
+        rows
+    }
+
     /// The series called `label` (for example "BTC-USDT 1H"): the one it had before, or a free one.
     pub fn claim(&mut self, label: &str) -> Result<usize, CandleError> {
         if let Some(index) = self.labels.get(label) {
