@@ -8,12 +8,11 @@
 use super::cli::{ReplayArgs, ReplayLayout};
 use super::daemon::{monotonic_ns, summary_of};
 use super::exit::{Exit, Failure};
-use super::funding::FundingRates;
 use super::graph::{self, Plan, Ports};
-use super::learned::{LearnedFiles, Opened};
+use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
 use super::summary::Summary;
-use super::{demo, params, signals};
+use super::{demo, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
 use crate::driver::{DecisionClock, Idle, Layout, Outlet, Running, Seat, Stepper, threads};
@@ -22,6 +21,8 @@ use crate::exchange::{Exchange, ExchangeConfig, Market, Recorded, RecordedOption
 use crate::metrics::Counter;
 use crate::model::message::{Tick, TickKind};
 use crate::model::{Instruments, Timeframe, Wall};
+use crate::research::candles::CandleBook;
+use crate::research::report::Report;
 use crate::settings::Settings;
 use crate::stage::digest::TickDigest;
 use crate::stage::housekeep::SeenHandle;
@@ -34,7 +35,7 @@ use crate::venue::loopback::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,11 +54,18 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         .map_err(Failure::usage)?;
     settings.daemon.instance = "replay".to_string();
     research::announce(&settings, out.path());
-    let summary = play(args, &settings, &stop)?;
+    let (summary, report) = play(args, &settings, &stop)?;
     if args.json {
-        println!("{}", serde_json::to_string(&summary).map_err(Failure::venue)?);
+        let mut result = serde_json::to_value(&summary).map_err(Failure::venue)?;
+        if let Some(report) = &report {
+            result["report"] = serde_json::to_value(report).map_err(Failure::venue)?;
+        }
+        println!("{result}");
     } else {
         println!("{summary}");
+        if let Some(report) = &report {
+            print!("\n{}", report.text());
+        }
     }
     Ok(Exit::Done)
 }
@@ -68,6 +76,7 @@ struct Paper {
     instruments: Arc<Instruments>,
     start: Wall,
     end: Wall,
+    candles: Option<CandleBook>,
 }
 
 fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Failure> {
@@ -78,6 +87,7 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
             .iter()
             .map(|symbol| symbol.replace('-', ""))
             .collect(),
+        terms: replay_report::terms(&args.report)?,
         ..RecordedOptions::default()
     };
     let recorded = Recorded::load(path, &options)
@@ -87,6 +97,7 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
         .map_or(Timeframe::M1, |candles| candles.timeframe);
     let (start, end) = (recorded.start(), recorded.end());
     let instruments = Arc::new(recorded.instruments().clone());
+    let candles = replay_report::candles_of(&args.report, &recorded);
     let exchange = Exchange::new(ExchangeConfig::default(), Market::Recorded(Box::new(recorded)));
     let options = LoopbackOptions {
         seed: args.seed,
@@ -114,12 +125,17 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
         instruments,
         start,
         end: until,
+        candles,
     })
 }
 
-fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<Summary, Failure> {
+fn play(
+    args: &ReplayArgs,
+    settings: &Settings,
+    stop: &signals::Stop,
+) -> Result<(Summary, Option<Report>), Failure> {
     let began = Instant::now();
-    let paper = open(&args.market, args, settings)?;
+    let mut paper = open(&args.market, args, settings)?;
     eprintln!(
         "market: {} instruments, read in {:.1} s",
         paper.instruments.len(),
@@ -130,13 +146,15 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
         .heap()
         .map_err(Failure::state)?;
     let seen = SeenHandle::default();
+    if args.report.report.is_some() {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).events = Some(Vec::new());
+    }
     let ports = Ports {
         market: None,
         account: Box::new(InProcessFrames::new(paper.shared.clone(), monotonic_ns)),
         orders: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
         reads: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
     };
-    let opened = open_learned(args, settings)?;
     let plan = Plan {
         settings,
         instruments: Arc::clone(&paper.instruments),
@@ -163,7 +181,6 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
         start: paper.start,
         scan: true,
         alerts: None,
-        learned: opened.learned,
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let feed = Feed::new(&bus)?;
@@ -180,11 +197,7 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
             (Driver::Staged(running, clock.clone()), layout.to_string())
         }
     };
-    let mut side = Side {
-        funding: read_funding(args, &paper)?,
-        files: opened.files,
-    };
-    let feed = drive(driver, feed, &paper, &clock, &mut side, stop)?;
+    let feed = drive(driver, feed, &paper, &clock, stop)?;
     let mut summary = summary_of(&bus, &seen);
     let report = paper.shared.with(|venue| venue.exchange().report());
     summary.set_ledger(&demo::ledger_of(&report));
@@ -201,49 +214,29 @@ fn play(args: &ReplayArgs, settings: &Settings, stop: &signals::Stop) -> Result<
         .unwrap_or_else(PoisonError::into_inner)
         .orders
         .finish(ticks);
-    Ok(summary)
-}
-
-/// What goes along with the market of a replay.
-struct Side {
-    funding: FundingRates,
-    files: LearnedFiles,
-}
-
-fn read_funding(args: &ReplayArgs, paper: &Paper) -> Result<FundingRates, Failure> {
-    let Some(path) = &args.funding else {
-        return Ok(FundingRates::default());
+    let events = seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .events
+        .take()
+        .unwrap_or_default();
+    let played = Played {
+        events: &events,
+        instruments: &paper.instruments,
+        candles: paper.candles.take(),
+        metrics: &settings.record.metrics_path,
+        market: &args.market,
+        settings,
+        seed: args.seed,
+        chosen: serde_json::json!({
+            "from": args.from.map(|from| from.unix_ms),
+            "to": args.to.map(|to| to.unix_ms),
+            "symbols": args.symbols,
+            "instruments": args.report.instruments.is_some(),
+        }),
     };
-    let (rates, strangers) = FundingRates::read(path, &paper.instruments)?;
-    eprintln!(
-        "funding: {} rates, {strangers} rows of symbols that the recording does not have",
-        rates.len()
-    );
-    Ok(rates)
-}
-
-/// What a replay begins with: nothing learned, or the files named. A replay never begins with what
-/// an earlier one left in its directory, so that it can be repeated.
-fn open_learned(args: &ReplayArgs, settings: &Settings) -> Result<Opened, Failure> {
-    let params = params::strategy(settings, 1, None);
-    let path = |given: &Option<PathBuf>| given.clone().unwrap_or_default();
-    let (weights, calibration) = (path(&args.weights), path(&args.calibration));
-    let mut opened = LearnedFiles::open_paths(&weights, &calibration, params.score_min, params.bandit);
-    opened.notes.iter().for_each(|note| eprintln!("{note}"));
-    if args.weights.is_some() && opened.learned.bandit.is_none() {
-        return Err(Failure::usage(format!(
-            "--weights {}: no weights in it",
-            weights.display()
-        )));
-    }
-    if args.calibration.is_some() && opened.learned.calibration.is_none() {
-        return Err(Failure::usage(format!(
-            "--calibration {}: no model in it",
-            calibration.display()
-        )));
-    }
-    opened.files.save_to(&settings.score.bandit_state_path);
-    Ok(opened)
+    let report = replay_report::finish(&args.report, played)?;
+    Ok((summary, report))
 }
 
 /// A thread for each stage of the decision path; the ports share one, so that what reaches the
@@ -359,7 +352,6 @@ fn drive(
     mut feed: Feed,
     paper: &Paper,
     clock: &DecisionClock,
-    side: &mut Side,
     stop: &signals::Stop,
 ) -> Result<Feed, Failure> {
     let bar = progress(paper);
@@ -368,19 +360,15 @@ fn drive(
     loop {
         let market = paper.shared.next_event();
         let now = clock.now();
-        let funding = side.funding.next_time().map(|time| time.max(Wall(now.0 + 1)));
-        let market = market.map(|time| time.max(Wall(now.0 + 1)));
-        let next = [market, funding, driver.next_timer()].into_iter().flatten().min();
+        let next = [market.map(|time| time.max(Wall(now.0 + 1))), driver.next_timer()]
+            .into_iter()
+            .flatten()
+            .min();
         let Some(next) = next.filter(|time| *time <= paper.end) else {
             break;
         };
         clock.advance_to(next);
         paper.shared.advance(next);
-        if side.funding.next_time().is_some_and(|time| time <= next) {
-            paper
-                .shared
-                .with(|venue| side.funding.apply(next, venue.exchange_mut()));
-        }
         paper.shared.with(|venue| venue.take_ticks(&mut feed.waiting));
         driver.settle()?;
         while feed.publish_one() {
@@ -399,10 +387,6 @@ fn drive(
     }
     bar.finish_and_clear();
     for mut seat in driver.into_seats() {
-        if seat.id == StageId::Score && side.files.ask_weights(true) {
-            seat.stage.poll(clock.now());
-            side.files.finish();
-        }
         if seat.id == StageId::Housekeep {
             while seat.stage.poll(clock.now()) == crate::driver::Progress::Busy {}
             seat.stage.poll(clock.now());

@@ -86,7 +86,8 @@ impl Figures {
         let results: Vec<f64> = trades.iter().map(|trade| trade.r).collect();
         let hits = results.iter().filter(|r| **r > 0.0).count() as u64;
         let (low, high) = wilson(hits, trades.len() as u64);
-        let gains: f64 = results.iter().filter(|r| **r > 0.0).sum();
+        // An empty sum of floats is -0.
+        let gains = results.iter().filter(|r| **r > 0.0).sum::<f64>() + 0.0;
         let losses: f64 = -results.iter().filter(|r| **r < 0.0).sum::<f64>();
         let share =
             |of: &dyn Fn(&Trade) -> bool| number(trades.iter().filter(|trade| of(trade)).count() as f64 / n);

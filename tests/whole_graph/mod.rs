@@ -99,7 +99,6 @@ impl Scene {
             start: smart_scanner::model::Wall(0),
             scan: true,
             alerts: None,
-            learned: Default::default(),
         }
     }
 }

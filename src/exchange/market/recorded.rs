@@ -24,6 +24,8 @@ pub struct RecordedOptions {
     pub symbols: Vec<String>,
     /// Only these symbols, by venue name (`BTC-USDT`); empty = all. Candles only.
     pub names: Vec<String>,
+    /// Contract terms of the venue, which stand above those of the symbol map.
+    pub terms: Vec<Instrument>,
 }
 
 impl Default for RecordedOptions {
@@ -33,6 +35,7 @@ impl Default for RecordedOptions {
             shift_ms: 0,
             symbols: Vec::new(),
             names: Vec::new(),
+            terms: Vec::new(),
         }
     }
 }
@@ -126,7 +129,7 @@ impl Recorded {
                 let what = format!("{} candles beside those of another timeframe", found.text());
                 return Err(RecordedError::Symbol { path, what });
             }
-            let instrument = instrument_of(&path, &symbol, mapping, shape)?;
+            let instrument = instrument_of(&path, &symbol, mapping, shape)?.with(&options.terms);
             let contract_value = instrument.contract_value.to_f64();
             for candle in &mut candles {
                 candle.volume = candle.volume_base / contract_value;
@@ -174,7 +177,7 @@ impl Recorded {
                 .find(|entry| entry.0 == symbol)
                 .and_then(|entry| entry.1.as_ref());
             let shape = data.check(&path)?;
-            let instrument = instrument_of(&path, &symbol, mapping, shape)?;
+            let instrument = instrument_of(&path, &symbol, mapping, shape)?.with(&options.terms);
             insert(&mut instruments, instrument, &path, data.len())?;
             data.add(path, &instrument);
         }
@@ -543,6 +546,22 @@ fn instrument_of(
         live: true,
         list_ms: 0,
     })
+}
+
+impl Instrument {
+    /// These terms with those that a listing has for the symbol; the finer tick stays, so no two
+    /// recorded prices fall together.
+    fn with(self, listing: &[Instrument]) -> Instrument {
+        let listed = listing.iter().find(|listed| listed.symbol == self.symbol);
+        listed.map_or(self, |listed| Instrument {
+            tick_size: if listed.tick_size < self.tick_size {
+                listed.tick_size
+            } else {
+                self.tick_size
+            },
+            ..*listed
+        })
+    }
 }
 
 /// `BTC-USDT` for `BTCUSDT`; other texts stay as they are.
