@@ -21,7 +21,7 @@ use crate::bus::BusBuilder;
 use crate::model::FeatureRow;
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    Tick, TradeOutcome, Volatility,
+    SignalLabel, Tick, TradeOutcome, Volatility,
 };
 
 /// A stage; the code stands in journals (append only).
@@ -105,10 +105,14 @@ pub enum LinkId {
     AccountJournal = 24,
     DecodeHousekeep = 25,
     IndicateGate = 26,
+    ScoreLabels = 27,
+    ScoreRefusals = 28,
     /// Events of the stage's port: frames, replies. Not a ring.
     Port = 0xfe00,
     /// Conflated records going out; the journal must say when and how many. Not a ring.
     Flush = 0xfe01,
+    /// A model came from outside. Not a ring.
+    Model = 0xfe02,
     /// The stage's timer fired. Not a ring.
     Timer = 0xff00,
 }
@@ -116,7 +120,7 @@ pub enum LinkId {
 impl LinkId {
     /// The link with this journal code.
     pub fn from_code(code: u16) -> Option<LinkId> {
-        let outside = [LinkId::Port, LinkId::Flush, LinkId::Timer];
+        let outside = [LinkId::Port, LinkId::Flush, LinkId::Model, LinkId::Timer];
         LINKS
             .iter()
             .map(|link| link.id)
@@ -178,7 +182,7 @@ macro_rules! link {
 /// Cycles of credit links are gate → send → gate, gate → fetch → gate, decode → fetch → decode and
 /// score → gate → score. Each is bounded by what may be in flight: `send` and `fetch` hold at most
 /// 64 calls and take none while their reply ring lacks room for as many, and `gate_score` drops.
-pub static LINKS: [Link; 26] = [
+pub static LINKS: [Link; 28] = [
     link!(DecodeIndicate, "decode_indicate", Decode -> Indicate, Tick, 8192, Credit,
         "490 instruments x 4 timeframes close together: 1,960 rows, four times over; 1 MiB"),
     link!(IndicateScore, "indicate_score", Indicate -> Score, FeatureRow, 2048, Credit,
@@ -227,6 +231,10 @@ pub static LINKS: [Link; 26] = [
         "an entry a frame of the private socket"),
     link!(DecodeHousekeep, "decode_housekeep", Decode -> Housekeep, Tick, 8192, DropCount,
         "what entered, for the digest and the counters"),
+    link!(ScoreLabels, "score_labels", Score -> Housekeep, SignalLabel, 1024, DropCount,
+        "how signals ended, for the metrics file; a slow disk loses lines, never time"),
+    link!(ScoreRefusals, "score_refusals", Score -> Housekeep, Signal, 1024, DropCount,
+        "near misses, for `why`; a close of 490 instruments has some tens of them"),
 ];
 
 /// Plans the ring of `link` on a bus under construction.
@@ -247,11 +255,11 @@ mod tests {
         for link in &LINKS {
             assert!(link.depth.is_power_of_two(), "{}", link.name);
             assert!(!link.why.is_empty());
-            let end = if link.name.ends_with("_journal") {
-                "journal"
-            } else {
-                link.to.text()
-            };
+            // Rings with the same two ends are told apart by what they carry.
+            let end = ["journal", "labels", "refusals"]
+                .into_iter()
+                .find(|end| link.name.ends_with(end))
+                .unwrap_or(link.to.text());
             assert_eq!(link.name, format!("{}_{end}", link.from.text()));
             assert_eq!(LinkId::from_code(link.id as u16), Some(link.id));
         }

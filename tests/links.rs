@@ -5,7 +5,7 @@ use smart_scanner::bus::{Bus, BusBuilder, Record};
 use smart_scanner::driver::{DecisionClock, Inlet, Outlet, Progress, Seat, Stage, Stepper};
 use smart_scanner::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    Tick, TradeOutcome, Volatility,
+    SignalLabel, Tick, TradeOutcome, Volatility,
 };
 use smart_scanner::model::{FeatureRow, Wall};
 use smart_scanner::sys::clock::Stamp;
@@ -137,7 +137,7 @@ fn every_link_carries_its_record_in_order() {
         "the default bus stays within 32 MiB"
     );
     type Carry = fn(&Bus, LinkId);
-    let table: [(LinkId, Carry); 26] = [
+    let table: [(LinkId, Carry); 28] = [
         (LinkId::DecodeIndicate, carry::<Tick>),
         (LinkId::IndicateScore, carry::<FeatureRow>),
         (LinkId::ScoreGate, carry::<Signal>),
@@ -164,6 +164,8 @@ fn every_link_carries_its_record_in_order() {
         (LinkId::FetchJournal, carry::<JournalEntry>),
         (LinkId::AccountJournal, carry::<JournalEntry>),
         (LinkId::DecodeHousekeep, carry::<Tick>),
+        (LinkId::ScoreLabels, carry::<SignalLabel>),
+        (LinkId::ScoreRefusals, carry::<Signal>),
     ];
     for link in &LINKS {
         let (_, carry) = table

@@ -152,6 +152,15 @@ pub struct ReplayArgs {
     /// Only these symbols, such as BTC-USDT,ETH-USDT
     #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
     pub symbols: Vec<String>,
+    /// Begin with the weights of this file (BANDIT_STATE_PATH of a run); they are saved below --out
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Use the calibration of this file instead of the heuristic probability
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Funding rates to go with recorded candles: symbol, time in ms and rate, as CSV or .csv.gz
+    #[arg(long, value_name = "FILE")]
+    pub funding: Option<PathBuf>,
     #[command(flatten)]
     pub report: super::replay_report::ReplayReportArgs,
     #[command(flatten)]

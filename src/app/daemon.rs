@@ -5,6 +5,7 @@
 
 use super::graph::{self, GraphError, Plan, Ports};
 use super::halt::{HaltFile, StateNote};
+use super::learned::LearnedFiles;
 use super::screen::{PositionLine, View};
 use super::summary::{StageLatency, Summary, TickToOrder};
 use crate::bus::{Bus, Table};
@@ -108,6 +109,7 @@ pub struct Daemon {
     running: Option<Running>,
     bus: Bus,
     clock: DecisionClock,
+    files: Option<LearnedFiles>,
     control: ControlWord,
     halt: HaltFile,
     seen: SeenHandle,
@@ -158,6 +160,7 @@ impl Daemon {
             running: Some(running),
             bus,
             clock,
+            files: None,
             control,
             halt,
             seen,
@@ -175,6 +178,11 @@ impl Daemon {
         })
     }
 
+    /// Looks after the files of what is learned, too.
+    pub fn keep(&mut self, files: LearnedFiles) {
+        self.files = Some(files);
+    }
+
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -188,6 +196,9 @@ impl Daemon {
     pub fn tend(&mut self) {
         self.bus.beat();
         set_bit(&self.control, control::HALT, self.halt.is_set());
+        if let Some(files) = &mut self.files {
+            files.tend();
+        }
         if self.saved_at.elapsed() >= SAVE_EVERY {
             self.saved_at = Instant::now();
             self.save_latency();
@@ -210,8 +221,16 @@ impl Daemon {
         self.control.fetch_or(control::SHUT_DOWN, Ordering::AcqRel);
         std::thread::sleep(DRAIN);
         if let Some(running) = self.running.take() {
-            // Housekeep may still have lines to write: its last polls happen here.
+            // Housekeep may still have lines to write, and score tells what it has learned: their last
+            // polls happen here.
             for mut seat in running.stop() {
+                if seat.id == StageId::Score
+                    && let Some(files) = &mut self.files
+                    && files.ask_weights(true)
+                {
+                    seat.stage.poll(self.clock.now());
+                    files.finish();
+                }
                 if seat.id == StageId::Housekeep {
                     while seat.stage.poll(self.clock.now()) == crate::driver::Progress::Busy {}
                     seat.stage.poll(self.clock.now());

@@ -8,6 +8,8 @@ use super::daemon::{self, Daemon};
 use super::exchange::{self, ExchangeError, ExchangeOptions};
 use super::exit::{Exit, Failure};
 use super::graph::Plan;
+use super::learned::LearnedFiles;
+use super::params;
 use super::research::{self, OutDirectory};
 use super::screen::LiveScreen;
 use super::signals::Stop;
@@ -85,6 +87,8 @@ fn trade(
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
     let ticks = Arc::new(Mutex::new(TickDigest::default()));
+    let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,
         instruments,
@@ -108,6 +112,7 @@ fn trade(
         start: clock.now(),
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
+        learned: opened.learned,
     };
     let title = format!(
         " smart-scanner demo, {} × real time, {} ",
@@ -116,6 +121,7 @@ fn trade(
     );
     let mut daemon =
         Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
+    daemon.keep(opened.files);
     eprintln!("layout: {}", daemon.layout());
     eprintln!(
         "bus: {} (read it with latency-report)",

@@ -19,11 +19,12 @@ use crate::stage::gate::intents::{IntentError, Intents};
 use crate::stage::gate::{ControlWord, GateStage};
 use crate::stage::housekeep::lines::Names;
 use crate::stage::housekeep::{Housekeep, SeenHandle};
+use crate::stage::learning::Learning;
 use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
 use crate::stage::{account, decode, fetch, gate, indicate, score, send};
 use crate::strategy::bandit::Bandit;
-use crate::strategy::{COMPONENTS, MODEL_FEATURES, Regime, Scorer};
+use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Regime, Scorer};
 use crate::sys::clock::Stamp;
 use crate::topology::{self, LINKS, LinkId, StageId};
 use crate::venue::blofin::account_ws::AccountFeed;
@@ -86,6 +87,18 @@ pub struct Plan<'a> {
     /// Lines of the gateway's decided alerts; `None` when nobody listens, and then the gate has no
     /// alerts either.
     pub alerts: Option<Receiver<AlertLine>>,
+    /// What earlier runs taught, and the way to its files.
+    pub learned: Learned,
+}
+
+/// What `score` begins with.
+#[derive(Clone, Default)]
+pub struct Learned {
+    /// `None`: nothing has been learned.
+    pub bandit: Option<Bandit>,
+    /// `None`: the heuristic.
+    pub calibration: Option<Calibration>,
+    pub learning: Learning,
 }
 
 /// Why a graph could not be built.
@@ -128,6 +141,7 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
         "indicate_refused",
         "score_row",
         "score_signal",
+        "score_line_lost",
         "gate_signal",
         "send_call",
         "fetch_page",
@@ -417,16 +431,25 @@ fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphEr
         .collect();
     let market = plan.instruments.id_of(b"BTC-USDT");
     let params = params::strategy(plan.settings, plan.epoch, market);
-    let bandit = Bandit::new(params.bandit);
+    let learned = &plan.learned;
+    let bandit = match &learned.bandit {
+        Some(bandit) => bandit.clone(),
+        None => Bandit::new(params.bandit),
+    };
+    let mut scorer = Scorer::new(params.clone(), plan.instruments.len(), &timeframes, bandit);
+    scorer.set_calibration(learned.calibration.clone());
     let parts = score::Parts {
         rows: ends.inlet(LinkId::IndicateScore)?,
         outcomes: ends.inlet(LinkId::GateScore)?,
         signals: ends.outlet(LinkId::ScoreGate)?,
         to_housekeep: ends.outlet(LinkId::ScoreHousekeep)?,
+        labels: ends.outlet(LinkId::ScoreLabels)?,
+        refusals: ends.outlet(LinkId::ScoreRefusals)?,
         order: ends.order(StageId::Score, LinkId::ScoreJournal)?,
-        scorer: Scorer::new(params.clone(), plan.instruments.len(), &timeframes, bandit),
+        scorer,
         params,
         symbol_order: score::symbol_order(&plan.instruments),
+        learning: learned.learning.clone(),
     };
     Ok(score::Score::new(parts, ends.bus)?)
 }
@@ -494,6 +517,8 @@ fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphE
     let rings = crate::stage::housekeep::Rings {
         gate: ends.inlet(LinkId::GateHousekeep)?,
         score: ends.inlet(LinkId::ScoreHousekeep)?,
+        labels: ends.inlet(LinkId::ScoreLabels)?,
+        refusals: ends.inlet(LinkId::ScoreRefusals)?,
         journals,
         alerts: plan.alerts.clone(),
     };

@@ -8,11 +8,13 @@
 use super::cli::{ReplayArgs, ReplayLayout};
 use super::daemon::{monotonic_ns, summary_of};
 use super::exit::{Exit, Failure};
+use super::funding::FundingRates;
 use super::graph::{self, Plan, Ports};
+use super::learned::{LearnedFiles, Opened};
 use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
 use super::summary::Summary;
-use super::{demo, signals};
+use super::{demo, params, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
 use crate::driver::{DecisionClock, Idle, Layout, Outlet, Running, Seat, Stepper, threads};
@@ -35,7 +37,7 @@ use crate::venue::loopback::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -155,6 +157,7 @@ fn play(
         orders: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
         reads: Box::new(InProcessCalls::new(paper.shared.clone(), monotonic_ns)),
     };
+    let opened = open_learned(args, settings)?;
     let plan = Plan {
         settings,
         instruments: Arc::clone(&paper.instruments),
@@ -181,6 +184,7 @@ fn play(
         start: paper.start,
         scan: true,
         alerts: None,
+        learned: opened.learned,
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let feed = Feed::new(&bus)?;
@@ -197,7 +201,11 @@ fn play(
             (Driver::Staged(running, clock.clone()), layout.to_string())
         }
     };
-    let feed = drive(driver, feed, &paper, &clock, stop)?;
+    let mut side = Side {
+        funding: read_funding(args, &paper)?,
+        files: opened.files,
+    };
+    let feed = drive(driver, feed, &paper, &clock, &mut side, stop)?;
     let mut summary = summary_of(&bus, &seen);
     let report = paper.shared.with(|venue| venue.exchange().report());
     summary.set_ledger(&demo::ledger_of(&report));
@@ -237,6 +245,48 @@ fn play(
     };
     let report = replay_report::finish(&args.report, played)?;
     Ok((summary, report))
+}
+
+/// What goes along with the market of a replay.
+struct Side {
+    funding: FundingRates,
+    files: LearnedFiles,
+}
+
+fn read_funding(args: &ReplayArgs, paper: &Paper) -> Result<FundingRates, Failure> {
+    let Some(path) = &args.funding else {
+        return Ok(FundingRates::default());
+    };
+    let (rates, strangers) = FundingRates::read(path, &paper.instruments)?;
+    eprintln!(
+        "funding: {} rates, {strangers} rows of symbols that the recording does not have",
+        rates.len()
+    );
+    Ok(rates)
+}
+
+/// What a replay begins with: nothing learned, or the files named. A replay never begins with what
+/// an earlier one left in its directory, so that it can be repeated.
+fn open_learned(args: &ReplayArgs, settings: &Settings) -> Result<Opened, Failure> {
+    let params = params::strategy(settings, 1, None);
+    let path = |given: &Option<PathBuf>| given.clone().unwrap_or_default();
+    let (weights, calibration) = (path(&args.weights), path(&args.calibration));
+    let mut opened = LearnedFiles::open_paths(&weights, &calibration, params.score_min, params.bandit);
+    opened.notes.iter().for_each(|note| eprintln!("{note}"));
+    if args.weights.is_some() && opened.learned.bandit.is_none() {
+        return Err(Failure::usage(format!(
+            "--weights {}: no weights in it",
+            weights.display()
+        )));
+    }
+    if args.calibration.is_some() && opened.learned.calibration.is_none() {
+        return Err(Failure::usage(format!(
+            "--calibration {}: no model in it",
+            calibration.display()
+        )));
+    }
+    opened.files.save_to(&settings.score.bandit_state_path);
+    Ok(opened)
 }
 
 /// A thread for each stage of the decision path; the ports share one, so that what reaches the
@@ -352,6 +402,7 @@ fn drive(
     mut feed: Feed,
     paper: &Paper,
     clock: &DecisionClock,
+    side: &mut Side,
     stop: &signals::Stop,
 ) -> Result<Feed, Failure> {
     let bar = progress(paper);
@@ -360,15 +411,19 @@ fn drive(
     loop {
         let market = paper.shared.next_event();
         let now = clock.now();
-        let next = [market.map(|time| time.max(Wall(now.0 + 1))), driver.next_timer()]
-            .into_iter()
-            .flatten()
-            .min();
+        let funding = side.funding.next_time().map(|time| time.max(Wall(now.0 + 1)));
+        let market = market.map(|time| time.max(Wall(now.0 + 1)));
+        let next = [market, funding, driver.next_timer()].into_iter().flatten().min();
         let Some(next) = next.filter(|time| *time <= paper.end) else {
             break;
         };
         clock.advance_to(next);
         paper.shared.advance(next);
+        if side.funding.next_time().is_some_and(|time| time <= next) {
+            paper
+                .shared
+                .with(|venue| side.funding.apply(next, venue.exchange_mut()));
+        }
         paper.shared.with(|venue| venue.take_ticks(&mut feed.waiting));
         driver.settle()?;
         while feed.publish_one() {
@@ -387,6 +442,10 @@ fn drive(
     }
     bar.finish_and_clear();
     for mut seat in driver.into_seats() {
+        if seat.id == StageId::Score && side.files.ask_weights(true) {
+            seat.stage.poll(clock.now());
+            side.files.finish();
+        }
         if seat.id == StageId::Housekeep {
             while seat.stage.poll(clock.now()) == crate::driver::Progress::Busy {}
             seat.stage.poll(clock.now());

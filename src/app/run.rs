@@ -5,9 +5,10 @@ use super::daemon::{self, Daemon};
 use super::exit::{Exit, Failure};
 use super::graph::{Plan, Ports};
 use super::history::{self, History};
+use super::learned::LearnedFiles;
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, gateway, halt, research};
+use super::{bootstrap, demo, gateway, halt, params, research};
 use crate::driver::DecisionClock;
 use crate::settings::Settings;
 use crate::stage::housekeep::SeenHandle;
@@ -56,6 +57,8 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         capture: None,
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
+    let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,
         instruments: Arc::clone(&instruments),
@@ -78,6 +81,7 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         start: clock.now(),
         scan,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
+        learned: opened.learned,
     };
     let title = format!(
         " smart-scanner {} ({}) ",
@@ -95,6 +99,7 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
     if let Some(text) = daemon.halted() {
         eprintln!("halted since {text}: nothing is entered; `smart-scanner resume` takes it back");
     }
+    daemon.keep(opened.files);
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
     watch(&mut daemon, &stop)?;

@@ -8,7 +8,7 @@ use crate::model::Candle;
 use crate::model::feature::FeatureRow;
 use crate::model::message::{
     AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    Tick, TradeOutcome, Volatility,
+    SignalLabel, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{PositionRow, StatusRow};
 
@@ -31,7 +31,7 @@ macro_rules! records {
 records! {
     Tick = 0x0101,
     FeatureRow = 0x0201,
-    Signal = 0x0301,
+    Signal = 0x0302,
     OrderCommand = 0x0401,
     SendReply = 0x0501,
     AccountEvent = 0x0601,
@@ -44,6 +44,7 @@ records! {
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
     Volatility = 0x0f01,
+    SignalLabel = 0x1001,
 }
 
 /// Rows of the candle history; they travel on no ring.

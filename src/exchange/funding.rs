@@ -9,6 +9,16 @@ use super::{Exchange, Ids};
 use crate::model::{InstrumentId, MarginMode};
 
 impl Exchange {
+    /// From now on this is the rate for eight hours; it is charged at the next settlement and told to
+    /// whoever follows the instrument.
+    pub fn set_funding_rate(&mut self, instrument: InstrumentId, rate: f64) {
+        if let Some(market) = self.markets.get_mut(instrument.index()) {
+            market.funding_rate = rate;
+            market.funding_ms = i64::MIN;
+        }
+        self.publish(instrument);
+    }
+
     /// Pays funding on every open position, and starts the next interval.
     pub(super) fn settle_funding(&mut self) {
         let settle_ms = self.driver.next_funding_ms;

@@ -51,6 +51,7 @@ pub enum Reason {
     SignalCooldown = 68,
     RankedOut = 69,
     Synthetic = 70,
+    ExpectedRLow = 71,
     // Decode's drops of a frame.
     FrameNotJson = 128,
     FrameTooLarge = 129,
@@ -133,6 +134,7 @@ impl Reason {
         Reason::SignalCooldown,
         Reason::RankedOut,
         Reason::Synthetic,
+        Reason::ExpectedRLow,
         Reason::FrameNotJson,
         Reason::FrameTooLarge,
         Reason::FrameNotText,
@@ -224,6 +226,7 @@ impl Reason {
             Reason::SignalCooldown => "signal_cooldown",
             Reason::RankedOut => "ranked_out",
             Reason::Synthetic => "synthetic",
+            Reason::ExpectedRLow => "bandit_er_low",
             Reason::FrameNotJson => "frame_not_json",
             Reason::FrameTooLarge => "frame_too_large",
             Reason::FrameNotText => "frame_not_text",

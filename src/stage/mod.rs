@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod gate;
 pub mod housekeep;
 pub mod indicate;
+pub mod learning;
 pub mod paper;
 pub mod reasons;
 pub mod score;

@@ -4,12 +4,13 @@
 //! among the signals of one close. Candidates that arrived together are ranked together; the caps
 //! of a close count over all of them.
 
+use super::learning::{FromScore, Learning, ToScore};
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
-use crate::model::message::{Signal, TradeOutcome};
+use crate::model::message::{Signal, SignalLabel, TradeOutcome};
 use crate::model::{FeatureRow, InstrumentId, Instruments, Reason, Timeframe, Wall};
 use crate::strategy::{Params, Ranking, Scorer, Verdict};
 use crate::topology::LinkId;
@@ -24,11 +25,15 @@ pub struct Parts {
     pub outcomes: Inlet<TradeOutcome>,
     pub signals: Outlet<Signal>,
     pub to_housekeep: Outlet<Signal>,
+    /// How signals ended, and candidates that nearly were signals; both only to be written down.
+    pub labels: Outlet<SignalLabel>,
+    pub refusals: Outlet<Signal>,
     pub order: InputOrder,
     pub scorer: Scorer,
     pub params: Params,
     /// Alphabetical rank of each instrument, the last tie-break.
     pub symbol_order: Vec<u16>,
+    pub learning: Learning,
 }
 
 /// Signals that left at the present close.
@@ -44,6 +49,8 @@ pub struct Score {
     outcomes: Inlet<TradeOutcome>,
     signals: Outlet<Signal>,
     to_housekeep: Outlet<Signal>,
+    labels: Outlet<SignalLabel>,
+    refusals: Outlet<Signal>,
     order: InputOrder,
     scorer: Scorer,
     ranking: Ranking,
@@ -54,9 +61,14 @@ pub struct Score {
     /// The last row taken was the last that its tick caused: a batch may end here.
     is_whole: bool,
     pending_count: u64,
+    learning: Learning,
+    /// Models taken so far.
+    model_count: u64,
     meter: StageMeter,
     row_count: Counter,
     signal_count: Counter,
+    /// Signals, labels and near misses that the metrics file will lack because their ring was full.
+    line_lost_count: Counter,
     reasons: ReasonCounters,
 }
 
@@ -68,6 +80,8 @@ impl Score {
             outcomes: parts.outcomes,
             signals: parts.signals,
             to_housekeep: parts.to_housekeep,
+            labels: parts.labels,
+            refusals: parts.refusals,
             order: parts.order,
             scorer: parts.scorer,
             ranking: Ranking::new(&parts.params, BATCH_MAX),
@@ -81,9 +95,12 @@ impl Score {
             },
             is_whole: false,
             pending_count: 0,
+            learning: parts.learning,
+            model_count: 0,
             meter: bus.stage_meter("score")?,
             row_count: bus.counter("score_row")?,
             signal_count: bus.counter("score_signal")?,
+            line_lost_count: bus.counter("score_line_lost")?,
             reasons: ReasonCounters::new(bus, "score")?,
         })
     }
@@ -94,7 +111,12 @@ impl Score {
         self.is_whole = row.has_flag(row_flag::LAST_OF_TICK);
         match self.scorer.on_row(row) {
             Verdict::None => {}
-            Verdict::Refused(refusal) => self.reasons.count(refusal.reason),
+            Verdict::Refused(refusal) => {
+                self.reasons.count(refusal.reason);
+                if let Some(candidate) = refusal.near_miss {
+                    self.refuse(candidate);
+                }
+            }
             Verdict::Signal(signal) => {
                 if self.ranking.offer(&signal) {
                     self.pending_count += 1;
@@ -103,7 +125,42 @@ impl Score {
                 }
             }
         }
+        while let Some(label) = self.scorer.take_ended() {
+            if self.labels.publish(label).is_err() {
+                self.line_lost_count.add(1);
+            }
+        }
         self.meter.done(taken_ns);
+    }
+
+    /// Serves what the files of what was learned ask for. Returns the number of a model that was
+    /// taken; weights that are copied change no decision and are no input.
+    fn on_learning(&mut self) -> Option<u64> {
+        loop {
+            // `take` answers only while the reply has room.
+            match self.learning.take()? {
+                ToScore::Model(mut model) => {
+                    self.scorer.swap_calibration(&mut model);
+                    let _ = self.learning.reply(FromScore::Replaced(model));
+                    self.model_count += 1;
+                    return Some(self.model_count);
+                }
+                ToScore::Weights { mut into, is_final } => {
+                    if is_final {
+                        self.scorer.settle();
+                    }
+                    into.copy_from(self.scorer.bandit());
+                    let _ = self.learning.reply(FromScore::Weights(into));
+                }
+            }
+        }
+    }
+
+    /// Hands a candidate that is no signal to whoever writes it down.
+    fn refuse(&mut self, candidate: Signal) {
+        if self.refusals.publish(candidate).is_err() {
+            self.line_lost_count.add(1);
+        }
     }
 
     /// Ranks what came together and lets the best leave. Returns how many candidates there were.
@@ -113,10 +170,19 @@ impl Score {
         }
         let mut leaving: ArrayVec<Signal, BATCH_MAX> = ArrayVec::new();
         let order = &self.symbol_order;
-        let reasons = &mut self.reasons;
+        let (reasons, refusals, lost) = (&mut self.reasons, &mut self.refusals, &mut self.line_lost_count);
         let rank = |id: InstrumentId| order.get(id.index()).copied().unwrap_or(u16::MAX);
         self.ranking.settle(rank, &mut |signal, refused| match refused {
-            Some(reason) => reasons.count(reason),
+            Some(reason) => {
+                reasons.count(reason);
+                let refused = Signal {
+                    reason: reason as u16,
+                    ..*signal
+                };
+                if refusals.publish(refused).is_err() {
+                    lost.add(1);
+                }
+            }
             None => leaving.push(*signal),
         });
         for signal in &leaving {
@@ -124,9 +190,15 @@ impl Score {
                 self.scorer.emitted(signal);
                 self.signal_count.add(1);
                 self.signals.publish_or_drop(*signal);
-                self.to_housekeep.publish_or_drop(*signal);
+                if self.to_housekeep.publish(*signal).is_err() {
+                    self.line_lost_count.add(1);
+                }
             } else {
                 self.reasons.count(Reason::RankedOut);
+                self.refuse(Signal {
+                    reason: Reason::RankedOut as u16,
+                    ..*signal
+                });
             }
         }
         let count = self.pending_count;
@@ -169,7 +241,12 @@ pub fn symbol_order(instruments: &Instruments) -> Vec<u16> {
 }
 
 impl Inputs for Score {
-    const LINKS: &'static [LinkId] = &[LinkId::GateScore, LinkId::IndicateScore, LinkId::Flush];
+    const LINKS: &'static [LinkId] = &[
+        LinkId::GateScore,
+        LinkId::Model,
+        LinkId::IndicateScore,
+        LinkId::Flush,
+    ];
 
     fn order(&mut self) -> &mut InputOrder {
         &mut self.order
@@ -186,6 +263,7 @@ impl Inputs for Score {
                 self.scorer.on_outcome(&outcome);
                 Some(outcome.header.seq)
             }
+            LinkId::Model => self.on_learning(),
             LinkId::IndicateScore => {
                 let row = self.rows.take()?;
                 self.on_row(&row);

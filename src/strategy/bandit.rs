@@ -117,6 +117,12 @@ impl Bandit {
         &self.nodes[arm][level.index()]
     }
 
+    /// Takes over everything that `other` knows, without allocating.
+    pub fn copy_from(&mut self, other: &Bandit) {
+        self.params = other.params;
+        self.nodes.copy_from_slice(&other.nodes);
+    }
+
     /// Puts a node from a file back.
     pub fn set_node(&mut self, arm: usize, level: Level, node: Node) {
         self.nodes[arm][level.index()] = node;
@@ -145,6 +151,42 @@ impl Bandit {
         ];
         for level in levels {
             self.nodes[arm][level.index()].add(reward, mass, now_ms, &self.params);
+        }
+    }
+
+    /// Takes back what `update` learned at `learned_ms`, as much as is left of it: exactly, unless
+    /// the node was full meanwhile, where a little more than the rest of it goes.
+    pub fn withdraw(
+        &mut self,
+        arm: usize,
+        relative: Relative,
+        timeframe: Timeframe,
+        r: f64,
+        mass: f64,
+        learned_ms: i64,
+    ) {
+        if !r.is_finite() || !mass.is_finite() || mass <= 0.0 || arm >= COMPONENT_COUNT {
+            return;
+        }
+        let (low, high) = (self.params.reward_low, self.params.reward_high);
+        let reward = ((r - low) / (high - low)).clamp(0.0, 1.0);
+        let levels = [
+            Level::Arm,
+            Level::Regime(relative),
+            Level::Timeframe(relative, timeframe),
+        ];
+        for level in levels {
+            let half_life_h = self.params.half_life_h;
+            let node = &mut self.nodes[arm][level.index()];
+            // What is in the node is as of `updated_ms`; the lesson has faded since it was learned.
+            let left = Node {
+                updated_ms: learned_ms,
+                ..*node
+            }
+            .left(node.updated_ms.max(learned_ms), half_life_h);
+            node.success = (node.success - mass * reward * left).max(0.0);
+            node.failure = (node.failure - mass * (1.0 - reward) * left).max(0.0);
+            node.count = node.count.saturating_sub(1);
         }
     }
 

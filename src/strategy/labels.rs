@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 /// One open virtual trade. Plain memory, for snapshots.
 ///
 /// ```text
-/// open_ms | series u32 | next u32 | mask u32 | timeframe, side, relative, candles u8
+/// open_ms | series u32 | next u32 | mask u32 | timeframe, side, relative, candles u8 | signal
 /// entry | sl_distance | tp_distance | cost | exit_slip (fractions of the entry price)
 /// ```
 #[repr(C)]
@@ -26,7 +26,7 @@ pub struct Label {
     pub series: u32,
     /// Next label of the series in the pool; `labels` writes it.
     pub next: u32,
-    /// Bit i: component i voted.
+    /// Bit i: component i voted and learns from this trade.
     pub mask: u32,
     pub timeframe: u8,
     /// `Side` code.
@@ -35,6 +35,8 @@ pub struct Label {
     pub relative: u8,
     /// Candles since the entry; 0 = not entered yet.
     pub candles: u8,
+    /// The signal that this is the virtual trade of; 0 when the candidate never became one.
+    pub signal: u64,
     /// Price paid, slippage included; 0 before the entry.
     pub entry: f64,
     /// Price units.
@@ -54,13 +56,25 @@ pub struct Resolved {
     pub resolved_ms: i64,
     /// Result in units of the initial risk, net of cost.
     pub r: f64,
+    pub outcome: Outcome,
+    /// Price of the exit, before slippage.
+    pub exit: f64,
+}
+
+/// What ended a virtual trade; codes as in `TradeOutcome::exit`.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Target = 1,
+    Stop = 2,
+    Time = 3,
 }
 
 /// What a candle does to a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Touch {
     Open,
-    Ended(f64),
+    Ended { r: f64, outcome: Outcome, exit: f64 },
 }
 
 /// The pending labels of the run.
@@ -158,10 +172,12 @@ impl Labels {
                     let label = *label;
                     self.remove(series, previous, index);
                     match ended {
-                        Some(Touch::Ended(r)) => emit(Resolved {
+                        Some(Touch::Ended { r, outcome, exit }) => emit(Resolved {
                             label,
                             resolved_ms: candle.open_ms + timeframe.ms(),
                             r,
+                            outcome,
+                            exit,
                         }),
                         _ => self.dropped_count += 1,
                     }
@@ -171,17 +187,29 @@ impl Labels {
         }
     }
 
-    /// Takes the label of a signal that was really traded out; `None` when it has ended already.
-    pub fn cancel(&mut self, series: usize, open_ms: i64, side: Side) -> Option<Label> {
-        let mut previous = NONE;
+    /// Says that the pending label of this candidate belongs to `signal`.
+    pub fn claim(&mut self, series: usize, open_ms: i64, side: Side, signal: u64) -> Option<Label> {
+        let label = self.find(series, |label| {
+            label.open_ms == open_ms && label.side == side as u8
+        })?;
+        label.signal = signal;
+        Some(*label)
+    }
+
+    /// Lets the pending label of `signal` run to its end without teaching anybody; `None` when it has
+    /// ended already.
+    pub fn silence(&mut self, series: usize, signal: u64) -> Option<()> {
+        self.find(series, |label| label.signal == signal)?.mask = 0;
+        Some(())
+    }
+
+    fn find(&mut self, series: usize, is_wanted: impl Fn(&Label) -> bool) -> Option<&mut Label> {
         let mut index = *self.heads.get(series)?;
         while index != NONE {
-            let label = self.pool[index as usize];
-            if label.open_ms == open_ms && label.side == side as u8 {
-                self.remove(series, previous, index);
-                return Some(label);
+            if is_wanted(&self.pool[index as usize]) {
+                return self.pool.get_mut(index as usize);
             }
-            (previous, index) = (index, label.next);
+            index = self.pool[index as usize].next;
         }
         None
     }
@@ -250,22 +278,27 @@ impl Label {
         };
         let beyond_stop = |price: f64| sign * (price - stop) <= 0.0;
         let beyond_target = |price: f64| sign * (price - target) >= 0.0;
-        let (exit, slips) = if !entering && beyond_stop(candle.open) {
-            (candle.open, true)
+        use Outcome::{Stop, Target, Time};
+        let (exit, outcome) = if !entering && beyond_stop(candle.open) {
+            (candle.open, Stop)
         } else if !entering && beyond_target(candle.open) {
-            (target, false)
+            (target, Target)
         } else if beyond_stop(worst) {
-            (stop, true)
+            (stop, Stop)
         } else if beyond_target(best) {
-            (target, false)
+            (target, Target)
         } else if self.candles >= horizon {
-            (candle.close, true)
+            (candle.close, Time)
         } else {
             return Touch::Open;
         };
-        let slip = if slips { self.exit_slip } else { 0.0 };
+        let slip = if outcome == Target { 0.0 } else { self.exit_slip };
         let gain = sign * (exit / self.entry - 1.0) - self.cost - slip;
-        Touch::Ended(gain * self.entry / self.sl_distance)
+        Touch::Ended {
+            r: gain * self.entry / self.sl_distance,
+            outcome,
+            exit,
+        }
     }
 }
 

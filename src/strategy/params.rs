@@ -1,6 +1,7 @@
 //! What the settings decide about strategies. Plain numbers: the settings module fills them in; names
 //! in capitals are the settings' names.
 
+use super::flow::FlowParams;
 use super::plan::PlanParams;
 use crate::model::{InstrumentId, Timeframe};
 
@@ -29,9 +30,14 @@ pub struct Params {
     pub market_panic_score: f64,
     /// Taken off the score of a signal against the market's trend.
     pub market_against_penalty: f64,
+    /// BANDIT_MIN_ER: the components of a signal must have earned this on average, R.
+    pub expected_r_min: Option<f64>,
+    /// Refused candidates this close below SCORE_MIN, or above it, are reported whole.
+    pub near_miss_points: f64,
     pub regime: RegimeParams,
     pub bandit: BanditParams,
     pub label: LabelParams,
+    pub flow: FlowParams,
     pub plan: PlanParams,
 }
 
@@ -53,6 +59,9 @@ impl Default for Params {
             regime: RegimeParams::default(),
             bandit: BanditParams::default(),
             label: LabelParams::default(),
+            flow: FlowParams::default(),
+            expected_r_min: None,
+            near_miss_points: 0.5,
             plan: PlanParams::default(),
         }
     }

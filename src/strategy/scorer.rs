@@ -7,27 +7,23 @@ use super::aggregate::{SideTally, Tally};
 use super::bandit::Bandit;
 use super::calibration::Calibration;
 use super::components::{COMPONENT_COUNT, COMPONENTS, Family};
-use super::labels::{Label, Labels, Resolved};
+use super::flow;
+use super::labels::{Label, Labels};
+use super::learner::Learner;
 use super::market::Market;
 use super::params::Params;
 use super::plan::{Plan, PlanInputs, expected_value_r, plan};
 use super::probability::{Candidate, model_inputs, probability};
 use super::regime::{RELATIVE_COUNT, Regime, RegimeState, Relative};
 use crate::model::feature::row_flag;
-use crate::model::message::{Signal, TradeOutcome, VOTES_MAX, Vote};
+use crate::model::message::{Signal, SignalLabel, TradeOutcome, VOTES_MAX, Vote};
 use crate::model::{Feature, FeatureRow, InstrumentId, Reason, Side, Timeframe};
 use bytemuck::Zeroable;
 
-/// Emitted signals whose trade may still end.
-const EMITTED_MAX: usize = 4096;
 const TIMEFRAME_COUNT: usize = Timeframe::ALL.len();
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a signal is returned by value: boxing would allocate on the decision path"
-)]
 pub enum Verdict {
     /// Nothing fired, or the row is history.
     None,
@@ -36,7 +32,7 @@ pub enum Verdict {
 }
 
 /// A candidate that is no signal.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Refusal {
     pub reason: Reason,
     pub instrument: InstrumentId,
@@ -45,15 +41,8 @@ pub struct Refusal {
     pub side: Option<Side>,
     pub score: f64,
     pub component_count: u32,
-}
-
-/// What must be remembered of an emitted signal until its trade ends.
-#[derive(Clone, Copy, Debug, Default)]
-struct Emitted {
-    id: u64,
-    series: u32,
-    open_ms: i64,
-    side: u8,
+    /// The whole candidate when it nearly was a signal; its `reason` is set, its `id` is 0.
+    pub near_miss: Option<Signal>,
 }
 
 /// Weights of one context, as of one close.
@@ -68,24 +57,18 @@ pub struct Scorer {
     /// Position of a timeframe among the configured ones, by its code.
     position_of: [Option<u8>; TIMEFRAME_COUNT],
     timeframe_count: usize,
-    bandit: Bandit,
+    learner: Learner,
     calibration: Option<Calibration>,
     regimes: Box<[RegimeState]>,
     market: Market,
-    labels: Labels,
-    resolved: Vec<Resolved>,
     weights: Box<[[WeightRow; TIMEFRAME_COUNT]; RELATIVE_COUNT]>,
     /// End of the signal cooldown, by series.
     quiet_until_ms: Box<[i64]>,
     btc_ret_5: [Option<f64>; TIMEFRAME_COUNT],
-    emitted: Box<[Emitted]>,
-    emitted_count: u64,
     signal_count: u64,
     /// The close whose rows are arriving, and how many labels it has opened.
     close_ms: i64,
     close_label_count: u32,
-    /// Outcomes of trades whose virtual label had ended before, so they taught nothing new.
-    pub outcome_late_count: u64,
 }
 
 impl Scorer {
@@ -101,38 +84,33 @@ impl Scorer {
             weights: [1.0; COMPONENT_COUNT],
         };
         Scorer {
-            labels: Labels::new(params.label, series_max),
-            resolved: Vec::with_capacity(params.label.pending_max),
+            learner: Learner::new(params.label, series_max, bandit),
             params,
             position_of,
             timeframe_count: timeframes.len(),
-            bandit,
             calibration: None,
             regimes: vec![RegimeState::default(); series_max].into_boxed_slice(),
             market: Market::default(),
             weights: Box::new([[stale; TIMEFRAME_COUNT]; RELATIVE_COUNT]),
             quiet_until_ms: vec![i64::MIN; series_max].into_boxed_slice(),
             btc_ret_5: [None; TIMEFRAME_COUNT],
-            emitted: vec![Emitted::default(); EMITTED_MAX].into_boxed_slice(),
-            emitted_count: 0,
             signal_count: 0,
             close_ms: i64::MIN,
             close_label_count: 0,
-            outcome_late_count: 0,
         }
     }
 
     pub fn bandit(&self) -> &Bandit {
-        &self.bandit
+        &self.learner.bandit
     }
 
     pub fn labels(&self) -> &Labels {
-        &self.labels
+        self.learner.labels()
     }
 
     /// Puts a saved label back; call before the first row.
     pub fn restore_label(&mut self, label: Label) {
-        self.labels.restore(label);
+        self.learner.restore_label(label);
     }
 
     /// Regimes by series, for a snapshot.
@@ -176,6 +154,11 @@ impl Scorer {
         self.calibration = calibration;
     }
 
+    /// Exchanges the model in use with `other`; neither is freed here.
+    pub fn swap_calibration(&mut self, other: &mut Option<Calibration>) {
+        std::mem::swap(&mut self.calibration, other);
+    }
+
     /// Takes one closed candle's row and says what it means.
     pub fn on_row(&mut self, row: &FeatureRow) -> Verdict {
         let Some(timeframe) = Timeframe::from_code(row.timeframe) else {
@@ -191,9 +174,7 @@ impl Scorer {
             self.close_ms = close_ms;
             self.close_label_count = 0;
         }
-        let resolved = &mut self.resolved;
-        self.labels
-            .on_candle(series, timeframe, &row.candle, &mut |ended| resolved.push(ended));
+        self.learner.on_candle(series, timeframe, &row.candle);
         let regime = self.step_regime(series, instrument, timeframe, row);
         if row.has_flag(row_flag::BACKFILL) || row.has_flag(row_flag::CONTEXT_ONLY) {
             return Verdict::None;
@@ -205,22 +186,19 @@ impl Scorer {
         self.judge(row, series, timeframe, regime, &tally)
     }
 
-    /// Learns how a traded signal ended. The realised result replaces the virtual one; when that has
-    /// been learned already the outcome is only counted.
+    /// Learns how a traded signal ended: the realised result replaces the virtual one.
     pub fn on_outcome(&mut self, outcome: &TradeOutcome) {
-        let Some(emitted) = self
-            .emitted
-            .iter()
-            .find(|emitted| emitted.id == outcome.signal && emitted.id != 0)
-        else {
-            self.outcome_late_count += 1;
-            return;
-        };
-        let side = Side::from_code(emitted.side).unwrap_or(Side::Buy);
-        match self.labels.cancel(emitted.series as usize, emitted.open_ms, side) {
-            Some(label) => learn(&mut self.bandit, &label, outcome.r, outcome.closed_ms, |_| 1.0),
-            None => self.outcome_late_count += 1,
-        }
+        self.learner.on_outcome(outcome);
+    }
+
+    /// Outcomes that taught nothing: their signal is not remembered, or they came twice.
+    pub fn outcome_late_count(&self) -> u64 {
+        self.learner.outcome_late_count
+    }
+
+    /// The next label of an emitted signal that has ended, oldest first.
+    pub fn take_ended(&mut self) -> Option<SignalLabel> {
+        self.learner.take_ended()
     }
 
     /// The signal left: starts its cooldown and remembers it for its outcome.
@@ -233,39 +211,14 @@ impl Scorer {
         };
         let close_ms = signal.open_ms + timeframe.ms();
         self.quiet_until_ms[series] = close_ms + self.params.signal_cooldown_ms;
-        let slot = (self.emitted_count % EMITTED_MAX as u64) as usize;
-        self.emitted[slot] = Emitted {
-            id: signal.id,
-            series: series as u32,
-            open_ms: signal.open_ms,
-            side: signal.side,
-        };
-        self.emitted_count += 1;
+        self.learner.emitted(signal, series);
     }
 
     /// Teaches the bandit what the labels of the last close showed, in an order that does not depend on
     /// the order of the rows, and weighs the market. Runs by itself when the next close begins; call it
     /// before saving.
     pub fn settle(&mut self) {
-        let key = |ended: &Resolved| {
-            (
-                ended.resolved_ms,
-                ended.label.open_ms,
-                ended.label.series,
-                ended.label.side,
-            )
-        };
-        self.resolved.sort_unstable_by_key(key);
-        for ended in &self.resolved {
-            learn(
-                &mut self.bandit,
-                &ended.label,
-                ended.r,
-                ended.resolved_ms,
-                |component| self.labels.mass(&ended.label, component),
-            );
-        }
-        self.resolved.clear();
+        self.learner.settle();
         self.market.settle(self.params.regime.confirm_candles);
     }
 
@@ -328,7 +281,7 @@ impl Scorer {
     fn weights_of(&mut self, relative: Relative, timeframe: Timeframe) -> [f64; COMPONENT_COUNT] {
         let row = &mut self.weights[relative as usize][timeframe as usize];
         if row.close_ms != self.close_ms {
-            row.weights = self.bandit.weights(relative, timeframe, self.close_ms);
+            row.weights = self.learner.bandit.weights(relative, timeframe, self.close_ms);
             row.close_ms = self.close_ms;
         }
         row.weights
@@ -350,6 +303,7 @@ impl Scorer {
                 side: side.map(|tally| tally.side),
                 score,
                 component_count: side.map_or(0, |tally| tally.component_count),
+                near_miss: None,
             })
         };
         if row.has_flag(row_flag::SYNTHETIC) {
@@ -365,18 +319,59 @@ impl Scorer {
             Err(reason) => return refuse(reason, None, 0.0),
         };
         let score = self.regime_score(raw_score, side, regime);
+        let close_ms = row.candle.open_ms + timeframe.ms();
         let too_few =
             self.params.require_multi_components && side.component_count < self.params.components_min;
-        let close_ms = row.candle.open_ms + timeframe.ms();
-        if too_few {
-            refuse(Reason::ComponentsFew, Some(side), score)
-        } else if score < self.score_min() {
-            refuse(Reason::ScoreBelowMin, Some(side), score)
-        } else if close_ms < self.quiet_until_ms[series] {
-            refuse(Reason::SignalCooldown, Some(side), score)
+        let is_near = score >= self.score_min() - self.params.near_miss_points;
+        let er_mix = if is_near {
+            self.er_mix(side, regime.relative(side.side), timeframe)
         } else {
-            Verdict::Signal(self.signal(row, timeframe, regime, side, score))
+            0.0
+        };
+        let earned_little = self.params.expected_r_min.is_some_and(|least| er_mix < least);
+        let reason = if too_few {
+            Some(Reason::ComponentsFew)
+        } else if score < self.score_min() {
+            Some(Reason::ScoreBelowMin)
+        } else if earned_little {
+            Some(Reason::ExpectedRLow)
+        } else if close_ms < self.quiet_until_ms[series] {
+            Some(Reason::SignalCooldown)
+        } else {
+            flow::refusal(row, &self.params.flow)
+        };
+        let judged = Judged {
+            timeframe,
+            regime,
+            side,
+            score,
+            er_mix,
+            points: (tally.long.points, tally.short.points),
+            against: if side.side == Side::Buy {
+                &tally.short
+            } else {
+                &tally.long
+            },
+        };
+        let Some(reason) = reason else {
+            self.signal_count += 1;
+            let mut signal = self.candidate(row, &judged);
+            signal.id = self.params.epoch << 40 | self.signal_count;
+            return Verdict::Signal(signal);
+        };
+        let mut near_miss = is_near.then(|| self.candidate(row, &judged));
+        if let Some(candidate) = &mut near_miss {
+            candidate.reason = reason as u16;
         }
+        Verdict::Refused(Refusal {
+            reason,
+            instrument: InstrumentId(row.instrument),
+            timeframe,
+            side: Some(side.side),
+            score,
+            component_count: side.component_count,
+            near_miss,
+        })
     }
 
     fn score_min(&self) -> f64 {
@@ -432,7 +427,7 @@ impl Scorer {
             return;
         }
         let plan = self.plan_of(row, regime, side);
-        self.labels.register(Label {
+        self.learner.register(Label {
             open_ms: row.candle.open_ms,
             series: series as u32,
             mask: side.mask(),
@@ -448,22 +443,16 @@ impl Scorer {
         self.close_label_count += 1;
     }
 
-    fn signal(
-        &mut self,
-        row: &FeatureRow,
-        timeframe: Timeframe,
-        regime: Regime,
-        side: &SideTally,
-        score: f64,
-    ) -> Signal {
+    /// The record of a candidate; the caller gives it an id, or the reason why it is no signal.
+    fn candidate(&self, row: &FeatureRow, judged: &Judged<'_>) -> Signal {
+        let (side, timeframe, regime) = (judged.side, judged.timeframe, judged.regime);
         let plan = self.plan_of(row, regime, side);
-        let er_mix = self.er_mix(side, regime.relative(side.side), timeframe);
         let candidate = Candidate {
             side: side.side,
-            score,
+            score: judged.score,
             component_count: side.component_count,
             family_count: side.family_count() as u32,
-            er_mix,
+            er_mix: judged.er_mix,
             relative: regime.relative(side.side),
             follows_trend: follows_trend(side),
             timeframe,
@@ -474,11 +463,10 @@ impl Scorer {
         };
         let inputs = model_inputs(row, &candidate);
         let (p, source) = probability(&candidate, &inputs, self.calibration.as_ref());
-        let (votes, vote_count) = votes_of(side);
-        self.signal_count += 1;
+        let (votes, vote_count) = votes_of(side, judged.against);
         let mut signal = Signal {
             header: row.header,
-            id: self.params.epoch << 40 | self.signal_count,
+            id: 0,
             instrument: row.instrument,
             timeframe: row.timeframe,
             side: side.side as u8,
@@ -487,7 +475,7 @@ impl Scorer {
             vote_count,
             probability_source: source as u8,
             open_ms: row.candle.open_ms,
-            score,
+            score: judged.score,
             probability: p,
             ev_r: expected_value_r(p, &plan),
             cost_r: plan.cost_r,
@@ -497,7 +485,18 @@ impl Scorer {
             sl_distance: plan.sl_distance,
             tp_distance: plan.tp_distance,
             quote_volume: row.get(Feature::QuoteVolume24h).unwrap_or(0.0),
-            er_mix,
+            er_mix: judged.er_mix,
+            score_min: self.score_min(),
+            points_long: judged.points.0,
+            points_short: judged.points.1,
+            reason: 0,
+            component_count: side.component_count as u8,
+            components_min: if self.params.require_multi_components {
+                self.params.components_min as u8
+            } else {
+                1
+            },
+            zero: 0,
             features_present: inputs.present,
             votes,
             features: inputs.values,
@@ -512,6 +511,7 @@ impl Scorer {
         for cast in side.casts() {
             let component = usize::from(cast.component);
             let estimate = self
+                .learner
                 .bandit
                 .estimate(component, relative, timeframe, self.close_ms);
             let share = cast.strength * COMPONENTS[component].points;
@@ -522,6 +522,18 @@ impl Scorer {
     }
 }
 
+/// A candidate on its way through the checks.
+struct Judged<'a> {
+    timeframe: Timeframe,
+    regime: Regime,
+    side: &'a SideTally,
+    against: &'a SideTally,
+    score: f64,
+    er_mix: f64,
+    /// Points of the long and of the short side.
+    points: (f64, f64),
+}
+
 /// Whether the largest family bets on the move going on.
 fn follows_trend(side: &SideTally) -> bool {
     matches!(
@@ -530,13 +542,16 @@ fn follows_trend(side: &SideTally) -> bool {
     )
 }
 
-fn votes_of(side: &SideTally) -> ([Vote; VOTES_MAX], u8) {
+/// The side's votes, then as many of those against it as there is room for.
+fn votes_of(side: &SideTally, against: &SideTally) -> ([Vote; VOTES_MAX], u8) {
     let mut votes = [Vote::default(); VOTES_MAX];
     let mut count = 0;
-    for (vote, cast) in votes.iter_mut().zip(side.casts()) {
+    let casts = side.casts().map(|cast| (side.side, cast));
+    let others = against.casts().map(|cast| (against.side, cast));
+    for (vote, (voter, cast)) in votes.iter_mut().zip(casts.chain(others)) {
         *vote = Vote {
             component: cast.component,
-            side: side.side as u8,
+            side: voter as u8,
             zero: 0,
             strength: cast.strength as f32,
             points: cast.points as f32,
@@ -545,17 +560,6 @@ fn votes_of(side: &SideTally) -> ([Vote; VOTES_MAX], u8) {
         count += 1;
     }
     (votes, count)
-}
-
-/// Every component of the label gets the result.
-fn learn(bandit: &mut Bandit, label: &Label, r: f64, now_ms: i64, mass: impl Fn(usize) -> f64) {
-    let context = Relative::from_code(label.relative).zip(Timeframe::from_code(label.timeframe));
-    let Some((relative, timeframe)) = context else {
-        return;
-    };
-    for component in (0..COMPONENT_COUNT).filter(|component| label.mask >> component & 1 == 1) {
-        bandit.update(component, relative, timeframe, r, mass(component), now_ms);
-    }
 }
 
 const _: () = assert!(COMPONENT_COUNT <= VOTES_MAX);

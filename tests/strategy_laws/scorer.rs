@@ -205,10 +205,99 @@ fn a_realised_result_replaces_the_virtual_one_and_never_joins_it() {
     };
     scorer.emitted(&signal);
     scorer.on_outcome(&outcome(&signal, 1.5));
-    assert_eq!(scorer.labels().pending_count(), 0);
     assert_eq!(scorer.bandit().node(4, Level::Arm).count, 1);
     assert!((scorer.bandit().node(4, Level::Arm).success - 2.0 / 3.0).abs() < 1e-12);
     scorer.on_outcome(&outcome(&signal, 1.5));
     assert_eq!(scorer.bandit().node(4, Level::Arm).count, 1, "not twice");
-    assert_eq!(scorer.outcome_late_count, 1);
+    assert_eq!(scorer.outcome_late_count(), 1);
+    // The virtual trade runs on for its label, and teaches nobody.
+    let stopped = stopped_row(7, START_MS + 5 * MINUTE_MS);
+    scorer.on_row(&stopped);
+    scorer.settle();
+    assert_eq!(scorer.bandit().node(4, Level::Arm).count, 1);
+    let label = scorer.take_ended().expect("the label of the signal");
+    assert_eq!((label.signal, label.outcome), (signal.id, 2));
+    assert!(label.r < -1.0, "a stop, and its cost: {}", label.r);
+}
+
+/// A quiet candle after `loud_row` that falls through every stop.
+fn stopped_row(instrument: u16, open_ms: i64) -> FeatureRow {
+    let mut row = FeatureRow {
+        instrument,
+        timeframe: Timeframe::M5 as u8,
+        candle: Candle::flat(open_ms, 103.0),
+        ..FeatureRow::default()
+    };
+    row.candle.low = 90.0;
+    row
+}
+
+#[test]
+fn a_realised_result_that_comes_late_takes_the_virtual_one_back() {
+    let mut scorer = scorer(easy());
+    let Verdict::Signal(signal) = scorer.on_row(&loud_row(7, START_MS)) else {
+        panic!("a signal")
+    };
+    scorer.emitted(&signal);
+    scorer.on_row(&stopped_row(7, START_MS + 5 * MINUTE_MS));
+    scorer.settle();
+    let virtual_only = *scorer.bandit().node(4, Level::Arm);
+    assert_eq!(virtual_only.count, 1);
+    assert!(virtual_only.success < 0.15, "{virtual_only:?}");
+    let at_ms = START_MS + 10 * MINUTE_MS;
+    scorer.on_outcome(&TradeOutcome {
+        signal: signal.id,
+        r: 3.0,
+        instrument: signal.instrument,
+        timeframe: signal.timeframe,
+        exit: 1,
+        closed_ms: at_ms,
+        ..bytemuck::Zeroable::zeroed()
+    });
+    let node = *scorer.bandit().node(4, Level::Arm);
+    assert_eq!(node.count, 1, "one trade, one lesson");
+    assert!(
+        (node.success - 1.0).abs() < 1e-12 && node.failure < 1e-12,
+        "{node:?}"
+    );
+}
+
+#[test]
+fn a_near_miss_is_told_whole_and_with_its_reason() {
+    use smart_scanner::model::Reason;
+    let mut scorer = scorer(Params {
+        score_min: 2.4,
+        ..easy()
+    });
+    let Verdict::Refused(refusal) = scorer.on_row(&loud_row(1, START_MS)) else {
+        panic!("2.0 points are no signal")
+    };
+    let candidate = refusal.near_miss.expect("less than half a point away");
+    assert_eq!(
+        (candidate.id, candidate.reason),
+        (0, Reason::ScoreBelowMin as u16)
+    );
+    assert_eq!((candidate.score, candidate.score_min), (2.0, 2.4));
+    assert_eq!((candidate.component_count, candidate.components_min), (2, 2));
+    assert_eq!((candidate.points_long, candidate.points_short), (2.0, 0.0));
+}
+
+#[test]
+fn what_components_have_earned_can_be_asked_for() {
+    use smart_scanner::model::Reason;
+    let judge = |least: f64| {
+        let mut scorer = scorer(Params {
+            expected_r_min: Some(least),
+            ..easy()
+        });
+        scorer.on_row(&loud_row(1, START_MS))
+    };
+    assert!(
+        matches!(judge(-0.1), Verdict::Signal(_)),
+        "nothing learned is 0 R"
+    );
+    let Verdict::Refused(refusal) = judge(0.1) else {
+        panic!("0 R is less than 0.1 R")
+    };
+    assert_eq!(refusal.reason, Reason::ExpectedRLow);
 }

@@ -99,6 +99,7 @@ impl Scene {
             start: smart_scanner::model::Wall(0),
             scan: true,
             alerts: None,
+            learned: Default::default(),
         }
     }
 }

@@ -11,7 +11,9 @@ pub use account::{AccountEvent, AccountKind, FetchRequest, ListKind};
 pub use event::{GateEvent, GateEventKind, JournalEntry};
 pub use market::{Tick, TickKind, tick_flag};
 pub use order::{CommandKind, Lane, OrderCommand, Outcome, SendReply};
-pub use signal::{Alert, AlertAnswer, MODEL_FEATURES_MAX, Signal, TradeOutcome, VOTES_MAX, Volatility, Vote};
+pub use signal::{
+    Alert, AlertAnswer, MODEL_FEATURES_MAX, Signal, SignalLabel, TradeOutcome, VOTES_MAX, Volatility, Vote,
+};
 
 #[cfg(test)]
 mod tests {

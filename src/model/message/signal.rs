@@ -61,12 +61,64 @@ pub struct Signal {
     /// Quote volume of the last 24 hours; 0 when unknown.
     pub quote_volume: f64,
     pub er_mix: f64,
+    /// What the score had to reach here, and what each side's votes added up to.
+    pub score_min: f64,
+    pub points_long: f64,
+    pub points_short: f64,
+    /// `Reason` code of a candidate that `score` refused; 0 on a signal.
+    pub reason: u16,
+    /// Components that count on its side, and how many had to.
+    pub component_count: u8,
+    pub components_min: u8,
+    pub zero: u32,
     pub features_present: u64,
+    /// Its own side's votes first, then those against it.
     pub votes: [Vote; VOTES_MAX],
     pub features: [f64; MODEL_FEATURES_MAX],
 }
 
-const _: () = assert!(size_of::<Signal>() == 728);
+const _: () = assert!(size_of::<Signal>() == 760);
+
+/// How the virtual trade of a signal ended, on `score_labels`: first touch under the signal's own
+/// bracket and horizon, costs included. 160 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct SignalLabel {
+    pub header: Header,
+    /// The signal's id.
+    pub signal: u64,
+    pub instrument: u16,
+    pub timeframe: u8,
+    /// `Side` code.
+    pub side: u8,
+    /// 1 tp, 2 sl, 3 time.
+    pub outcome: u8,
+    /// `strategy::regime` code of the series when it was signalled.
+    pub regime: u8,
+    /// 1 heuristic, 2 calibrated.
+    pub probability_source: u8,
+    pub zero: u8,
+    /// Bit i: component i voted for it.
+    pub mask: u32,
+    /// Most candles that the virtual trade could last.
+    pub horizon_candles: u32,
+    /// Decision time of the signal, Unix ms.
+    pub created_ms: i64,
+    /// Open time of the signal's candle, and close time of the one that ended the trade.
+    pub open_ms: i64,
+    pub end_ms: i64,
+    /// Price paid, slippage included, and price of the exit, before fees.
+    pub entry: f64,
+    pub exit: f64,
+    /// Result in units of the initial risk, net of fees and slippage.
+    pub r: f64,
+    pub score: f64,
+    pub probability: f64,
+    pub ev_r: f64,
+    pub zero_2: [u64; 4],
+}
+
+const _: () = assert!(size_of::<SignalLabel>() == 160);
 
 /// How a trade of ours ended, on `gate_score`: it teaches the bandit. 64 bytes.
 #[repr(C)]

@@ -2,8 +2,8 @@
 //!
 //! `ts` is seconds, as the Python scanner wrote it; everything new stands beside the old names.
 
-use crate::model::message::Signal;
-use crate::model::{InstrumentId, Instruments, Side, Timeframe};
+use crate::model::message::{Signal, SignalLabel};
+use crate::model::{InstrumentId, Instruments, Reason, Side, Timeframe};
 use serde_json::{Value, json};
 
 /// Version of the line format; readers skip lines of a version they do not know.
@@ -20,20 +20,33 @@ pub struct Names {
 
 /// The line of one signal.
 pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Value {
+    opinion("signal", signal, instruments, names)
+}
+
+/// The line of a candidate that `score` refused: a signal's fields, with the reason, and without an
+/// id unless it lost only to better ones.
+pub fn candidate(candidate: &Signal, instruments: &Instruments, names: &Names) -> Value {
+    let mut line = opinion("candidate", candidate, instruments, names);
+    line["reason"] = json!(Reason::from_code(candidate.reason).map_or("", Reason::text));
+    line
+}
+
+fn opinion(kind: &str, signal: &Signal, instruments: &Instruments, names: &Names) -> Value {
     let ts_ms = (signal.header.time_ns / 1_000_000) as i64;
-    let votes: Vec<Value> = signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())]
+    let cast = &signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())];
+    let votes: Vec<Value> = cast
         .iter()
         .map(|vote| {
             json!({
                 "name": (names.component)(vote.component),
                 "side": side_text(vote.side),
-                "strength": vote.strength,
-                "points": vote.points,
-                "weight": vote.weight,
+                "strength": plain(vote.strength),
+                "points": plain(vote.points),
+                "weight": plain(vote.weight),
             })
         })
         .collect();
-    let components: Vec<&str> = signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())]
+    let components: Vec<&str> = cast
         .iter()
         .filter(|vote| vote.side == signal.side)
         .map(|vote| (names.component)(vote.component))
@@ -41,18 +54,17 @@ pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Valu
     let features: serde_json::Map<String, Value> = (0..signal.features.len())
         .filter(|index| signal.features_present >> index & 1 == 1)
         .map(|index| {
-            (
-                (names.model_feature)(index).to_string(),
-                json!(signal.features[index]),
-            )
+            let name = (names.model_feature)(index).to_string();
+            (name, json!(signal.features[index]))
         })
         .collect();
+    let regime = (names.regime)(signal.regime);
     json!({
         "v": LINE_VERSION,
         "ts": ts_ms as f64 / 1e3,
         "ts_ms": ts_ms,
-        "kind": "signal",
-        "id": id_text(signal.id),
+        "kind": kind,
+        "id": if signal.id == 0 { Value::Null } else { json!(id_text(signal.id)) },
         "symbol": symbol_text(signal.instrument, instruments),
         "timeframe": timeframe_text(signal.timeframe),
         "side": side_text(signal.side),
@@ -64,11 +76,11 @@ pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Valu
         "prob_src": source_text(signal.probability_source),
         "ev": signal.ev_r,
         "ev_r": signal.ev_r,
-        "tags": [],
+        "tags": [format!("regime:{regime}"), format!("prob:{}", source_text(signal.probability_source))],
         "level": if signal.level > 0.0 { json!(signal.level) } else { Value::Null },
         "created_ts": ts_ms as f64 / 1e3,
         "open_ms": signal.open_ms,
-        "regime": (names.regime)(signal.regime),
+        "regime": regime,
         "market_regime": (names.regime)(signal.market_regime),
         "votes": votes,
         "features": features,
@@ -76,8 +88,65 @@ pub fn signal(signal: &Signal, instruments: &Instruments, names: &Names) -> Valu
             "receive": signal.header.receive_ns,
             "publish": signal.header.publish_ns,
         },
-        "meta": { "cost_r": signal.cost_r, "sl_distance": signal.sl_distance, "tp_distance": signal.tp_distance },
+        "meta": {
+            "cost_r": signal.cost_r,
+            "sl_distance": signal.sl_distance,
+            "tp_distance": signal.tp_distance,
+            "atr": signal.atr,
+            "quote_volume": signal.quote_volume,
+            "er_mix": signal.er_mix,
+            "score_min": signal.score_min,
+            "points_long": signal.points_long,
+            "points_short": signal.points_short,
+            "n_comp": signal.component_count,
+            "n_comp_min": signal.components_min,
+        },
     })
+}
+
+/// The line of how a signal's virtual trade ended.
+pub fn label(label: &SignalLabel, instruments: &Instruments, names: &Names) -> Value {
+    let horizon_ms =
+        Timeframe::from_code(label.timeframe).map_or(0, Timeframe::ms) * i64::from(label.horizon_candles);
+    let sign = if label.side == Side::Sell as u8 { -1.0 } else { 1.0 };
+    let components: Vec<&str> = (0..32u8)
+        .filter(|component| label.mask >> component & 1 == 1)
+        .map(names.component)
+        .collect();
+    json!({
+        "v": LINE_VERSION,
+        "ts": label.end_ms as f64 / 1e3,
+        "ts_ms": label.end_ms,
+        "kind": "label",
+        "id": format!("{}-label", id_text(label.signal)),
+        "signal_id": id_text(label.signal),
+        "symbol": symbol_text(label.instrument, instruments),
+        "side": side_text(label.side),
+        "timeframe": timeframe_text(label.timeframe),
+        "created_ts": label.created_ms as f64 / 1e3,
+        "open_ms": label.open_ms,
+        "entry_price": label.entry,
+        "horizon_sec": horizon_ms / 1000,
+        "end_ts": label.end_ms as f64 / 1e3,
+        "end_price": label.exit,
+        "ret": sign * (label.exit / label.entry - 1.0),
+        "r": label.r,
+        "outcome": exit_text(label.outcome),
+        "components": components,
+        "score": label.score,
+        "prob": label.probability,
+        "prob_src": source_text(label.probability_source),
+        "ev": label.ev_r,
+        "ev_r": label.ev_r,
+        "regime": (names.regime)(label.regime),
+        "stamps_ns": { "publish": label.header.publish_ns },
+        "meta": {},
+    })
+}
+
+/// The shortest decimal that is this float, so that 0.4 does not become 0.4000000059604645.
+fn plain(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// A signal id as it stands in lines, commands and webhooks: 16 hexadecimal digits.

@@ -6,17 +6,17 @@
 
 pub mod alert_line;
 pub mod gate_lines;
+mod line_file;
 pub mod lines;
 
 use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
 use crate::gateway::AlertLine;
-use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal};
+use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal, SignalLabel};
 use crate::model::{Instruments, Wall};
 use crossbeam::channel::Receiver;
+use line_file::LineFile;
 use lines::Names;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,6 +30,7 @@ const RECENT_MAX: usize = 12;
 pub struct Seen {
     pub orders: OrderDigest,
     pub signal_count: u64,
+    pub label_count: u64,
     pub lines_written: u64,
     /// Lines that the file refused (disk full, bad descriptor).
     pub lines_lost: u64,
@@ -48,6 +49,8 @@ pub type SeenHandle = Arc<Mutex<Seen>>;
 pub struct Rings {
     pub gate: Inlet<GateEvent>,
     pub score: Inlet<Signal>,
+    pub labels: Inlet<SignalLabel>,
+    pub refusals: Inlet<Signal>,
     pub journals: Vec<Inlet<JournalEntry>>,
     /// Alerts as they were decided; `None` when nobody listens for them.
     pub alerts: Option<Receiver<AlertLine>>,
@@ -58,8 +61,7 @@ pub struct Housekeep {
     rings: Rings,
     instruments: Arc<Instruments>,
     names: Names,
-    file: Option<BufWriter<File>>,
-    unflushed: bool,
+    file: Option<LineFile>,
     seen: SeenHandle,
 }
 
@@ -72,33 +74,19 @@ impl Housekeep {
         path: Option<&Path>,
         seen: SeenHandle,
     ) -> std::io::Result<Self> {
-        let file = match path {
-            Some(path) => {
-                let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-                let named = |error: std::io::Error| {
-                    std::io::Error::other(format!(
-                        "METRICS_PATH={}: {error}; name a writable file",
-                        path.display()
-                    ))
-                };
-                Some(BufWriter::with_capacity(1 << 16, file.map_err(named)?))
-            }
-            None => None,
-        };
+        let file = path.map(LineFile::open).transpose()?;
         Ok(Housekeep {
             rings,
             instruments,
             names,
             file,
-            unflushed: false,
             seen,
         })
     }
 
-    fn write(file: &mut Option<BufWriter<File>>, seen: &mut Seen, line: &serde_json::Value) {
+    fn write(file: &mut Option<LineFile>, seen: &mut Seen, line: &serde_json::Value) {
         let Some(file) = file.as_mut() else { return };
-        let written = serde_json::to_writer(&mut *file, line).is_ok() && file.write_all(b"\n").is_ok();
-        if written {
+        if file.push(&line.to_string()) {
             seen.lines_written += 1;
         } else {
             seen.lines_lost += 1;
@@ -141,6 +129,23 @@ impl Housekeep {
             let line = alert_line::alert(&alert, &self.instruments);
             Self::write(&mut self.file, &mut seen, &line);
         }
+        for _ in 0..TAKE_MAX {
+            let Some(candidate) = self.rings.refusals.take() else {
+                break;
+            };
+            taken += 1;
+            let line = lines::candidate(&candidate, &self.instruments, &self.names);
+            Self::write(&mut self.file, &mut seen, &line);
+        }
+        for _ in 0..TAKE_MAX {
+            let Some(label) = self.rings.labels.take() else {
+                break;
+            };
+            taken += 1;
+            seen.label_count += 1;
+            let line = lines::label(&label, &self.instruments, &self.names);
+            Self::write(&mut self.file, &mut seen, &line);
+        }
         for journal in &mut self.rings.journals {
             for _ in 0..TAKE_MAX {
                 let Some(entry) = journal.take() else { break };
@@ -161,17 +166,10 @@ impl Stage for Housekeep {
 
     fn poll(&mut self, _now: Wall) -> Progress {
         if self.drain() > 0 {
-            self.unflushed = true;
             return Progress::Busy;
         }
-        if self.unflushed {
-            self.unflushed = false;
-            if self.file.as_mut().is_some_and(|file| file.flush().is_err()) {
-                self.seen
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .lines_lost += 1;
-            }
+        if let Some(file) = self.file.as_mut().filter(|file| file.is_waiting()) {
+            file.flush();
         }
         Progress::Idle
     }

@@ -1,0 +1,240 @@
+//! What the outcomes of virtual and real trades teach: it owns the bandit, the pending labels and the
+//! memory of emitted signals.
+//!
+//! A signal's realised result replaces its virtual one, whichever comes first; the virtual trade still
+//! runs to its end, because its label says what the signal itself was worth, traded or not.
+
+use super::bandit::Bandit;
+use super::components::COMPONENT_COUNT;
+use super::labels::{Label, Labels, Resolved};
+use super::params::LabelParams;
+use super::regime::Relative;
+use crate::model::message::{Signal, SignalLabel, TradeOutcome};
+use crate::model::{Candle, Side, Timeframe};
+use bytemuck::Zeroable;
+
+/// Emitted signals whose trade or label may still end.
+const EMITTED_MAX: usize = 4096;
+/// Part of a signal id that counts within a run.
+const COUNT_BITS: u64 = (1 << 40) - 1;
+/// Labels that ended and have not been taken; a candle ends few.
+const ENDED_MAX: usize = 512;
+
+/// What must be remembered of an emitted signal until its trade and its label have ended.
+#[derive(Clone, Copy, Debug)]
+struct Emitted {
+    /// Everything of its label that is known from the start; `signal` 0 = free place.
+    label: SignalLabel,
+    series: u32,
+    mask: u32,
+    /// `Relative` code.
+    relative: u8,
+    is_realised: bool,
+    /// What the virtual trade taught, and when; the mass of each component is kept to take it back.
+    taught: Option<(f64, i64)>,
+    mass: [f64; COMPONENT_COUNT],
+}
+
+/// The learning side of the scorer.
+pub struct Learner {
+    pub bandit: Bandit,
+    labels: Labels,
+    horizon_candles: u32,
+    resolved: Vec<Resolved>,
+    emitted: Box<[Emitted]>,
+    ended: Vec<SignalLabel>,
+    /// Outcomes of trades whose signal is not remembered, or that came twice: they taught nothing.
+    pub outcome_late_count: u64,
+    /// Labels of signals that ended unseen because nobody took them in time.
+    pub ended_lost_count: u64,
+}
+
+impl Learner {
+    /// With `bandit` as learned so far, for `series_max` series.
+    pub fn new(params: LabelParams, series_max: usize, bandit: Bandit) -> Self {
+        let nothing = Emitted {
+            label: SignalLabel::zeroed(),
+            series: 0,
+            mask: 0,
+            relative: 0,
+            is_realised: false,
+            taught: None,
+            mass: [0.0; COMPONENT_COUNT],
+        };
+        Learner {
+            bandit,
+            labels: Labels::new(params, series_max),
+            horizon_candles: params.horizon_candles,
+            resolved: Vec::with_capacity(params.pending_max),
+            emitted: vec![nothing; EMITTED_MAX].into_boxed_slice(),
+            ended: Vec::with_capacity(ENDED_MAX),
+            outcome_late_count: 0,
+            ended_lost_count: 0,
+        }
+    }
+
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Puts a saved label back; call before the first candle.
+    pub fn restore_label(&mut self, label: Label) {
+        self.labels.restore(label);
+    }
+
+    /// Opens a virtual trade.
+    pub fn register(&mut self, label: Label) {
+        self.labels.register(label);
+    }
+
+    /// Takes the next closed candle of `series`; what it ends teaches at the next `settle`.
+    pub fn on_candle(&mut self, series: usize, timeframe: Timeframe, candle: &Candle) {
+        let resolved = &mut self.resolved;
+        let first = resolved.len();
+        self.labels
+            .on_candle(series, timeframe, candle, &mut |ended| resolved.push(ended));
+        for index in first..self.resolved.len() {
+            self.report(index);
+        }
+    }
+
+    /// The next label of an emitted signal that has ended, oldest first.
+    pub fn take_ended(&mut self) -> Option<SignalLabel> {
+        (!self.ended.is_empty()).then(|| self.ended.remove(0))
+    }
+
+    /// The signal left: its label is written when it ends, and its trade may teach.
+    pub fn emitted(&mut self, signal: &Signal, series: usize) {
+        let Some(side) = Side::from_code(signal.side) else {
+            return;
+        };
+        let claimed = self.labels.claim(series, signal.open_ms, side, signal.id);
+        let mask = claimed.map_or_else(|| mask_of(signal), |label| label.mask);
+        let relative = super::regime::Regime::from_code(signal.regime)
+            .map_or(Relative::Neutral, |regime| regime.relative(side));
+        self.emitted[slot_of(signal.id)] = Emitted {
+            label: SignalLabel {
+                header: signal.header,
+                signal: signal.id,
+                instrument: signal.instrument,
+                timeframe: signal.timeframe,
+                side: signal.side,
+                regime: signal.regime,
+                probability_source: signal.probability_source,
+                mask,
+                horizon_candles: self.horizon_candles,
+                created_ms: (signal.header.time_ns / 1_000_000) as i64,
+                open_ms: signal.open_ms,
+                score: signal.score,
+                probability: signal.probability,
+                ev_r: signal.ev_r,
+                ..SignalLabel::zeroed()
+            },
+            series: series as u32,
+            mask,
+            relative: relative as u8,
+            is_realised: false,
+            taught: None,
+            mass: [0.0; COMPONENT_COUNT],
+        };
+    }
+
+    /// Learns how a traded signal ended. Its virtual result is taken back, or will not be taught.
+    pub fn on_outcome(&mut self, outcome: &TradeOutcome) {
+        let slot = &mut self.emitted[slot_of(outcome.signal)];
+        if outcome.signal == 0 || slot.label.signal != outcome.signal || slot.is_realised {
+            self.outcome_late_count += 1;
+            return;
+        }
+        slot.is_realised = true;
+        let context = Relative::from_code(slot.relative).zip(Timeframe::from_code(slot.label.timeframe));
+        let Some((relative, timeframe)) = context else {
+            return;
+        };
+        let silenced = self.labels.silence(slot.series as usize, outcome.signal);
+        if silenced.is_none() {
+            for ended in &mut self.resolved {
+                if ended.label.signal == outcome.signal {
+                    ended.label.mask = 0;
+                }
+            }
+        }
+        for component in components_of(slot.mask) {
+            if let Some((r, at_ms)) = slot.taught {
+                let mass = slot.mass[component];
+                self.bandit
+                    .withdraw(component, relative, timeframe, r, mass, at_ms);
+            }
+            self.bandit
+                .update(component, relative, timeframe, outcome.r, 1.0, outcome.closed_ms);
+        }
+        slot.taught = None;
+    }
+
+    /// Teaches the bandit what the labels of the last close showed, in an order that does not depend
+    /// on the order of the rows.
+    pub fn settle(&mut self) {
+        let key = |ended: &Resolved| {
+            let label = &ended.label;
+            (ended.resolved_ms, label.open_ms, label.series, label.side)
+        };
+        self.resolved.sort_unstable_by_key(key);
+        for ended in &self.resolved {
+            let label = &ended.label;
+            let context = Relative::from_code(label.relative).zip(Timeframe::from_code(label.timeframe));
+            let Some((relative, timeframe)) = context else {
+                continue;
+            };
+            let slot = &mut self.emitted[slot_of(label.signal)];
+            let is_signal = label.signal != 0 && slot.label.signal == label.signal;
+            for component in components_of(label.mask) {
+                let mass = self.labels.mass(label, component);
+                self.bandit
+                    .update(component, relative, timeframe, ended.r, mass, ended.resolved_ms);
+                if is_signal {
+                    slot.mass[component] = mass;
+                    slot.taught = Some((ended.r, ended.resolved_ms));
+                }
+            }
+        }
+        self.resolved.clear();
+    }
+
+    /// Keeps the label of an emitted signal for whoever writes it down.
+    fn report(&mut self, index: usize) {
+        let ended = &self.resolved[index];
+        let slot = &self.emitted[slot_of(ended.label.signal)];
+        if ended.label.signal == 0 || slot.label.signal != ended.label.signal {
+            return;
+        }
+        if self.ended.len() == ENDED_MAX {
+            self.ended_lost_count += 1;
+            return;
+        }
+        let mut label = slot.label;
+        label.header.time_ns = (ended.resolved_ms.max(0) as u64).saturating_mul(1_000_000);
+        label.outcome = ended.outcome as u8;
+        label.end_ms = ended.resolved_ms;
+        label.entry = ended.label.entry;
+        label.exit = ended.exit;
+        label.r = ended.r;
+        self.ended.push(label);
+    }
+}
+
+/// Place of a signal among the emitted ones.
+fn slot_of(signal: u64) -> usize {
+    ((signal & COUNT_BITS) % EMITTED_MAX as u64) as usize
+}
+
+fn components_of(mask: u32) -> impl Iterator<Item = usize> {
+    (0..COMPONENT_COUNT).filter(move |component| mask >> component & 1 == 1)
+}
+
+/// The components that voted for the signal's side.
+fn mask_of(signal: &Signal) -> u32 {
+    signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())]
+        .iter()
+        .filter(|vote| vote.side == signal.side)
+        .fold(0, |mask, vote| mask | 1 << vote.component)
+}
