@@ -90,9 +90,15 @@ pub struct DemoArgs {
 /// `run`: the daemon, or one scan.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Act on each candle as it closes: the default, accepted because users type it
-    #[arg(long)]
+    /// Candles from the websocket, acted on as they close: the default
+    #[arg(long, group = "mode")]
     pub event: bool,
+    /// Candles by REST instead, asked for again and again as they close (USE_WS_CANDLES=0 does the same)
+    #[arg(long = "loop", group = "mode")]
+    pub polls: bool,
+    /// Scan once over REST, print what was found and end; nothing is ordered
+    #[arg(long, group = "mode")]
+    pub once: bool,
     /// Second opt-in for real orders, the same as LIVE_TRADING=1; PAPER_TRADING=0 is the first
     #[arg(long)]
     pub live: bool,
@@ -491,6 +497,8 @@ mod tests {
         for line in [
             "smart-scanner run",
             "smart-scanner run --event",
+            "smart-scanner run --loop",
+            "smart-scanner run --once",
             "smart-scanner run --live --env-file e",
         ] {
             let Ok(Command::Run(run)) = parse(line) else {
@@ -498,7 +506,7 @@ mod tests {
             };
             assert_eq!(run.load_options().live, line.contains("--live"));
         }
-        refuses("smart-scanner run --once", "unexpected argument");
+        refuses("smart-scanner run --once --loop", "cannot be used with");
         refuses("smart-scanner halt now", "unexpected argument");
     }
 

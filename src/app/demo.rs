@@ -18,6 +18,7 @@ use super::{bootstrap, gateway};
 use crate::driver::DecisionClock;
 use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
 use crate::settings::{Credentials, Secret, Settings};
+use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
 use crate::stage::housekeep::SeenHandle;
 use crate::sys::clock::Stamp;
@@ -108,6 +109,7 @@ fn trade(
         control: Arc::default(),
         tick_digest: Some(Arc::clone(&ticks)),
         paper: None,
+        source: CandleSource::Socket,
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
         scan: true,

@@ -3,16 +3,20 @@
 //! Which ports are plugged in (sockets, or the embedded exchange in process) is the command's
 //! business; everything above the ports is the same in `run`, `demo`, `replay` and in tests.
 
+mod market;
+
+pub use market::{build_rows, build_scan, live_timeframes, series_plans, source_timeframes};
+
 use super::params;
 use crate::bus::{Bus, BusBuilder, BusError, Record};
 use crate::driver::{Inlet, InputOrder, Outlet, Seat};
 use crate::gateway::AlertLine;
-use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Instruments, Timeframe, Wall};
 use crate::settings::Settings;
+use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
 use crate::stage::gate::core::Gate;
 use crate::stage::gate::intents::{IntentError, Intents};
@@ -22,17 +26,13 @@ use crate::stage::housekeep::{Housekeep, SeenHandle};
 use crate::stage::learning::Learning;
 use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
-use crate::stage::{account, decode, fetch, gate, indicate, score, send};
+use crate::stage::{account, decode, gate, score, send};
 use crate::strategy::bandit::Bandit;
 use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Regime, Scorer};
 use crate::sys::clock::Stamp;
 use crate::topology::{self, LINKS, LinkId, StageId};
 use crate::venue::blofin::account_ws::AccountFeed;
-use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
-use crate::venue::blofin::codec::Channel;
-use crate::venue::blofin::market_ws::MarketFeed;
 use crate::venue::blofin::request::RequestWriter;
-use crate::venue::blofin::rest_reader::RestReader;
 use crate::venue::blofin::sign::{Credentials, NonceSource};
 use crate::venue::loopback::SharedVenue;
 use crate::venue::seam::{CallPort, FramePort};
@@ -76,6 +76,8 @@ pub struct Plan<'a> {
     pub seen: SeenHandle,
     pub control: ControlWord,
     pub tick_digest: Option<Arc<Mutex<TickDigest>>>,
+    /// How candles come.
+    pub source: CandleSource,
     /// The paper venue that live ticks move; `None` when orders go elsewhere.
     pub paper: Option<SharedVenue>,
     /// File of the gate's snapshots; `None` keeps no state (replay).
@@ -150,6 +152,12 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
     ] {
         bus.counter(counter);
     }
+    for counter in decode::Polls::COUNTERS {
+        bus.counter(counter);
+    }
+    for gauge in decode::History::GAUGES {
+        bus.gauge(gauge);
+    }
     bus.histogram("tick_to_order_ns");
     bus.table::<PositionRow>("positions", POSITION_ROWS);
     bus.table::<StatusRow>("status", 1);
@@ -182,7 +190,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     let mut seats = Vec::new();
     let market = ports.market;
     if let Some(port) = market {
-        let stage = decode_stage(&ends, plan, port)?;
+        let stage = market::decode_stage(&ends, plan, port)?;
         seats.push(Seat {
             id: StageId::Decode,
             stage: Box::new(stage),
@@ -191,7 +199,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     if plan.scan {
         seats.push(Seat {
             id: StageId::Indicate,
-            stage: Box::new(indicate_stage(&ends, plan)?),
+            stage: Box::new(market::indicate_stage(&ends, plan)?),
         });
         seats.push(Seat {
             id: StageId::Score,
@@ -222,20 +230,9 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
         id: StageId::Account,
         stage: Box::new(account::Account::new(parts, bus)?),
     });
-    let budget = CallBudget::new(BudgetLimits::READS);
-    let parts = fetch::Parts {
-        from_decode: ends.inlet(LinkId::DecodeFetch)?,
-        from_gate: ends.inlet(LinkId::GateFetch)?,
-        to_decode: ends.outlet(LinkId::FetchDecode)?,
-        to_gate: ends.outlet(LinkId::FetchGate)?,
-        reader: RestReader::new(writer(plan, StageId::Fetch), budget, plan.seed),
-        port: ports.reads,
-        instruments: Arc::clone(&plan.instruments),
-        order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
-    };
     seats.push(Seat {
         id: StageId::Fetch,
-        stage: Box::new(fetch::Fetch::new(parts, bus)?),
+        stage: Box::new(market::fetch_stage(&ends, plan, ports.reads)?),
     });
     if let Some(venue) = &plan.paper {
         let ticks = ends.inlet(LinkId::DecodePaper)?;
@@ -296,132 +293,6 @@ impl<'a> Ends<'a> {
 fn writer(plan: &Plan<'_>, stage: StageId) -> RequestWriter {
     let owner = u32::from(instance_tag(&plan.settings.daemon.instance)) << 16 | stage as u32;
     RequestWriter::new(&plan.credentials, &plan.host, NonceSource::new(plan.epoch, owner))
-}
-
-/// Timeframes whose candles come from the socket.
-pub fn live_timeframes(settings: &Settings) -> Vec<Timeframe> {
-    let mut live = vec![Timeframe::M1];
-    if !settings.scan.candles_build_from_1m {
-        live.extend(
-            settings
-                .scan
-                .scan_timeframes
-                .iter()
-                .filter(|timeframe| **timeframe != Timeframe::M1),
-        );
-    }
-    live
-}
-
-/// Every series of one instrument: those that are scanned, and the higher ones they look up to.
-pub fn series_plans(settings: &Settings) -> Vec<SeriesPlan> {
-    let scanned = &settings.scan.scan_timeframes;
-    let warmup = settings.score.warmup_bars;
-    let mut plans: Vec<SeriesPlan> = scanned
-        .iter()
-        .map(|timeframe| SeriesPlan {
-            timeframe: *timeframe,
-            warmup,
-            context_only: false,
-        })
-        .collect();
-    let market = [Some(Timeframe::M15)];
-    for timeframe in scanned
-        .iter()
-        .flat_map(|timeframe| context_of(*timeframe))
-        .chain(market)
-        .flatten()
-    {
-        if !plans.iter().any(|plan| plan.timeframe == timeframe) {
-            plans.push(SeriesPlan {
-                timeframe,
-                warmup: CONTEXT_WARMUP,
-                context_only: true,
-            });
-        }
-    }
-    plans
-}
-
-fn decode_stage(
-    ends: &Ends<'_>,
-    plan: &Plan<'_>,
-    port: Box<dyn FramePort>,
-) -> Result<decode::Decode, GraphError> {
-    let (scan, flow) = (&plan.settings.scan, &plan.settings.order_flow);
-    let live = if plan.scan {
-        live_timeframes(plan.settings)
-    } else {
-        Vec::new()
-    };
-    let books = decode::BookPlan {
-        is_on: flow.use_ws_orderflow && plan.scan,
-        depth: flow.ws_book_depth as usize,
-    };
-    let mut feed = MarketFeed::new(
-        scan.ws_args_per_connection as usize,
-        MARKET_CONNECTIONS_MAX,
-        plan.seed,
-    );
-    let mut wanted = decode::wanted(&plan.instruments, &live, &books);
-    if !plan.scan {
-        // The gate needs quotes to enter on; nobody is there for the rest.
-        wanted.retain(|subscription| matches!(subscription.channel, Channel::Tickers));
-    }
-    feed.set_wanted(&wanted);
-    let plans = if plan.scan {
-        series_plans(plan.settings)
-    } else {
-        Vec::new()
-    };
-    let timeframes: Vec<Timeframe> = plans.iter().map(|plan| plan.timeframe).collect();
-    let parts = decode::Parts {
-        feed,
-        port,
-        instruments: Arc::clone(&plan.instruments),
-        to_indicate: if plan.scan {
-            Some(ends.outlet(LinkId::DecodeIndicate)?)
-        } else {
-            None
-        },
-        to_gate: ends.outlet(LinkId::DecodeGate)?,
-        to_fetch: ends.outlet(LinkId::DecodeFetch)?,
-        to_paper: if plan.paper.is_some() {
-            Some(ends.outlet(LinkId::DecodePaper)?)
-        } else {
-            None
-        },
-        from_fetch: ends.inlet(LinkId::FetchDecode)?,
-        order: ends.order(StageId::Decode, LinkId::DecodeJournal)?,
-        live,
-        history: fetch::history_plan(&timeframes, plan.settings.score.warmup_bars),
-        ranking: plan.ranking.clone(),
-        synthetic_gap_max: scan.max_synth_gap,
-        books,
-        digest: plan.tick_digest.clone(),
-    };
-    Ok(decode::Decode::new(parts, ends.bus)?)
-}
-
-fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicate::Indicate, GraphError> {
-    let plans = series_plans(plan.settings);
-    let live = live_timeframes(plan.settings);
-    let built = plans
-        .iter()
-        .map(|plan| plan.timeframe)
-        .filter(|timeframe| !live.contains(timeframe))
-        .collect();
-    let instruments_max = plan.instruments.len();
-    let parts = indicate::Parts {
-        ticks: ends.inlet(LinkId::DecodeIndicate)?,
-        rows: ends.outlet(LinkId::IndicateScore)?,
-        to_gate: ends.outlet(LinkId::IndicateGate)?,
-        history: None,
-        board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
-        built,
-        instruments_max,
-    };
-    Ok(indicate::Indicate::new(parts, ends.bus)?)
 }
 
 fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphError> {

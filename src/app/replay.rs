@@ -26,6 +26,7 @@ use crate::model::{Instruments, Timeframe, Wall};
 use crate::research::candles::CandleBook;
 use crate::research::report::Report;
 use crate::settings::Settings;
+use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
 use crate::stage::housekeep::SeenHandle;
 use crate::sys;
@@ -180,6 +181,7 @@ fn play(
         control: Arc::default(),
         tick_digest: None,
         paper: None,
+        source: CandleSource::Socket,
         intents: None,
         start: paper.start,
         scan: true,

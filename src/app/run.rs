@@ -8,11 +8,10 @@ use super::history::{self, History};
 use super::learned::LearnedFiles;
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, gateway, halt, params, research};
-use crate::driver::DecisionClock;
+use super::{bootstrap, demo, gateway, halt, once, params, research, venue_clock};
 use crate::settings::Settings;
+use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
-use crate::sys::clock::Stamp;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
 use crate::venue::paper::{self, SplitCalls};
 use std::path::Path;
@@ -24,19 +23,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Runs until a signal comes.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let settings = Settings::load(&args.load_options()).map_err(Failure::usage)?;
-    daemon(&settings, true)
+    if args.once {
+        announce(&settings);
+        let stop = Stop::listen().map_err(Failure::venue)?;
+        let clock = venue_clock::of(&settings);
+        let followed = bootstrap::universe(&settings)?;
+        return once::run(&settings, followed, &clock, &stop, &mut std::io::stdout());
+    }
+    start(&settings, true, source_of(args, &settings))
 }
 
 /// The daemon of `settings` until a signal comes; without `scan` it forms no opinions of its own.
 pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
+    start(settings, scan, CandleSource::Socket)
+}
+
+fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, Failure> {
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
+    let clock = venue_clock::of(settings);
     let followed = bootstrap::universe(settings)?;
     let instruments = Arc::new(followed.instruments);
     let bus = bootstrap::bus(settings)?;
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     halt::claim_state_dir(&settings.daemon.state_dir, &settings.daemon.instance)?;
-    let clock = DecisionClock::wall(Stamp::process());
     let seed = u64::from(epoch);
     let (sockets, connector) = daemon::socket_ports(settings, seed).map_err(Failure::venue)?;
     let (ports, venue, credentials) = if settings.is_live() {
@@ -77,6 +87,7 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         control: Arc::default(),
         tick_digest: None,
         paper: venue.clone(),
+        source,
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
         scan,
@@ -124,6 +135,15 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
         eprintln!("{line}");
     }
     Ok(Exit::Done)
+}
+
+/// How candles come: the command line says, else USE_WS_CANDLES.
+fn source_of(args: &RunArgs, settings: &Settings) -> CandleSource {
+    if args.polls || (!args.event && !settings.scan.use_ws_candles) {
+        CandleSource::Polled
+    } else {
+        CandleSource::Socket
+    }
 }
 
 fn announce(settings: &Settings) {

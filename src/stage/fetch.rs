@@ -252,21 +252,54 @@ impl Stage for Fetch {
     }
 }
 
-/// The timeframes whose history is read by REST for a scan of `timeframes`, longest first, with the
-/// rows that each needs: 1m, 15m, 1H and 4H; 3m and 5m are built from the 1m rows.
-pub fn history_plan(timeframes: &[Timeframe], warmup: u32) -> Vec<(Timeframe, u32)> {
-    let longest_built = timeframes
+/// The timeframes whose history is read by REST, longest first, with the rows that each needs. Those
+/// of `live` come from the venue and are read as such, and so is 15m and longer; 3m and 5m are built
+/// from the 1m rows unless they are live.
+pub fn history_plan(planned: &[Timeframe], live: &[Timeframe], warmup: u32) -> Vec<(Timeframe, u32)> {
+    let is_read = |timeframe: &Timeframe| timeframe.minutes() >= 15 || live.contains(timeframe);
+    let built = planned.iter().filter(|timeframe| !is_read(timeframe));
+    let longest_built = built.map(|timeframe| timeframe.minutes()).max();
+    let rows = (warmup + SPARE_ROWS).clamp(ROWS_MIN, 1440);
+    let mut plan: Vec<(Timeframe, u32)> = planned
         .iter()
-        .filter(|timeframe| timeframe.minutes() > 1 && timeframe.minutes() < 15)
-        .map(|timeframe| timeframe.minutes())
-        .max();
-    let minute_rows = (warmup + 16) * longest_built.unwrap_or(1).max(1);
-    let mut plan: Vec<(Timeframe, u32)> = timeframes
-        .iter()
-        .filter(|timeframe| timeframe.minutes() >= 15)
-        .map(|timeframe| (*timeframe, (warmup + 16).min(1440)))
+        .filter(|timeframe| is_read(timeframe) && **timeframe != Timeframe::M1)
+        .map(|timeframe| (*timeframe, rows))
         .collect();
-    plan.push((Timeframe::M1, minute_rows.clamp(64, 1440)));
+    if longest_built.is_some() || live.contains(&Timeframe::M1) {
+        let minutes = (warmup + SPARE_ROWS) * longest_built.unwrap_or(1);
+        plan.push((Timeframe::M1, minutes.clamp(ROWS_MIN, 1440)));
+    }
     plan.sort_by_key(|(timeframe, _)| std::cmp::Reverse(timeframe.minutes()));
     plan
+}
+
+/// The venue's page when nothing is said. The regime looks back 214 candles before it begins, so twice
+/// that lets it settle, for the same one call.
+const ROWS_MIN: u32 = 500;
+/// Rows beyond the warm-up: what closes while histories are read, and an interval joined half way.
+const SPARE_ROWS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_subscribed_is_read_and_the_rest_is_built() {
+        use Timeframe::{H1, H4, M1, M3, M5, M15};
+        let planned = [M1, M3, M5, M15, H1, H4];
+        // CANDLES_BUILD_FROM_1M=1: four reads an instrument.
+        assert_eq!(
+            history_plan(&planned, &[M1], 240),
+            [(H4, 500), (H1, 500), (M15, 500), (M1, 1280)]
+        );
+        // CANDLES_BUILD_FROM_1M=0: each as the venue has it.
+        let live = [M1, M3, M5, M15];
+        let rows = [H4, H1, M15, M5, M3, M1].map(|timeframe| (timeframe, 500));
+        assert_eq!(history_plan(&planned, &live, 240), rows);
+        // One scan of 5m needs no 1m rows.
+        assert_eq!(
+            history_plan(&[M5, M15, H1], &[M5], 64),
+            [(H1, 500), (M15, 500), (M5, 500)]
+        );
+    }
 }

@@ -7,6 +7,7 @@ use smart_scanner::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOpti
 use smart_scanner::model::message::JournalEntry;
 use smart_scanner::model::{Instruments, Wall};
 use smart_scanner::settings::Settings;
+use smart_scanner::stage::decode::CandleSource;
 use smart_scanner::stage::housekeep::SeenHandle;
 use smart_scanner::sys::clock::Stamp;
 use smart_scanner::venue::blofin::sign;
@@ -94,6 +95,7 @@ impl Scene {
             seen,
             control: Arc::default(),
             tick_digest: None,
+            source: CandleSource::Socket,
             paper: None,
             intents: None,
             start: smart_scanner::model::Wall(0),

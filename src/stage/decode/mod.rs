@@ -5,12 +5,20 @@
 //! into a tick; a frame that cannot be believed is counted by reason and goes no further.
 
 mod books;
+mod history;
 mod latest;
+mod once;
+mod poll;
 mod series;
 
 pub use books::BookPlan;
 use books::Books;
+pub use history::History;
+use history::{Ended, HistoryRead};
 use latest::Latest;
+use once::Once;
+use poll::FRESH_MS;
+pub use poll::Polls;
 use series::{CONSEQUENCES_MAX, Consequence, SeriesIntake};
 
 use super::digest::TickDigest;
@@ -18,21 +26,32 @@ use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
-use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind};
-use crate::model::{InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
+use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag};
+use crate::model::{Instrument, InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
+use crate::universe::MARKET_SYMBOL;
 use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::codec::{Decoded, Decoder, Window};
 use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
 use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
 use arrayvec::ArrayVec;
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// History asked for in one request: what BloFin gives at most in one page.
 pub const HISTORY_ROWS_MAX: u32 = 1440;
+
+/// How candles come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandleSource {
+    /// The venue pushes every row.
+    Socket,
+    /// Asked for by REST after each close.
+    Polled,
+    /// Read once; the newest candle of each series decides when all have come.
+    Once,
+}
 
 /// What the stage is made of.
 pub struct Parts {
@@ -46,7 +65,11 @@ pub struct Parts {
     pub to_paper: Option<Outlet<Tick>>,
     pub from_fetch: Inlet<Tick>,
     pub order: InputOrder,
-    /// Timeframes whose candles come from the socket.
+    /// Where the candles of `live` come from.
+    pub source: CandleSource,
+    /// Decision time at the start.
+    pub start: Wall,
+    /// Timeframes whose candles come from the venue; the others are built from 1m rows.
     pub live: Vec<Timeframe>,
     /// History to read at start: timeframe and number of rows, longest first.
     pub history: Vec<(Timeframe, u32)>,
@@ -73,7 +96,11 @@ pub struct Decode {
     series: SeriesIntake,
     latest: Latest,
     books: Books,
-    history: VecDeque<(InstrumentId, Timeframe, u32)>,
+    history: History,
+    polls: Option<Polls>,
+    once: Option<Once>,
+    ranking: Vec<InstrumentId>,
+    timer_sequence: u64,
     /// Numbers of what came from the port and what was flushed, for the journal.
     port_sequence: u64,
     flush_sequence: u64,
@@ -89,14 +116,21 @@ impl Decode {
     /// The stage over `bus`, which holds its meter and counters.
     pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
         let count = parts.instruments.len();
-        let mut history = VecDeque::with_capacity(parts.ranking.len() * parts.history.len());
+        let mut history = History::new(parts.history, bus)?;
         let mut series = SeriesIntake::new(&parts.live, count, parts.synthetic_gap_max);
         // Longest timeframe first for each instrument: 1m rows then continue what history began.
         for &instrument in &parts.ranking {
-            for &(timeframe, rows) in &parts.history {
-                history.push_back((instrument, timeframe, rows));
+            history.follow(instrument);
+            for timeframe in history.timeframes() {
                 series.await_history(instrument, timeframe);
             }
+        }
+        let mut polls = match parts.source {
+            CandleSource::Polled => Some(Polls::new(&parts.live, parts.start, bus)?),
+            CandleSource::Socket | CandleSource::Once => None,
+        };
+        if let Some(polls) = &mut polls {
+            polls.set_instruments(&parts.ranking);
         }
         Ok(Decode {
             feed: parts.feed,
@@ -113,6 +147,10 @@ impl Decode {
             series,
             latest: Latest::new(),
             history,
+            polls,
+            once: (parts.source == CandleSource::Once).then(Once::new),
+            ranking: parts.ranking,
+            timer_sequence: 0,
             port_sequence: 0,
             flush_sequence: 0,
             token: 0,
@@ -194,7 +232,7 @@ impl Decode {
                 let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
                 self.series
                     .on_live(tick, now.ms(), &mut |consequence| out.push(consequence));
-                self.carry_out(&out, now);
+                self.carry_out(&out, None, now);
             }
             Some(TickKind::Trade | TickKind::Depth | TickKind::Funding) => self.forward(tick),
             Some(TickKind::Quote) => {
@@ -206,7 +244,52 @@ impl Decode {
         }
     }
 
+    /// A row of a REST answer, its end, or word that it could not be read.
     fn on_history(&mut self, tick: &Tick, now: Wall) {
+        let is_end = tick.has_flag(tick_flag::LAST_OF_BACKFILL);
+        let is_failed = tick.kind == TickKind::Stale as u8;
+        if let (Some(once), false, false) = (&mut self.once, is_end, is_failed) {
+            // Held back is the newest row; the one before it goes on.
+            if let Some(before) = once.take(tick) {
+                self.enter_history(&before, None, now);
+            }
+            return;
+        }
+        let (instrument, timeframe) = (tick.instrument(), Timeframe::from_code(tick.timeframe));
+        let is_history = timeframe.is_some_and(|timeframe| self.history.is_asked(instrument, timeframe));
+        if let Some(row) = self
+            .once
+            .as_mut()
+            .filter(|_| !is_history)
+            .and_then(Once::take_back)
+        {
+            // The answer about a hole is no scan.
+            self.enter_history(&row, None, now);
+        }
+        let polled = self.polls.as_ref().zip(timeframe);
+        let is_polled = polled.is_some_and(|(polls, timeframe)| polls.is_asked(instrument, timeframe));
+        let is_news = is_polled && timeframe.is_some_and(|it| tick.venue_ms + it.ms() + FRESH_MS > now.ms());
+        self.enter_history(tick, is_news.then_some(tick.venue_ms), now);
+        let Some(timeframe) = timeframe.filter(|_| is_end || is_failed) else {
+            return;
+        };
+        match self.history.on_end(instrument, timeframe, !is_failed) {
+            Ended::Again => self.series.await_history(instrument, timeframe),
+            Ended::Done => {
+                if let Some(once) = &mut self.once {
+                    once.end(now);
+                }
+            }
+            Ended::Unknown => {
+                if let Some(polls) = &mut self.polls {
+                    polls.on_end(instrument, timeframe);
+                }
+            }
+        }
+    }
+
+    /// Takes a row of an answer; the candle that opens at `news_ms` is news and may signal.
+    fn enter_history(&mut self, tick: &Tick, news_ms: Option<i64>, now: Wall) {
         let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
         self.enter(tick);
         if tick.kind == TickKind::Stale as u8 {
@@ -219,13 +302,18 @@ impl Decode {
             self.series
                 .on_history(tick, now.ms(), &mut |consequence| out.push(consequence));
         }
-        self.carry_out(&out, now);
+        self.carry_out(&out, news_ms, now);
     }
 
-    fn carry_out(&mut self, consequences: &[Consequence], now: Wall) {
+    fn carry_out(&mut self, consequences: &[Consequence], news_ms: Option<i64>, now: Wall) {
         for consequence in consequences {
             match *consequence {
-                Consequence::Forward(tick) => self.forward(&tick),
+                Consequence::Forward(mut tick) => {
+                    if news_ms == Some(tick.venue_ms) {
+                        tick.flags &= !tick_flag::BACKFILL;
+                    }
+                    self.forward(&tick);
+                }
                 Consequence::Dropped(reason) => self.reasons.count(reason),
                 Consequence::Request {
                     instrument,
@@ -233,15 +321,11 @@ impl Decode {
                     from_ms,
                     to_ms,
                 } => {
-                    let rows = (to_ms - from_ms) / timeframe.ms() + 1;
-                    self.request(
-                        instrument,
-                        timeframe,
-                        rows.clamp(1, 1440) as u32,
-                        from_ms,
-                        to_ms,
-                        now,
-                    );
+                    // Beyond one page the series starts over anyway.
+                    let longest_ms = (i64::from(HISTORY_ROWS_MAX) - 1) * timeframe.ms();
+                    let from_ms = from_ms.max(to_ms - longest_ms);
+                    let rows = ((to_ms - from_ms) / timeframe.ms() + 1).max(1) as u32;
+                    self.request(instrument, timeframe, rows, from_ms, to_ms, now);
                 }
             }
         }
@@ -306,22 +390,60 @@ impl Decode {
         self.to_fetch.publish_or_drop(request);
     }
 
-    /// Asks for the history of one more series.
-    fn on_timer(&mut self, now: Wall) {
-        let Some((instrument, timeframe, rows)) = self.history.pop_front() else {
-            return;
+    /// What is due without an input: a history to ask for, a series to poll, a held candle to let in.
+    fn on_timer(&mut self, now: Wall) -> bool {
+        if let Some(read) = self.history.take_next() {
+            self.ask_history(&read, now);
+            return true;
+        }
+        if let Some(polls) = &mut self.polls
+            && let Some((instrument, timeframe)) = polls.next(now)
+        {
+            if self.history.is_settled(instrument, timeframe) {
+                self.ask_newest(instrument, timeframe, now);
+            } else {
+                polls.skip(instrument, timeframe);
+            }
+            return true;
+        }
+        let Some(once) = self.once.as_mut().filter(|_| self.history.is_complete()) else {
+            return false;
         };
+        let ranking = &self.ranking;
+        let is_market = |tick: &Tick| self.instruments.get(tick.instrument()).is_some_and(is_market);
+        let rank = |tick: &Tick| {
+            let at = ranking.iter().position(|id| *id == tick.instrument());
+            // The market's own series tells the regime of the others.
+            if is_market(tick) {
+                0
+            } else {
+                1 + at.unwrap_or(ranking.len())
+            }
+        };
+        let Some((tick, is_news)) = once.release(rank) else {
+            return false;
+        };
+        self.enter_history(&tick, is_news.then_some(tick.venue_ms), now);
+        true
+    }
+
+    fn ask_history(&mut self, read: &HistoryRead, now: Wall) {
+        let timeframe = read.timeframe;
         let to_ms = timeframe.open_of(now.ms());
-        let from_ms = to_ms - i64::from(rows) * timeframe.ms();
+        let from_ms = to_ms - i64::from(read.rows) * timeframe.ms();
         // One row more than wanted: the running candle counts against the limit of the page.
-        self.request(
-            instrument,
-            timeframe,
-            (rows + 1).min(HISTORY_ROWS_MAX),
-            from_ms,
-            to_ms,
-            now,
-        );
+        let limit = (read.rows + 1).min(HISTORY_ROWS_MAX);
+        self.request(read.instrument, timeframe, limit, from_ms, to_ms, now);
+    }
+
+    /// Asks for what has closed since the last committed candle.
+    fn ask_newest(&mut self, instrument: InstrumentId, timeframe: Timeframe, now: Wall) {
+        let to_ms = timeframe.open_of(now.ms());
+        let oldest_ms = to_ms - (i64::from(HISTORY_ROWS_MAX) - 2) * timeframe.ms();
+        let next_ms = self.series.next_open_ms(instrument, timeframe);
+        let from_ms = next_ms.unwrap_or(to_ms - timeframe.ms()).clamp(oldest_ms, to_ms);
+        let rows = (to_ms - from_ms) / timeframe.ms() + 1;
+        self.request(instrument, timeframe, rows as u32, from_ms, to_ms, now);
     }
 
     fn flush(&mut self, demanded: Option<u64>) -> Option<u64> {
@@ -370,10 +492,10 @@ impl Inputs for Decode {
                 Some(sequence)
             }
             LinkId::Port => self.on_port(now),
-            LinkId::Timer if !self.history.is_empty() => {
-                self.on_timer(now);
-                Some(self.history.len() as u64)
-            }
+            LinkId::Timer => self.on_timer(now).then(|| {
+                self.timer_sequence += 1;
+                self.timer_sequence
+            }),
             LinkId::Flush => self.flush(demanded),
             _ => None,
         }
@@ -394,8 +516,13 @@ impl Stage for Decode {
     }
 
     fn next_timer(&self) -> Option<Wall> {
-        None
+        self.polls.as_ref().and_then(Polls::next_timer)
     }
+}
+
+/// Whether the regime of the whole market is read from this instrument.
+fn is_market(instrument: &Instrument) -> bool {
+    instrument.symbol.as_str() == MARKET_SYMBOL
 }
 
 /// The channel that a tick came on, for its data age.

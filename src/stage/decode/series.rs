@@ -60,6 +60,15 @@ impl SeriesIntake {
         }
     }
 
+    /// Open time of the candle that would follow the last committed one; `None` before the first, and
+    /// for a timeframe that is built.
+    pub fn next_open_ms(&self, instrument: InstrumentId, timeframe: Timeframe) -> Option<i64> {
+        let at = self.index(instrument, timeframe)?;
+        self.intakes[at]
+            .last_open_ms()
+            .map(|open_ms| open_ms + timeframe.ms())
+    }
+
     /// Takes a row of the live socket.
     pub fn on_live(&mut self, tick: &Tick, now_ms: i64, emit: &mut impl FnMut(Consequence)) {
         let (Some(timeframe), Some(candle)) = (Timeframe::from_code(tick.timeframe), tick.candle()) else {

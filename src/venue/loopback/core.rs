@@ -20,6 +20,9 @@ use crate::model::message::Tick;
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Instrument, InstrumentId, Timeframe, Wall};
 use serde_json::Value;
+
+/// Where the exchange tells its clock, as no real venue does: `{"anchor":"<ns>","speed":60}`.
+pub const CLOCK_PATH: &str = "/embedded/clock";
 use std::collections::VecDeque;
 
 /// How this venue behaves where the real one leaves a choice.
@@ -254,6 +257,11 @@ impl LoopbackVenue {
             return Reply::too_many();
         }
         let (path, query) = call.path_query.split_once('?').unwrap_or((call.path_query, ""));
+        if path == CLOCK_PATH {
+            let clock = self.options.clock;
+            let data = format!(r#"{{"anchor":"{}","speed":{}}}"#, clock.anchor().0, clock.speed());
+            return Reply::enveloped("0", "success", &data);
+        }
         let done = Route::find(call.method, path).and_then(|route| {
             let account = match route.permission(call.method, path) {
                 None => None,
