@@ -248,7 +248,7 @@ fn a_replay_reports_the_same_on_one_thread_and_on_several() {
             .args([
                 "replay",
                 "--to",
-                "2025-05-25T15:00:00Z",
+                "2025-05-25T13:00:00Z",
                 "--symbols",
                 "BTC-USDT,ETH-USDT",
             ])
@@ -280,4 +280,32 @@ fn a_replay_reports_the_same_on_one_thread_and_on_several() {
     assert_eq!(report, staged.0);
     assert!(metrics == staged.1, "the metrics files differ");
     assert!(page == staged.2, "the pages differ");
+}
+
+#[test]
+fn a_replay_begins_where_it_is_told() {
+    let venue = venue();
+    let directory = tempfile::tempdir().expect("a directory");
+    let line = ["download", "--symbols", "BTC-USDT", "--days", "1", "--out", "rec"];
+    text(&program(directory.path(), &venue, &line), 0);
+    let rows = lines_of(&directory.path().join("rec/BTCUSDT.csv.gz"));
+    let time = |row: &str| -> i64 {
+        row.split(',')
+            .next()
+            .and_then(|ms| ms.parse().ok())
+            .expect("a time")
+    };
+    let from = jiff::Timestamp::from_millisecond(time(&rows[rows.len() - 60]))
+        .expect("a time")
+        .to_string();
+    let line = [
+        "replay", "--market", "rec", "--json", "--out", "out", "--from", &from,
+    ];
+    let (out, _) = text(&program(directory.path(), &venue, &line), 0);
+    let (candles, ticks) = (number(&out, "candles"), number(&out, "ticks"));
+    assert!(
+        (60..=120).contains(&candles),
+        "an hour of a day, over four timeframes: {candles}"
+    );
+    assert!(ticks < 60 * 40, "{ticks}");
 }

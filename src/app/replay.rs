@@ -93,8 +93,15 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
         terms: replay_report::terms(&args.report)?,
         ..RecordedOptions::default()
     };
-    let recorded = Recorded::load(path, &options)
+    let mut recorded = Recorded::load(path, &options)
         .map_err(|error| Failure::usage(format!("--market {}: {error}", path.display())))?;
+    if let Some(from) = args.from
+        && !recorded.begin_at(Wall::from_ms(from.unix_ms))
+    {
+        return Err(Failure::usage(
+            "--from needs a recording of candles: the books of a tick recording begin with it",
+        ));
+    }
     let base = recorded
         .candles()
         .map_or(Timeframe::M1, |candles| candles.timeframe);

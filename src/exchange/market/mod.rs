@@ -9,6 +9,7 @@ pub mod history;
 pub mod ladder;
 pub mod path;
 pub mod recorded;
+mod span;
 pub mod state;
 pub mod ticks;
 pub mod walk;
