@@ -124,6 +124,9 @@ fn trade(
     let mut daemon =
         Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
     daemon.keep(opened.files);
+    if let Some(gateway) = &gateway {
+        gateway::announce(gateway, settings);
+    }
     eprintln!("layout: {}", daemon.layout());
     eprintln!(
         "bus: {} (read it with latency-report)",

@@ -102,7 +102,7 @@ pub struct Parts<'a> {
     pub capture: Option<Capture>,
 }
 
-/// Listens, when `lines` says that these settings do, and says where. The stages must be built over
+/// Listens, when `lines` says that these settings do. The stages must be built over
 /// the same bus, with the other end of `lines`.
 pub fn open(parts: Parts<'_>, lines: Option<&Lines>) -> Result<Option<Gateway>, Failure> {
     let Some(lines) = lines else { return Ok(None) };
@@ -128,7 +128,6 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
     let tokens = Tokens::new(secrets.into_iter().flatten().map(Secret::expose));
     let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
     let ids = Ids::open(&settings.daemon.state_dir.join(IDS_FILE), now_ms).map_err(Failure::state)?;
-    let has_token = tokens.is_asked();
     let clock = parts.clock.clone();
     let options = Options {
         listen: SocketAddr::new(keys.webhook_host, keys.webhook_port),
@@ -154,13 +153,16 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
         .map_err(Failure::state)?;
     let handover = Handover::new(alerts, answers, bus.stamp());
     let gateway = Gateway::start(options, handover).map_err(Failure::usage)?;
-    let who = if has_token {
-        "with a token"
-    } else {
-        "without a token, this machine only"
+    Ok(gateway)
+}
+
+/// Says where it listens, and who may speak. For when the stages run.
+pub fn announce(gateway: &Gateway, settings: &Settings) {
+    let who = match settings.secrets.webhook_secret {
+        Some(_) => "with a token",
+        None => "without a token, this machine only",
     };
     eprintln!("gateway: POST http://{}/signal, {who}", gateway.address());
-    Ok(gateway)
 }
 
 /// What came in and what became of it, as one line; `None` when nothing did.

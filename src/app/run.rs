@@ -111,6 +111,9 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         eprintln!("halted since {text}: nothing is entered; `smart-scanner resume` takes it back");
     }
     daemon.keep(opened.files);
+    if let Some(gateway) = &gateway {
+        gateway::announce(gateway, settings);
+    }
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
     watch(&mut daemon, &stop)?;

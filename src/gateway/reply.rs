@@ -47,7 +47,7 @@ pub enum Refusal {
     Symbol(#[from] NameFault),
     #[error("{}", stale_text(*.age_s, *.max_s))]
     Stale { age_s: f64, max_s: u32 },
-    #[error("the gate did not answer in time, and may still act; the same id again is a duplicate")]
+    #[error("the gate did not answer in time; should it act after all, the same id again is a duplicate")]
     NoAnswer,
 }
 
