@@ -25,15 +25,7 @@ pub struct Followed {
 /// Reads the venue's lists and chooses by the rules of `[scan]`.
 pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
     let scan = &settings.scan;
-    let rules = Rules {
-        top_symbols: scan.top_symbols as usize,
-        swap_only: scan.swap_only,
-        exclude: Patterns::parse(&scan.exclude_patterns).map_err(Failure::usage)?,
-        bluechip_only: scan.bluechip_only,
-        bluechip_bases: scan.bluechip_bases.clone(),
-        min_quote_volume_usdt: scan.min_quote_vol_usdt,
-        min_last_price: scan.min_last_price,
-    };
+    let rules = rules(settings)?;
     let source = Source {
         base_url: &settings.venue.blofin_base_url,
         ca_file: settings.venue.blofin_ca_file.as_deref(),
@@ -72,6 +64,20 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
         ranking,
         is_stale,
         listed,
+    })
+}
+
+/// The rules of `[scan]`.
+pub fn rules(settings: &Settings) -> Result<Rules, Failure> {
+    let scan = &settings.scan;
+    Ok(Rules {
+        top_symbols: scan.top_symbols as usize,
+        swap_only: scan.swap_only,
+        exclude: Patterns::parse(&scan.exclude_patterns).map_err(Failure::usage)?,
+        bluechip_only: scan.bluechip_only,
+        bluechip_bases: scan.bluechip_bases.clone(),
+        min_quote_volume_usdt: scan.min_quote_vol_usdt,
+        min_last_price: scan.min_last_price,
     })
 }
 

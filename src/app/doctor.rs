@@ -1,9 +1,10 @@
 //! `doctor`: is this machine, are these settings, is the venue fit for a run?
 //!
 //! One line for each thing looked at: `ok|warn|fail name: fact -> what to do`. It reads and
-//! connects, and changes nothing: no file is written, no order sent, no credential used. What the
-//! machine says is read in one place and judged by pure functions.
+//! connects, and changes nothing: no file is written, no order sent. Credentials, when there are any,
+//! sign reads of the account. What was read is judged by pure functions.
 
+mod account;
 mod venue;
 
 use std::fmt;
@@ -166,7 +167,12 @@ fn examine(settings: Result<Settings, Vec<String>>) -> Vec<Finding> {
     ));
     findings.push(judge_state_dir(&settings.daemon.state_dir));
     findings.extend(settings_findings(&settings));
-    findings.extend(venue::examine(&settings.venue));
+    let reached = venue::examine(&settings.venue);
+    let answers = reached.iter().all(|finding| finding.verdict != Verdict::Fail);
+    findings.extend(reached);
+    if answers {
+        findings.extend(account::examine(&settings));
+    }
     findings
 }
 

@@ -22,6 +22,8 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// A request signed further off than this is rejected; the header it is read from is whole seconds.
 const CLOCK_OFFSET_MS_MAX: i64 = 3_000;
+/// The venue rejects what is signed 60 s off; half of that leaves room for drift.
+const CLOCK_OFFSET_MS_FAIL: i64 = 30_000;
 
 /// Looks up the host, connects, and reads the public list of instruments.
 pub(super) fn examine(venue: &Venue) -> Vec<Finding> {
@@ -102,7 +104,7 @@ async fn connect(address: SocketAddr) -> Result<Finding, Finding> {
 
 /// A client on ring with the public roots and BLOFIN_CA_FILE; it follows no redirect and uses no
 /// proxy, as the trading connections do.
-fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, Finding> {
+pub(super) fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, Finding> {
     let mut roots = rustls::RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -141,7 +143,7 @@ fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, Finding> {
 }
 
 /// The words of the last cause: the outer ones only repeat the address.
-fn innermost(fault: &dyn Error) -> String {
+pub(super) fn innermost(fault: &dyn Error) -> String {
     let mut cause = fault;
     while let Some(next) = cause.source() {
         cause = next;
@@ -238,11 +240,12 @@ fn judge_date(date: &str, now_ms: i64) -> Option<Finding> {
     if offset_ms.abs() <= CLOCK_OFFSET_MS_MAX {
         return Some(Finding::ok("date", fact));
     }
-    Some(Finding::warn(
-        "date",
-        fact,
-        "start chrony or systemd-timesyncd: requests signed with a wrong time are rejected",
-    ))
+    let advice = "start chrony or systemd-timesyncd: requests signed with a wrong time are rejected";
+    Some(if offset_ms.abs() <= CLOCK_OFFSET_MS_FAIL {
+        Finding::warn("date", fact, advice)
+    } else {
+        Finding::fail("date", fact, advice)
+    })
 }
 
 #[cfg(test)]
@@ -408,8 +411,8 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         let at_ms = 784_111_777_000;
         assert_eq!(judge_date(date, at_ms + 900).unwrap().verdict, Verdict::Ok);
-        assert_eq!(judge_date(date, at_ms + 60_000).unwrap().verdict, Verdict::Warn);
-        assert_eq!(judge_date(date, at_ms - 60_000).unwrap().verdict, Verdict::Warn);
+        assert_eq!(judge_date(date, at_ms + 20_000).unwrap().verdict, Verdict::Warn);
+        assert_eq!(judge_date(date, at_ms - 60_000).unwrap().verdict, Verdict::Fail);
         assert_eq!(judge_date("yesterday", at_ms), None);
     }
 }
