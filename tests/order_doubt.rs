@@ -328,13 +328,13 @@ fn entries_wait_for_the_private_feed_and_a_fresh_reconcile() {
     scene.account(up);
     scene.signal(Side::Buy);
     assert_eq!(scene.refusals(Reason::AccountUnsynced), 1);
-    let asked: Vec<FetchRequest> = scene.fetches.split_off(scene.fetches.len().saturating_sub(5));
-    assert_eq!(asked.len(), 5);
-    for request in &asked[..4] {
+    let asked: Vec<FetchRequest> = scene.fetches.split_off(scene.fetches.len().saturating_sub(6));
+    assert_eq!(asked.len(), 6);
+    for request in &asked[..5] {
         scene.answer_list(request);
     }
     assert!(!scene.gate.entries_enabled());
-    scene.answer_list(&asked[4]);
+    scene.answer_list(&asked[5]);
     assert!(scene.gate.entries_enabled());
     let kinds: Vec<u8> = scene.events.iter().map(|event| event.kind).collect();
     assert!(kinds.contains(&(GateEventKind::EntriesOff as u8)));
@@ -453,4 +453,27 @@ fn another_daemon_on_the_account_stops_entries() {
         scene.gate.entries_enabled(),
         "a whole list without it clears the alarm"
     );
+}
+
+#[test]
+fn trigger_orders_of_the_user_are_read_and_left_alone() {
+    let mut scene = Scene::new(params());
+    scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(31_000);
+    let algos = ListKind::AlgosPending as u8;
+    assert!(
+        scene.fetches.iter().any(|request| request.list == algos),
+        "they are read"
+    );
+    scene.clear();
+    let mut row = scene.bracket(4_000, Side::Sell, 8, 0, 0, OrderState::Live);
+    row.list = algos;
+    row.token = 99_999;
+    scene.account(row);
+    scene.run_ms(31_000);
+    assert!(scene.commands.is_empty(), "{:?}", scene.kinds());
+    assert!(scene.gate.entries_enabled());
+    row.client_id = scene.id_of("sscZZ000001B000000001");
+    scene.account(row);
+    assert_eq!(scene.gate.entries_off_reason(), Some(Reason::AccountUnsynced));
 }

@@ -10,10 +10,11 @@ use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 
 /// The lists of a round, in the order in which they are asked for: orders before positions, so that
 /// an order filled in between shows up as a position rather than as nothing.
-pub const LISTS: [ListKind; 5] = [
+pub const LISTS: [ListKind; 6] = [
     ListKind::Config,
     ListKind::OrdersPending,
     ListKind::BracketsPending,
+    ListKind::AlgosPending,
     ListKind::Positions,
     ListKind::Balance,
 ];
@@ -196,18 +197,18 @@ mod tests {
         reconcile.restart(now);
         let asked = ask_all(&mut reconcile, now);
         assert_eq!(asked.len(), LISTS.len());
-        for (_, token) in &asked[..4] {
+        for (_, token) in &asked[..5] {
             assert!(!reconcile.on_complete(*token, now).expect("asked").round_complete);
         }
         assert!(!reconcile.is_complete());
-        assert!(reconcile.on_failed(asked[4].1, now).is_some());
+        assert!(reconcile.on_failed(asked[5].1, now).is_some());
         assert!(!reconcile.is_complete(), "a failed list is not an empty one");
         assert_eq!(reconcile.next_request(now), None, "not at once");
         let later = Wall(now.0 + RETRY_NS);
         let (list, token) = reconcile.next_request(later).expect("again");
         assert_eq!(list, ListKind::Balance);
         assert_eq!(
-            reconcile.on_complete(asked[4].1, later),
+            reconcile.on_complete(asked[5].1, later),
             None,
             "the old token is void"
         );

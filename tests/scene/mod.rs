@@ -192,7 +192,7 @@ impl Scene {
     pub fn answer_list(&mut self, request: &FetchRequest) {
         let kind = match ListKind::from_code(request.list) {
             Some(ListKind::OrdersPending | ListKind::OrdersHistory) => AccountKind::Order,
-            Some(ListKind::BracketsPending) => AccountKind::Bracket,
+            Some(ListKind::BracketsPending | ListKind::AlgosPending) => AccountKind::Bracket,
             Some(ListKind::Positions) => AccountKind::Position,
             Some(ListKind::Balance | ListKind::Config) => AccountKind::Balance,
             Some(ListKind::Leverage) => AccountKind::Config,
@@ -208,7 +208,9 @@ impl Scene {
             }
         }
         for row in self.listed.clone() {
-            let matches_list = row.list == 0 || row.list == request.list;
+            // A row that names no list stands in every one of its kind but that of trigger orders.
+            let anywhere = row.list == 0 && request.list != ListKind::AlgosPending as u8;
+            let matches_list = anywhere || row.list == request.list;
             if row.kind == kind as u8 && matches_list {
                 let mut row = row;
                 row.token = request.token;

@@ -24,6 +24,9 @@ impl Gate {
     pub fn on_account(&mut self, fact: &AccountEvent, now: Wall, out: &mut Outputs) {
         match AccountKind::from_code(fact.kind) {
             Some(AccountKind::Order) => self.on_order(fact, now, out),
+            Some(AccountKind::Bracket) if fact.list == ListKind::AlgosPending as u8 => {
+                self.on_algo(fact, now);
+            }
             Some(AccountKind::Bracket) => self.on_bracket(fact, now, out),
             Some(AccountKind::Position) => self.on_position(fact, now),
             Some(AccountKind::PositionsComplete) => self.on_positions_complete(fact, now),

@@ -78,6 +78,16 @@ impl Gate {
         }
     }
 
+    /// A trigger order. We place none: it is the user's, and left alone, unless another daemon's mark
+    /// is on it.
+    pub(super) fn on_algo(&mut self, fact: &AccountEvent, now: Wall) {
+        let marked = fact.client_id.as_bytes().starts_with(b"ssc");
+        if marked && !fact.client_id.is_of(self.instance) {
+            self.counters.foreign_instance_orders += 1;
+            self.account.foreign_instance = now;
+        }
+    }
+
     pub(super) fn on_list_failed(&mut self, fact: &AccountEvent, now: Wall) {
         if self.reconcile.on_failed(fact.token, now) == Some(ListKind::Positions) {
             self.positions.on_broken(Source::Read);
