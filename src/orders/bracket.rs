@@ -275,8 +275,9 @@ pub struct Cover {
     pub own: u64,
     /// One of those that is for the whole position and has a stop; 0 = none.
     pub own_whole: u64,
-    /// How many of those there are.
+    /// How many of those are not being cancelled, and the loosest of them; 0 = none.
     pub own_whole_count: u32,
+    pub own_loosest: u64,
     /// The first target stands.
     pub part: bool,
 }
@@ -297,6 +298,7 @@ pub fn cover<'a>(
     let is_own = |row: &BracketRow| row.linked || row.client_id.is_of(instance);
     let mut cover = Cover::default();
     let (mut stop_lots, mut stop_wanted) = (0i64, false);
+    let mut loosest_ticks = 0i64;
     let mut target_wanted = guard.want_tp_ticks == 0;
     for row in rows.clone().filter(guards) {
         if guard.is_part(row) {
@@ -319,7 +321,14 @@ pub fn cover<'a>(
             cover.own = row.venue_id;
             if full(row) && row.sl_ticks != 0 {
                 cover.own_whole = row.venue_id;
-                cover.own_whole_count += 1;
+                if row.cancel_sent == Wall(0) {
+                    cover.own_whole_count += 1;
+                    let looser = loosest_ticks == 0 || (row.sl_ticks - loosest_ticks) * sign < 0;
+                    if looser {
+                        loosest_ticks = row.sl_ticks;
+                        cover.own_loosest = row.venue_id;
+                    }
+                }
             }
         }
     }
@@ -428,9 +437,10 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
     if now < guard.next_attempt {
         return Step::WaitUntil(guard.next_attempt);
     }
-    // Whatever is believed of them: stops do not pile up.
-    if cover.own_whole_count >= WHOLE_MAX && cover.surplus != 0 {
-        return Step::Cancel(cover.surplus);
+    // Whatever is believed of them: stops do not pile up. The tighter one of two stays, and one that
+    // is already being cancelled protects nobody's cancelling of the next.
+    if cover.own_whole_count >= WHOLE_MAX {
+        return Step::Cancel(cover.own_loosest);
     }
     // One call and no gap; two calls and no gap; two calls and a gap.
     if capabilities.amend && cover.own_whole != 0 {
@@ -573,6 +583,28 @@ mod tests {
         assert_eq!(with(true, false), Step::Amend(7));
         assert_eq!(with(false, true), Step::Place);
         assert_eq!(with(true, true), Step::Amend(7));
+    }
+
+    #[test]
+    fn stops_do_not_pile_up_and_the_last_that_stands_is_never_cancelled_for_it() {
+        let guard = Guard::new(95, 120);
+        let two = Capabilities {
+            two_brackets: true,
+            ..Capabilities::default()
+        };
+        let leaving = BracketRow {
+            cancel_sent: Wall(1),
+            ..row(7, -1, 90, 120)
+        };
+        let step = |rows: &[BracketRow]| {
+            let cover = read(rows, 10, &guard);
+            decide(&guard, &cover, 10, two, &Timing::default(), Wall(2))
+        };
+        // The old one is on its way out: the new wish is placed beside the one that stands.
+        assert_eq!(step(&[leaving, row(8, -1, 92, 120)]), Step::Place);
+        // Two stand and neither is wanted any more: the looser goes first.
+        assert_eq!(step(&[row(7, -1, 90, 120), row(8, -1, 92, 120)]), Step::Cancel(7));
+        assert_eq!(step(&[row(8, -1, 92, 120), row(7, -1, 90, 120)]), Step::Cancel(7));
     }
 
     #[test]
