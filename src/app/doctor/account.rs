@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Finding, venue};
-use crate::app::{bootstrap, params};
-use crate::model::{Instrument, PositionMode, Reason};
+use crate::app::{bootstrap, graph, params};
+use crate::model::{Instrument, PositionMode, Reason, Timeframe};
 use crate::risk::sizing::{self, SizeRequest};
 use crate::settings::Settings;
 use crate::stage::fetch::history_plan;
@@ -490,7 +490,12 @@ fn judge_sizes(settings: &Settings, selection: &Selection, prices: &BTreeMap<Str
 
 /// What a start reads, and how long that takes inside the venue's limits.
 fn judge_budget(settings: &Settings, instruments: usize) -> Finding {
-    let plan = history_plan(&settings.scan.scan_timeframes, settings.score.warmup_bars);
+    let planned: Vec<Timeframe> = graph::series_plans(settings)
+        .iter()
+        .map(|plan| plan.timeframe)
+        .collect();
+    let live = graph::live_timeframes(settings);
+    let plan = history_plan(&planned, &live, settings.score.warmup_bars);
     let reads = instruments * plan.len() + instruments.div_ceil(LEVERAGE_PER_PAGE);
     let minutes = reads.div_ceil(READS_PER_MINUTE);
     let fact = format!(
