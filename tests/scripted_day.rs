@@ -135,6 +135,7 @@ impl Day {
             paper: None,
             intents: Some(directory.path().join("gate.snapshot")),
             start,
+            source: smart_scanner::stage::decode::CandleSource::Socket,
             scan: true,
             alerts: Some(lines),
             learned: Default::default(),
