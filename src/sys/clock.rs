@@ -4,7 +4,13 @@
 //! that another process of the same boot reads the same time. Where the counter is not constant it falls
 //! back to CLOCK_MONOTONIC, which costs about twice as much.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
+
+thread_local! {
+    /// What `Stamp::stepped` reads on this thread.
+    static STEPPED_NS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Where a stamp comes from; the numbers are those of the bus header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +19,8 @@ pub enum ClockSource {
     Monotonic = 0,
     /// The time stamp counter, scaled.
     Tsc = 1,
+    /// Set by the thread that reads it: a simulation, whose keep-alive must run on its own time.
+    Stepped = 2,
 }
 
 /// `now_ns = base_ns + ((counter - base_counter) * multiplier >> 32)`
@@ -45,6 +53,15 @@ impl Stamp {
             base_counter: 0,
             base_ns: 0,
             multiplier: 1 << MULTIPLIER_SHIFT,
+        }
+    }
+
+    /// A stamp that stands where this thread's last `set_stepped_ns` put it. It means nothing to another
+    /// thread or process.
+    pub fn stepped() -> Self {
+        Self {
+            source: ClockSource::Stepped,
+            ..Self::monotonic()
         }
     }
 
@@ -93,6 +110,7 @@ impl Stamp {
         let source = match source {
             0 => ClockSource::Monotonic,
             1 if cfg!(target_arch = "x86_64") => ClockSource::Tsc,
+            2 => ClockSource::Stepped,
             _ => return None,
         };
         (multiplier > 0).then_some(Self {
@@ -110,6 +128,7 @@ impl Stamp {
         match self.source {
             ClockSource::Tsc => self.scale(read_counter()),
             ClockSource::Monotonic => monotonic_ns(),
+            ClockSource::Stepped => STEPPED_NS.get(),
         }
     }
 
@@ -121,13 +140,24 @@ impl Stamp {
         self.base_ns.wrapping_add(elapsed_ns as u64)
     }
 
-    /// "tsc" or "monotonic", for the start-up report.
+    /// "tsc", "monotonic" or "stepped", for the start-up report.
     pub fn source_name(&self) -> &'static str {
         match self.source {
             ClockSource::Tsc => "tsc",
             ClockSource::Monotonic => "monotonic",
+            ClockSource::Stepped => "stepped",
         }
     }
+}
+
+/// Puts the stepped stamps of this thread at `now_ns`.
+pub fn set_stepped_ns(now_ns: u64) {
+    STEPPED_NS.set(now_ns);
+}
+
+/// Where the stepped stamps of this thread stand.
+pub fn stepped_ns() -> u64 {
+    STEPPED_NS.get()
 }
 
 /// CLOCK_MONOTONIC in ns since boot: the same for every process of one boot.

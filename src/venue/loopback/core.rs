@@ -17,8 +17,9 @@ use super::tap::MarketTap;
 use crate::exchange::amount::Amount;
 use crate::exchange::{AccountId, Event, Exchange};
 use crate::model::message::Tick;
-use crate::model::time::NS_PER_SEC;
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Instrument, InstrumentId, Timeframe, Wall};
+use crate::venue::seam::Endpoint;
 use serde_json::Value;
 
 /// Where the exchange tells its clock, as no real venue does: `{"anchor":"<ns>","speed":60}`.
@@ -72,6 +73,8 @@ pub enum Admission {
     },
     /// The connection cannot even be made.
     Unreachable,
+    /// Execute it, and then the same bytes again.
+    Twice,
     /// The connection drops; the call is not executed.
     Drop,
     /// This reply goes back; the call is not executed.
@@ -134,6 +137,7 @@ pub struct LoopbackVenue {
     pub(super) price_candles: PriceCandles,
     pub(super) refreshed: Wall,
     limiter: Limiter,
+    query_lag_ms: i64,
     events: Vec<Event>,
     tap: Option<MarketTap>,
 }
@@ -156,6 +160,7 @@ impl LoopbackVenue {
             price_candles: PriceCandles::default(),
             refreshed: now,
             limiter,
+            query_lag_ms: 0,
             events: Vec::new(),
             tap: None,
         }
@@ -210,6 +215,36 @@ impl LoopbackVenue {
         self.faults.clear();
     }
 
+    /// The faults that fired since this was last asked, at most 1,024.
+    pub fn take_fault_log(&mut self) -> Vec<(Fault, String)> {
+        self.faults.take_log()
+    }
+
+    /// From now on reads do not show what is younger than this: the venue's queries lag behind its
+    /// matching. 0 = they do not.
+    pub fn set_query_lag(&mut self, lag_ns: u64) {
+        self.query_lag_ms = (lag_ns / NS_PER_MS) as i64;
+    }
+
+    /// Rows made after this are not shown by reads.
+    pub(super) fn visible_ms(&self) -> i64 {
+        self.now.ms() - self.query_lag_ms
+    }
+
+    /// Cuts every session of `endpoint`, and says how many there were.
+    pub fn cut_sessions(&mut self, endpoint: Endpoint) -> usize {
+        let sessions = self.sessions.iter();
+        let cut: Vec<SessionId> = sessions
+            .filter(|(_, session)| session.endpoint == endpoint)
+            .map(|(id, _)| id)
+            .collect();
+        for id in &cut {
+            self.frames.close(*id);
+            self.ws_close(*id);
+        }
+        cut.len()
+    }
+
     pub fn traffic(&self) -> Traffic {
         Traffic {
             frames: self.frames.sent_count(),
@@ -224,6 +259,8 @@ impl LoopbackVenue {
             Some(Fault::Unreachable) => Admission::Unreachable,
             Some(Fault::DropBefore) => Admission::Drop,
             Some(Fault::HoldCall { ns }) => Admission::Hold { ns },
+            Some(Fault::Twice) => Admission::Twice,
+            Some(Fault::TryAgain) => Admission::Instead(Reply::rejected(&Reject::try_again())),
             Some(Fault::GatewayError) => Admission::Instead(Reply::gateway_fault()),
             Some(Fault::TooMany) => Admission::Instead(Reply::too_many()),
             Some(Fault::Forbidden) => Admission::Instead(Reply::forbidden()),
@@ -244,8 +281,9 @@ impl LoopbackVenue {
             Some(Fault::AckLost) => return Answer::Lost,
             Some(Fault::HoldReply { ns }) => return Answer::Reply { reply, hold_ns: ns },
             Some(Fault::GatewayErrorAfter) => reply = Reply::gateway_fault(),
+            Some(Fault::TryAgainAfter) => reply = Reply::rejected(&Reject::try_again()),
             Some(Fault::Truncated) => reply.body.truncate(reply.body.len() / 2),
-            Some(Fault::DataAsObject) => reply.body = unwrap_single(&reply.body),
+            Some(Fault::DataAsObject) if call.method == "POST" => reply.body = unwrap_single(&reply.body),
             _ => {}
         }
         Answer::Reply { reply, hold_ns: 0 }

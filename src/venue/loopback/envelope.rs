@@ -63,6 +63,14 @@ impl Reject {
         Reject::new(152_014, "Instrument ID does not exist")
     }
 
+    /// 103013: the venue lost its way; whether the call took effect is not said.
+    pub fn try_again() -> Self {
+        Reject::new(
+            103_013,
+            "Internal error; unable to process your request. Please try again.",
+        )
+    }
+
     /// 102068: there is nothing left to cancel.
     pub fn cancel_failed() -> Self {
         Reject::new(

@@ -23,6 +23,12 @@ pub enum Fault {
     GatewayError,
     /// HTTP 500 with a numeric code; the call is executed all the same.
     GatewayErrorAfter,
+    /// The call arrives twice, byte for byte; the client hears the answer to the second copy.
+    Twice,
+    /// 103013, internal error, try again; the call is not executed.
+    TryAgain,
+    /// 103013, internal error, try again; the call is executed all the same.
+    TryAgainAfter,
     /// HTTP 429; the call is not executed.
     TooMany,
     /// HTTP 403 with an HTML page; the call is not executed.
@@ -101,6 +107,8 @@ impl Fault {
             Fault::Unreachable
             | Fault::DropBefore
             | Fault::HoldCall { .. }
+            | Fault::Twice
+            | Fault::TryAgain
             | Fault::GatewayError
             | Fault::TooMany
             | Fault::Forbidden
@@ -108,6 +116,7 @@ impl Fault {
             Fault::AckLost
             | Fault::HoldReply { .. }
             | Fault::GatewayErrorAfter
+            | Fault::TryAgainAfter
             | Fault::Truncated
             | Fault::DataAsObject => Moment::Reply,
             Fault::DuplicatePush | Fault::LosePush | Fault::CutSession => Moment::PrivatePush,
@@ -121,7 +130,11 @@ pub struct Faults {
     rules: Vec<FaultRule>,
     generator: ChaCha8Rng,
     fired: u64,
+    log: Vec<(Fault, String)>,
 }
+
+/// Faults that fired and that nobody has asked about yet; more are counted only.
+const LOG_MAX: usize = 1024;
 
 impl Faults {
     pub fn new(seed: u64) -> Self {
@@ -129,6 +142,7 @@ impl Faults {
             rules: Vec::new(),
             generator: ChaCha8Rng::seed_from_u64(seed),
             fired: 0,
+            log: Vec::new(),
         }
     }
 
@@ -143,6 +157,11 @@ impl Faults {
     /// How many times any rule fired.
     pub fn fired_count(&self) -> u64 {
         self.fired
+    }
+
+    /// What fired since this was last asked, and on which path or channel; at most 1,024.
+    pub fn take_log(&mut self) -> Vec<(Fault, String)> {
+        std::mem::take(&mut self.log)
     }
 
     /// The fault to apply at `moment` to the call or push named `name`.
@@ -164,6 +183,9 @@ impl Faults {
                     rule.remaining -= 1;
                 }
                 self.fired += 1;
+                if self.log.len() < LOG_MAX {
+                    self.log.push((rule.fault, name.to_owned()));
+                }
                 return Some(rule.fault);
             }
         }

@@ -44,6 +44,15 @@ impl InProcessFrames {
     }
 }
 
+impl Drop for InProcessFrames {
+    /// A process that is gone has closed its sockets.
+    fn drop(&mut self) {
+        for (_, mailbox) in std::mem::take(&mut self.connections) {
+            self.shared.lock().close(mailbox);
+        }
+    }
+}
+
 impl FramePort for InProcessFrames {
     fn open(&mut self, connection: u16, endpoint: Endpoint) {
         self.close(connection);

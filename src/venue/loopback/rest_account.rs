@@ -120,7 +120,8 @@ impl LoopbackVenue {
         let rows = self.exchange.positions(account);
         let rows = rows
             .iter()
-            .filter(|row| filter.is_none_or(|id| id == row.instrument));
+            .filter(|row| filter.is_none_or(|id| id == row.instrument))
+            .filter(|row| row.create_ms <= self.visible_ms());
         let rows = rows.filter_map(|row| Some((row, self.instrument(row.instrument)?)));
         push_list(out, rows, |out, (row, instrument)| {
             push_position(out, row, instrument, Face::Rest);

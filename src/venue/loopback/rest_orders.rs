@@ -19,6 +19,8 @@ struct Filter {
     id: Option<i64>,
     client_id: Option<ClientOrderId>,
     page: Page,
+    /// Rows made later are not shown yet.
+    visible_ms: i64,
 }
 
 impl Filter {
@@ -26,6 +28,7 @@ impl Filter {
         self.instrument.is_none_or(|id| id == instrument)
             && self.state.is_none_or(|wanted| wanted == state)
             && self.page.holds_ms(create_ms)
+            && create_ms <= self.visible_ms
     }
 
     fn holds_id(&self, id: u64, client_id: &ClientOrderId) -> bool {
@@ -110,6 +113,7 @@ impl LoopbackVenue {
             },
             client_id: query.text("clientOrderId").map(parse_client).transpose()?,
             page: Page::by_id(query)?,
+            visible_ms: self.visible_ms(),
         })
     }
 
@@ -186,7 +190,8 @@ impl LoopbackVenue {
             .fills(account)
             .filter(|fill| instrument.is_none_or(|id| id == fill.instrument))
             .filter(|fill| order_id.is_none_or(|id| id == fill.order_id as i64))
-            .filter(|fill| page.holds_ms(fill.time_ms));
+            .filter(|fill| page.holds_ms(fill.time_ms))
+            .filter(|fill| fill.time_ms <= self.visible_ms());
         let rows = page.take(rows, |fill| fill.trade_id as i64);
         let rows = rows
             .into_iter()
@@ -212,7 +217,9 @@ impl LoopbackVenue {
                 None => return Err(Reject::either("orderId", "clientOrderId")),
             },
         };
-        let found = order.filter(|order| instrument.is_none_or(|id| id == order.instrument));
+        let found = order
+            .filter(|order| instrument.is_none_or(|id| id == order.instrument))
+            .filter(|order| order.create_ms <= self.visible_ms());
         match found.and_then(|order| Some((order, self.instrument(order.instrument)?))) {
             Some((order, instrument)) => push_order(out, order, instrument, List::Pending),
             None => out.push_str("null"),
@@ -230,7 +237,9 @@ impl LoopbackVenue {
             }
             (None, None) => return Err(Reject::either("tpslId", "clientOrderId")),
         };
-        let found = bracket.filter(|row| instrument.is_none_or(|id| id == row.instrument));
+        let found = bracket
+            .filter(|row| instrument.is_none_or(|id| id == row.instrument))
+            .filter(|row| row.create_ms <= self.visible_ms());
         match found.and_then(|row| Some((row, self.instrument(row.instrument)?))) {
             Some((row, instrument)) => push_bracket(out, row, instrument, List::Pending),
             None => out.push_str("null"),

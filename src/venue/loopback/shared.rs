@@ -299,7 +299,7 @@ impl Carrier {
             Endpoint::Private => "/ws/private",
         };
         match self.venue.admit(path) {
-            Admission::Execute => {
+            Admission::Execute | Admission::Twice => {
                 let at = self.later(0);
                 self.schedule(at, Effect::Open { mailbox, endpoint });
             }
@@ -408,6 +408,13 @@ impl Carrier {
             Admission::Execute => {
                 let at = self.later(0);
                 self.schedule(at, effect(request));
+            }
+            Admission::Twice => {
+                // The answer to the second copy takes the place of the first one's.
+                for _ in 0..2 {
+                    let at = self.later(0);
+                    self.schedule(at, effect(request));
+                }
             }
             Admission::Hold { ns } => {
                 let at = self.later(ns);

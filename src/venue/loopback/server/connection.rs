@@ -106,8 +106,10 @@ async fn answer(
         .uri()
         .path_and_query()
         .map_or_else(|| "/".to_owned(), |text| text.as_str().to_owned());
+    let mut copies = 1;
     match hub.with(|venue, _| venue.admit(&path_query)) {
         Admission::Execute => {}
+        Admission::Twice => copies = 2,
         Admission::Hold { ns } => tokio::time::sleep(hub.duration_of(ns)).await,
         Admission::Unreachable | Admission::Drop => return Err(Cut),
         Admission::Instead(reply) => return Ok(respond(&hub, reply)),
@@ -132,6 +134,9 @@ async fn answer(
         stamp,
         body: &body,
     };
+    for _ in 1..copies {
+        hub.with(|venue, now| venue.http(now, peer_number(peer), &call));
+    }
     match hub.with(|venue, now| venue.http(now, peer_number(peer), &call)) {
         Answer::Lost => Err(Cut),
         Answer::Reply { reply, hold_ns } => {
