@@ -139,14 +139,16 @@ impl Reconcile {
         None
     }
 
-    /// When `next_request` may next have something.
+    /// When `next_request` may next have something. While a list is being waited for no round can
+    /// start, so only that list counts.
     pub fn next_at(&self) -> Wall {
         let of = |stand: &Stand| match stand {
-            Stand::Idle | Stand::Complete => Wall(self.started.0 + self.every_ns),
-            Stand::Wanted(at) => *at,
-            Stand::Asked { at, .. } => Wall(at.0 + ANSWER_NS),
+            Stand::Idle | Stand::Complete => None,
+            Stand::Wanted(at) => Some(*at),
+            Stand::Asked { at, .. } => Some(Wall(at.0 + ANSWER_NS)),
         };
-        self.stands.iter().map(of).min().unwrap_or(Wall(0))
+        let waited = self.stands.iter().filter_map(of).min();
+        waited.unwrap_or(Wall(self.started.0 + self.every_ns))
     }
 
     /// The list under `token` ended well; `None` when nobody waits for it.
@@ -218,6 +220,24 @@ mod tests {
         assert_eq!(reconcile.next_at(), next);
         assert_eq!(ask_all(&mut reconcile, next).len(), LISTS.len());
         assert!(reconcile.is_complete(), "a later round does not take belief away");
+    }
+
+    #[test]
+    fn a_list_that_hangs_does_not_make_the_next_round_due() {
+        let mut reconcile = Reconcile::new(30_000);
+        reconcile.restart(Wall::from_ms(1_000));
+        let asked = ask_all(&mut reconcile, Wall::from_ms(1_000));
+        for (_, token) in &asked {
+            reconcile
+                .on_complete(*token, Wall::from_ms(1_100))
+                .expect("asked");
+        }
+        let late = Wall::from_ms(30_000);
+        reconcile.want(ListKind::Positions, late);
+        assert_eq!(ask_all(&mut reconcile, late).len(), 1);
+        let now = Wall::from_ms(40_000);
+        assert_eq!(reconcile.next_request(now), None, "it is still being waited for");
+        assert!(reconcile.next_at() > now, "and nothing is due until then");
     }
 
     #[test]
