@@ -156,7 +156,13 @@ fn a_position_that_cannot_be_protected_in_time_is_closed() {
         scene.run_ms(1_500);
         let place = scene.last(CommandKind::PlaceBracket);
         scene.reply_code(&place, outcome, 0, 152_002);
-        scene.run_ms(500);
+        // Refused for too many calls, the next one must wait for the window to have room.
+        let wait_ms = if outcome == Outcome::RateLimited {
+            10_500
+        } else {
+            500
+        };
+        scene.run_ms(wait_ms);
         let close = scene.last(CommandKind::Place);
         assert_eq!(
             (close.lane, close.reduce_only),

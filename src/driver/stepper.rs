@@ -47,6 +47,12 @@ impl Stepper {
     /// Polls every stage at this instant until none has work. A stage that was idle at this instant
     /// is left alone until something reaches it: only time or an input can give it work.
     pub fn settle(&mut self) -> Result<(), Livelock> {
+        self.settle_until(|| false).map(|_| ())
+    }
+
+    /// As `settle`, but asks `stop` after every poll, and ends there when it says so: a process that is
+    /// killed ends between two of its steps. True when it was stopped.
+    pub fn settle_until(&mut self, mut stop: impl FnMut() -> bool) -> Result<bool, Livelock> {
         let now = self.clock.now();
         for _ in 0..POLLS_MAX {
             let mut progress = Progress::Idle;
@@ -61,9 +67,12 @@ impl Stepper {
                     }
                     Progress::Idle => Some(now),
                 };
+                if stop() {
+                    return Ok(true);
+                }
             }
             if progress == Progress::Idle {
-                return Ok(());
+                return Ok(false);
             }
         }
         let busy: Vec<&str> = self

@@ -271,7 +271,8 @@ pub struct Cover {
     pub tp_ticks: i64,
     /// A bracket of ours that is not the wanted one; 0 = none.
     pub surplus: u64,
-    /// Any bracket of ours but the first target's; 0 = none.
+    /// Of our brackets but the first target's the one with the loosest stop, or none: the first to
+    /// go where they cannot stand side by side. 0 = none.
     pub own: u64,
     /// One of those that is for the whole position and has a stop; 0 = none.
     pub own_whole: u64,
@@ -300,6 +301,7 @@ pub fn cover<'a>(
     let (mut stop_lots, mut stop_wanted) = (0i64, false);
     let mut loosest_ticks = 0i64;
     let mut target_wanted = guard.want_tp_ticks == 0;
+    let mut own_sl = 0;
     for row in rows.clone().filter(guards) {
         if guard.is_part(row) {
             cover.part = true;
@@ -317,17 +319,19 @@ pub fn cover<'a>(
             cover.tp_ticks = row.tp_ticks;
             target_wanted |= full(row) && row.tp_ticks == guard.want_tp_ticks;
         }
-        if is_own(row) {
+        let is_looser = row.sl_ticks == 0 || (own_sl != 0 && (row.sl_ticks - own_sl) * sign < 0);
+        if is_own(row) && (cover.own == 0 || is_looser) {
             cover.own = row.venue_id;
-            if full(row) && row.sl_ticks != 0 {
-                cover.own_whole = row.venue_id;
-                if row.cancel_sent == Wall(0) {
-                    cover.own_whole_count += 1;
-                    let looser = loosest_ticks == 0 || (row.sl_ticks - loosest_ticks) * sign < 0;
-                    if looser {
-                        loosest_ticks = row.sl_ticks;
-                        cover.own_loosest = row.venue_id;
-                    }
+            own_sl = row.sl_ticks;
+        }
+        if is_own(row) && full(row) && row.sl_ticks != 0 {
+            cover.own_whole = row.venue_id;
+            if row.cancel_sent == Wall(0) {
+                cover.own_whole_count += 1;
+                let looser = loosest_ticks == 0 || (row.sl_ticks - loosest_ticks) * sign < 0;
+                if looser {
+                    loosest_ticks = row.sl_ticks;
+                    cover.own_loosest = row.venue_id;
                 }
             }
         }

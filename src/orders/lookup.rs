@@ -11,8 +11,10 @@ use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 const LADDER_MS: [u64; 6] = [50, 200, 500, 1_000, 2_000, 5_000];
 /// The venue's window for signatures, and 5 s for clocks and queues.
 const UNSURE_NS: u64 = 65 * NS_PER_SEC;
-/// A lookup unanswered for this long is asked again.
-const ANSWER_NS: u64 = 5 * NS_PER_SEC;
+/// A lookup unanswered for this long is asked again. Reads wait for the call budget and always end
+/// with an answer or a failure, so this is for an answer that got lost inside; asking sooner would
+/// only lengthen the queue that it waits in.
+const ANSWER_NS: u64 = 30 * NS_PER_SEC;
 
 /// Where absence has been seen, after the last instant at which the order could have arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Lookup {
     /// Tokens of the two lists that prove absence.
     pub pending_token: u32,
     pub history_token: u32,
+    /// When one of the lists was last asked for.
+    pub lists_asked: Wall,
     asked: Wall,
     pub absence: Absence,
 }
@@ -63,6 +67,12 @@ impl Lookup {
 
     pub fn is_due(&self, now: Wall) -> bool {
         self.is_running() && now >= self.next
+    }
+
+    /// Whether the list of pending orders, or the history, must still be asked to prove absence.
+    pub fn wants_list(&self, token: u32, known: bool, now: Wall) -> bool {
+        let under_way = token != 0 && now.since(self.lists_asked) < ANSWER_NS;
+        !known && !under_way
     }
 
     /// A lookup was asked with `token`.
@@ -118,6 +128,24 @@ mod tests {
             assert!(!lookup.is_due(now), "one question at a time");
             lookup.climb(now);
         }
+    }
+
+    #[test]
+    fn a_list_under_way_is_not_asked_for_again() {
+        let mut lookup = Lookup::default();
+        lookup.start(at(0));
+        assert!(lookup.wants_list(lookup.history_token, false, at(70_000)));
+        (lookup.history_token, lookup.lists_asked) = (9, at(70_000));
+        assert!(!lookup.wants_list(lookup.history_token, false, at(75_000)));
+        assert!(
+            lookup.wants_list(lookup.pending_token, false, at(75_000)),
+            "the other list"
+        );
+        assert!(
+            lookup.wants_list(lookup.history_token, false, at(100_000)),
+            "its answer got lost"
+        );
+        assert!(!lookup.wants_list(0, true, at(100_000)), "known already");
     }
 
     #[test]

@@ -52,9 +52,18 @@ pub struct Budget {
     head: usize,
     count: usize,
     trailing_count: u32,
-    /// After HTTP 429 nothing but protection leaves until then, and that only one at a time.
+    /// After HTTP 429 or 403 no entry and no trailing until then.
     penalty_until: Wall,
+    /// Nor protection until then: the next one is the probe.
+    silent_until: Wall,
+    /// Refusals in a row.
+    refusals: u32,
 }
+
+/// A ban by the firewall, and what follows 500 calls in a minute.
+const BAN_NS: u64 = 300 * NS_PER_SEC;
+/// While refused, protection asks once in this time.
+const PROBE_NS: u64 = 60 * NS_PER_SEC;
 
 impl Budget {
     pub fn new(params: BudgetParams) -> Self {
@@ -69,6 +78,8 @@ impl Budget {
             count: 0,
             trailing_count: 0,
             penalty_until: Wall(0),
+            silent_until: Wall(0),
+            refusals: 0,
         }
     }
 
@@ -80,6 +91,7 @@ impl Budget {
         let unreserved = (self.params.calls_max.saturating_sub(self.params.reserve)).saturating_sub(used);
         let penalised = now < self.penalty_until;
         match spend {
+            Spend::Protect if now < self.silent_until => 0,
             Spend::Protect => open,
             Spend::Entry | Spend::Trailing if penalised => 0,
             Spend::Entry => unreserved,
@@ -99,13 +111,32 @@ impl Budget {
         true
     }
 
-    /// The venue said 429: entries and trailing rest for a whole window.
-    pub fn penalise(&mut self, now: Wall) {
-        self.penalty_until = Wall(now.0 + 10 * NS_PER_SEC);
+    /// The venue refuses to serve us: HTTP 429, or 403 (`is_ban`). Everything is silent for a whole
+    /// window, after which it must have room; refused again, or banned, protection asks once a
+    /// minute and the rest waits five.
+    pub fn on_refused(&mut self, is_ban: bool, now: Wall) {
+        self.refusals = self.refusals.saturating_add(1);
+        let is_suspended = is_ban || self.refusals > 1;
+        let (silent_ns, penalty_ns) = if is_suspended {
+            (PROBE_NS, BAN_NS)
+        } else {
+            (self.window_ns(), self.window_ns())
+        };
+        self.silent_until = self.silent_until.max(Wall(now.0 + silent_ns));
+        self.penalty_until = self.penalty_until.max(Wall(now.0 + penalty_ns));
     }
 
-    /// When the oldest call leaves the window; `None` when it is empty.
-    pub fn next_release(&self) -> Option<Wall> {
+    /// The venue served a call: it serves protection again. Entries wait for the end of their time.
+    pub fn on_served(&mut self) {
+        self.refusals = 0;
+        self.silent_until = Wall(0);
+    }
+
+    /// When protection may next leave that cannot leave at `now`; `None` when nothing holds it.
+    pub fn next_release(&self, now: Wall) -> Option<Wall> {
+        if now < self.silent_until {
+            return Some(self.silent_until);
+        }
         (self.count > 0).then(|| Wall(self.calls[self.head].0.0 + self.window_ns()))
     }
 
@@ -158,13 +189,38 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_reply_stops_everything_but_protection() {
+    fn a_refusal_silences_everything_for_a_window_and_a_ban_for_longer() {
         let mut budget = Budget::new(BudgetParams::default());
-        budget.penalise(at(0));
-        assert_eq!(budget.left(Spend::Entry, at(9_999)), 0);
-        assert_eq!(budget.left(Spend::Trailing, at(9_999)), 0);
-        assert_eq!(budget.left(Spend::Protect, at(0)), 30);
-        assert_eq!(budget.left(Spend::Entry, at(10_000)), 24);
+        budget.on_refused(false, at(0));
+        for spend in [Spend::Entry, Spend::Trailing, Spend::Protect] {
+            assert_eq!(budget.left(spend, at(10_499)), 0);
+        }
+        assert_eq!(budget.next_release(at(0)), Some(at(10_500)));
+        assert_eq!(budget.left(Spend::Protect, at(10_500)), 30);
+        assert_eq!(budget.left(Spend::Entry, at(10_500)), 24);
+        budget.on_refused(false, at(10_600));
+        assert_eq!(
+            budget.left(Spend::Protect, at(70_599)),
+            0,
+            "refused again: once a minute"
+        );
+        assert_eq!(budget.left(Spend::Protect, at(70_600)), 30);
+        assert_eq!(budget.left(Spend::Entry, at(70_600)), 0);
+        budget.on_served();
+        assert_eq!(
+            budget.left(Spend::Entry, at(310_599)),
+            0,
+            "entries wait to the end"
+        );
+        assert_eq!(budget.left(Spend::Entry, at(310_600)), 24);
+        budget.on_refused(true, at(400_000));
+        assert_eq!(
+            budget.left(Spend::Protect, at(459_999)),
+            0,
+            "a ban is one at once"
+        );
+        budget.on_served();
+        assert_eq!(budget.left(Spend::Protect, at(401_000)), 30);
     }
 
     #[test]

@@ -371,6 +371,10 @@ impl Scene {
         self.input(|gate, now, out| gate.on_reply(&reply, now, out));
     }
 
+    pub fn send_reply(&mut self, reply: &SendReply) {
+        self.input(|gate, now, out| gate.on_reply(reply, now, out));
+    }
+
     /// The state of an order of ours, as pushed.
     pub fn order(
         &mut self,

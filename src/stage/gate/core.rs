@@ -571,7 +571,8 @@ impl Gate {
             let open = trade.stage == Stage::Open;
             let idle = trade.guard.call.is_none() && trade.guard.closing.is_none();
             let naked = trade.guard.naked_since > Wall(0) && idle && trade.guard.is_wanted();
-            if open && naked && desk.timer == NEVER {
+            // Before the first round is complete nothing is touched; its end wakes every desk.
+            if open && naked && desk.timer == NEVER && !self.awaits_truth {
                 return Err("an open position without a stop waits for nothing");
             }
             if open && trade.guard.closing.is_some() && desk.timer == NEVER && !self.awaits_truth {

@@ -154,9 +154,11 @@ impl Gate {
                 let unseen = order.seen_token != token;
                 if order.lookup.pending_token == token {
                     order.lookup.absence.pending = unseen;
+                    order.lookup.pending_token = 0;
                     waited = true;
                 } else if order.lookup.history_token == token {
                     order.lookup.absence.history = unseen;
+                    order.lookup.history_token = 0;
                     waited = true;
                 }
             }

@@ -480,7 +480,7 @@ impl Gate {
     pub(super) fn pay(&mut self, index: usize, spend: Spend, now: Wall) -> bool {
         let paid = self.calls.remaining_capacity() > 0 && self.budget.try_spend(spend, now);
         if !paid {
-            let at = self.budget.next_release().unwrap_or(Wall(now.0 + NS_PER_SEC));
+            let at = self.budget.next_release(now).unwrap_or(Wall(now.0 + NS_PER_SEC));
             self.set_desk_timer(index, at.max(Wall(now.0 + NS_PER_MS)));
         }
         paid

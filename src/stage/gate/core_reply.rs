@@ -37,13 +37,11 @@ impl Gate {
         };
         let call = self.calls.remove(at);
         match outcome {
-            Outcome::RateLimited => self.budget.penalise(now),
+            Outcome::RateLimited => self.budget.on_refused(false, now),
+            Outcome::Ambiguous if reply.http_status == 403 => self.budget.on_refused(true, now),
             Outcome::FatalAuth => self.account.fatal_auth = true,
-            Outcome::Accepted
-            | Outcome::Rejected
-            | Outcome::Duplicate
-            | Outcome::Ambiguous
-            | Outcome::NotSent => {}
+            Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate => self.budget.on_served(),
+            Outcome::Ambiguous | Outcome::NotSent => {}
         }
         match call.purpose {
             Purpose::Leverage => self.on_leverage_reply(&call, outcome, reply, now, out),

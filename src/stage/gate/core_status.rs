@@ -5,6 +5,7 @@ use crate::model::{InstrumentId, Reason, Side, Wall};
 use crate::orders::lifecycle::State;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Stage, TRADES_MAX};
+use crate::orders::{BracketBook, OrderBook, Positions};
 use crate::risk::Spend;
 use arrayvec::ArrayVec;
 
@@ -45,6 +46,26 @@ pub struct Status {
 }
 
 impl Gate {
+    /// The orders that it knows of.
+    pub fn orders(&self) -> &OrderBook {
+        &self.orders
+    }
+
+    /// The brackets that it takes for standing.
+    pub fn brackets(&self) -> &BracketBook {
+        &self.brackets
+    }
+
+    /// The positions as last heard of.
+    pub fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
+    /// Whether a snapshot was taken over and the venue has not yet said how things are.
+    pub fn awaits_truth(&self) -> bool {
+        self.awaits_truth
+    }
+
     /// Fills `status` with the state as of `now`.
     pub fn status(&mut self, now: Wall, status: &mut Status) {
         *status = Status::default();

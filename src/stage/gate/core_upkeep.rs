@@ -24,6 +24,9 @@ const ADOPT_NS: u64 = NS_PER_SEC;
 const LEFTOVERS_NS: u64 = 2 * NS_PER_SEC;
 /// A leftover as old as this is cancelled with the calls that are kept for protection.
 const ORPHAN_NS: u64 = 4 * NS_PER_SEC;
+/// Orders that are looked up at a time. Reads under /trade are few (8 in 10 s): a crowd of orders in
+/// doubt would otherwise fill the queue with questions and hear no answer in time.
+const LOOKUPS_MAX: usize = 3;
 /// An orphan is cancelled again after this when the first cancel came to nothing.
 const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 
@@ -68,8 +71,12 @@ impl Gate {
         if (!self.is_feed_up() || !self.params.private_feed) && self.reconcile.is_complete() {
             timer = timer.min(Wall(self.polled.0 + Self::ms(self.params.poll_every_ms)));
         }
+        let lookups_full = self.lookups_under_way() >= LOOKUPS_MAX;
         for (_, order) in self.orders.iter() {
-            timer = timer.min(order.lookup.next_at().unwrap_or(NEVER));
+            // One that waits for its turn is woken by the answer to another.
+            if order.lookup.token != 0 || !lookups_full {
+                timer = timer.min(order.lookup.next_at().unwrap_or(NEVER));
+            }
             if order.cancel_wanted && can_cancel(order.progress.state) {
                 let at = Wall(order.cancel_sent.0 + SWEEP_RETRY_NS);
                 timer = timer.min(at.max(Wall(now.0 + NS_PER_MS)));
@@ -120,51 +127,83 @@ impl Gate {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
-                continue;
             }
-            if order.lookup.is_due(now) && out.fetches.remaining_capacity() >= 3 {
-                self.ask_order(slot, now, out);
-            }
+        }
+        while out.fetches.remaining_capacity() >= 3 {
+            let Some(slot) = self.next_lookup(now) else {
+                return;
+            };
+            self.ask_order(slot, now, out);
         }
     }
 
+    /// The order that has waited longest for its lookup, while another may be asked for.
+    fn next_lookup(&self, now: Wall) -> Option<usize> {
+        let may_ask = self.lookups_under_way() < LOOKUPS_MAX;
+        let due = |order: &Order| order.lookup.is_due(now) && (order.lookup.token != 0 || may_ask);
+        self.orders
+            .iter()
+            .filter(|(_, order)| due(order))
+            .min_by_key(|(_, order)| order.lookup.next_at())
+            .map(|(slot, _)| slot)
+    }
+
+    fn lookups_under_way(&self) -> usize {
+        let asked = |order: &Order| order.lookup.token != 0;
+        self.orders.iter().filter(|(_, order)| asked(order)).count()
+    }
+
     fn ask_order(&mut self, slot: usize, now: Wall, out: &mut Outputs) {
-        let tokens = [
-            self.reconcile.token(),
-            self.reconcile.token(),
-            self.reconcile.token(),
-        ];
+        let token = self.reconcile.token();
         let Some(order) = self.orders.get_mut(slot) else {
             return;
         };
-        order.lookup.asked(tokens[0], now);
-        let mut request = fetch(ListKind::OrderDetail, Lane::Reconcile, tokens[0], now);
+        order.lookup.asked(token, now);
+        let mut request = fetch(ListKind::OrderDetail, Lane::Reconcile, token, now);
         request.instrument = order.instrument.0;
         request.client_id = order.client_id;
         request.venue_id = order.progress.venue_id;
         let _ = out.fetches.try_push(request);
         // Late enough that absence means something: the other two places are asked as well.
         if Lookup::is_conclusive(now, order.signed) {
-            let lists = [
-                (ListKind::OrdersPending, tokens[1], order.lookup.absence.pending),
-                (ListKind::OrdersHistory, tokens[2], order.lookup.absence.history),
-            ];
-            for (list, token, known) in lists {
-                if known {
-                    continue;
-                }
-                let mut request = fetch(list, Lane::Reconcile, token, now);
-                request.instrument = order.instrument.0;
-                request.from_ms = order.since.ms();
-                if out.fetches.try_push(request).is_ok() {
-                    if list == ListKind::OrdersPending {
-                        order.lookup.pending_token = token;
-                    } else {
-                        order.lookup.history_token = token;
-                    }
+            self.ask_where_absent(slot, ListKind::OrdersPending, now, out);
+            self.ask_where_absent(slot, ListKind::OrdersHistory, now, out);
+        }
+    }
+
+    /// Asks for one of the lists that prove absence, unless it is being read already: asked anew
+    /// each time, the answer to none would ever count. One list answers for every order in doubt.
+    fn ask_where_absent(&mut self, slot: usize, list: ListKind, now: Wall, out: &mut Outputs) {
+        let is_pending = list == ListKind::OrdersPending;
+        let wants = |lookup: &Lookup| {
+            if is_pending {
+                lookup.wants_list(lookup.pending_token, lookup.absence.pending, now)
+            } else {
+                lookup.wants_list(lookup.history_token, lookup.absence.history, now)
+            }
+        };
+        let Some(asking) = self.orders.get(slot).filter(|order| wants(&order.lookup)) else {
+            return;
+        };
+        let mut request = fetch(list, Lane::Reconcile, self.reconcile.token(), now);
+        request.instrument = asking.instrument.0;
+        request.from_ms = asking.since.ms();
+        for slot in 0..self.orders.top() {
+            if let Some(order) = self.orders.get_mut(slot)
+                && order.lookup.is_running()
+                && Lookup::is_conclusive(now, order.signed)
+                && wants(&order.lookup)
+            {
+                request.from_ms = request.from_ms.min(order.since.ms());
+                order.lookup.lists_asked = now;
+                if is_pending {
+                    order.lookup.pending_token = request.token;
+                } else {
+                    order.lookup.history_token = request.token;
                 }
             }
         }
+        let _ = out.fetches.try_push(request);
     }
 
     fn wake_or_forget(&mut self, slot: usize, now: Wall) {
