@@ -5,7 +5,7 @@ use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
 use smart_scanner::app::{
-    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, replay, run,
+    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, replay, run, simulate,
 };
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Gateway(args) => gateway::run(args),
         Command::Halt(args) => halt::halt(args),
         Command::Resume(args) => halt::resume(args),
+        Command::Simulate(args) => simulate::run(args),
     };
     match ended {
         Ok(exit) => exit.into(),

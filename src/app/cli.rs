@@ -62,6 +62,8 @@ pub enum Command {
     Download(super::download::DownloadArgs),
     /// Say whether this machine, these settings and the venue are fit for a run
     Doctor(DoctorArgs),
+    /// Try the whole program in virtual time against seeded faults, and check every promise after each step
+    Simulate(super::simulate::SimulateArgs),
 }
 
 /// `demo`: nothing of the user's is read, everything is written under `--out`.

@@ -366,7 +366,7 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
 }
 
 /// Which account a snapshot belongs to: key and host, never the secret.
-fn account_hash(key: &str, host: &str) -> u64 {
+pub(super) fn account_hash(key: &str, host: &str) -> u64 {
     let hash = blake3::hash(format!("{key}@{host}").as_bytes());
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }

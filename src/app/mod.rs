@@ -29,6 +29,7 @@ pub mod research;
 pub mod run;
 pub mod screen;
 pub mod signals;
+pub mod simulate;
 pub mod summary;
 pub mod venue_clock;
 pub mod whole_file;

@@ -189,6 +189,10 @@ pub struct Guard {
     pub close_attempts: u8,
     pub next_close: Wall,
     pub external_cancels: u8,
+    /// Taken over from a snapshot, which may be older than the stop that stands.
+    pub restored: bool,
+    /// The stop that stood at a restart is the wanted one; a new plan would loosen it.
+    pub kept: bool,
     /// The old bracket was cancelled to make room for the new one: the gap is being measured.
     pub replacing: bool,
 }
@@ -213,6 +217,8 @@ impl Guard {
             close_attempts: 0,
             next_close: Wall(0),
             external_cancels: 0,
+            restored: false,
+            kept: false,
             replacing: false,
         }
     }

@@ -38,6 +38,7 @@ impl Gate {
         if self.look_up_pending(index, &cover, now, out) {
             return;
         }
+        self.keep_standing(index, &cover);
         self.trail(index, &cover, now);
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
@@ -56,6 +57,20 @@ impl Gate {
         );
         self.act(index, step, &cover, lots, now, out);
         self.enforce_margin(index, &cover, lots, now, out);
+    }
+
+    /// After a restart the stop that stands is believed before the snapshot, when it is tighter.
+    fn keep_standing(&mut self, index: usize, cover: &Cover) {
+        let Some(desk) = self.desks[index].as_mut().filter(|_| cover.covered) else {
+            return;
+        };
+        let sign = desk.trade.side.sign();
+        let guard = &mut desk.trade.guard;
+        let is_tighter = (cover.sl_ticks - guard.want_sl_ticks) * sign > 0;
+        if std::mem::take(&mut guard.restored) && cover.sl_ticks != 0 && is_tighter {
+            guard.want_sl_ticks = cover.sl_ticks;
+            guard.kept = true;
+        }
     }
 
     /// Once anything has left, the first target has done its work or has lost its meaning.

@@ -275,6 +275,7 @@ impl Gate {
         let mut guard = Guard::new(image.want_sl_ticks, image.want_tp_ticks);
         guard.closing = CloseCause::from_code(image.closing);
         guard.external_cancels = image.external_cancels;
+        guard.restored = true;
         guard.part_tp_ticks = image.part_tp_ticks;
         guard.part_lots = image.part_lots;
         let trade = Trade {

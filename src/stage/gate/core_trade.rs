@@ -145,7 +145,9 @@ impl Gate {
         // What the user adds, or what fills after the ratchet was used, moves neither R nor stop.
         let frozen = trail.is_some_and(|trail| trail.stage == TrailStage::Trailing);
         if by_us && !frozen && !trade.adopted && average > 0.0 {
-            self.replan(&mut trade, average, tick);
+            if !trade.guard.kept {
+                self.replan(&mut trade, average, tick);
+            }
             trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
         }
         if let Some(desk) = self.desks[index].as_mut() {

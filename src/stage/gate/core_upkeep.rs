@@ -27,6 +27,8 @@ const ORPHAN_NS: u64 = 4 * NS_PER_SEC;
 /// Orders that are looked up at a time. Reads under /trade are few (8 in 10 s): a crowd of orders in
 /// doubt would otherwise fill the queue with questions and hear no answer in time.
 const LOOKUPS_MAX: usize = 3;
+/// A cancel that could not leave for want of budget is looked at again after this.
+const CANCEL_LOOK_NS: u64 = 50 * NS_PER_MS;
 /// An orphan is cancelled again after this when the first cancel came to nothing.
 const SWEEP_RETRY_NS: u64 = 2 * NS_PER_SEC;
 
@@ -79,7 +81,7 @@ impl Gate {
             }
             if order.cancel_wanted && can_cancel(order.progress.state) {
                 let at = Wall(order.cancel_sent.0 + SWEEP_RETRY_NS);
-                timer = timer.min(at.max(Wall(now.0 + NS_PER_MS)));
+                timer = timer.min(at.max(Wall(now.0 + CANCEL_LOOK_NS)));
             }
         }
         for row in self.brackets.iter() {

@@ -123,6 +123,16 @@ impl GateStage {
         &self.parts.order
     }
 
+    /// What it decides with, to be looked at.
+    pub fn core(&self) -> &Gate {
+        &self.parts.core
+    }
+
+    /// Fills `status` with the state as of `now`.
+    pub fn status(&mut self, now: Wall, status: &mut Status) {
+        self.parts.core.status(now, status);
+    }
+
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;

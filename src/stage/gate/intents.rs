@@ -45,6 +45,12 @@ impl Intents {
         })
     }
 
+    /// The newest image in the file, for who looks at it from outside; `None` when there is none yet.
+    pub fn read(path: &Path, account_hash: u64) -> Result<Option<Vec<u8>>, IntentError> {
+        let store = SnapshotStore::open(path, SNAPSHOT_MAX, account_hash, VERSION)?;
+        Ok(store.load().map(|(_, image)| image))
+    }
+
     /// Writes the gate's state; false when it could not be, and then nothing may leave.
     pub fn write(&mut self, core: &Gate) -> bool {
         let written = match core.snapshot_bytes(&mut self.image) {

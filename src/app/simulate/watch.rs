@@ -1,0 +1,425 @@
+//! What is seen from outside of one run: the order wire, the gate's own words, the counts.
+//!
+//! The ports of every life of the process report here, and so does the world after each step. The
+//! first broken invariant is kept; what follows it is its consequence.
+
+use super::story::Story;
+use crate::app::graph;
+use crate::bus::{Bus, BusError, Observed, Observer};
+use crate::model::message::{CommandKind, GateEvent, GateEventKind, OrderCommand};
+use crate::model::{ClientOrderId, InstrumentId, Reason, Wall};
+use crate::orders::State;
+use crate::stage::gate::intents::Intents;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+/// A broken promise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Breach {
+    /// `I1` to `I10` of the invariants, `end` for the state at the end, `bug` for a livelock.
+    pub invariant: &'static str,
+    pub text: String,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Counts {
+    pub candles: u64,
+    pub signals: u64,
+    pub entries: u64,
+    pub entries_accepted: u64,
+    pub calls: u64,
+    pub reads: u64,
+    pub ambiguous: u64,
+    pub fills: u64,
+    pub closed: u64,
+    pub refused: u64,
+    pub naked_closes: u64,
+    pub lives: u64,
+    pub steps: u64,
+    /// Most trading calls of one life in 10 s, and most calls in a minute and in five.
+    pub trade_calls_10s_max: u64,
+    pub calls_minute_max: u64,
+    pub calls_five_minutes_max: u64,
+    /// Refusals by reason, for whoever wonders why nothing is traded.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// Faults and acts by name.
+    pub faults: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Counts) {
+        for (mine, theirs) in [
+            (&mut self.candles, other.candles),
+            (&mut self.signals, other.signals),
+            (&mut self.entries, other.entries),
+            (&mut self.entries_accepted, other.entries_accepted),
+            (&mut self.calls, other.calls),
+            (&mut self.reads, other.reads),
+            (&mut self.ambiguous, other.ambiguous),
+            (&mut self.fills, other.fills),
+            (&mut self.closed, other.closed),
+            (&mut self.refused, other.refused),
+            (&mut self.naked_closes, other.naked_closes),
+            (&mut self.lives, other.lives),
+            (&mut self.steps, other.steps),
+        ] {
+            *mine += theirs;
+        }
+        for (mine, theirs) in [
+            (&mut self.trade_calls_10s_max, other.trade_calls_10s_max),
+            (&mut self.calls_minute_max, other.calls_minute_max),
+            (&mut self.calls_five_minutes_max, other.calls_five_minutes_max),
+        ] {
+            *mine = theirs.max(*mine);
+        }
+        for (reason, count) in &other.refusals {
+            *self.refusals.entry(reason).or_default() += count;
+        }
+        for (name, count) in &other.faults {
+            *self.faults.entry(name.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Lists that must have been read in this life before an entry may leave.
+const MUST_READ: [&str; 4] = [
+    "/api/v1/account/positions",
+    "/api/v1/trade/orders-pending",
+    "/api/v1/trade/orders-tpsl-pending",
+    "/api/v1/account/balance",
+];
+
+/// The venue's windows, and what we allow ourselves of its 30 trading calls.
+const TRADE_WINDOW_NS: u64 = 10_000_000_000;
+const FIVE_MINUTES_NS: u64 = 300_000_000_000;
+const OUR_TRADE_CALLS: u64 = 24;
+const CANDLES: &str = "/api/v1/market/candles";
+/// What every row of an account list has once.
+const ROW_ID: &[u8] = b"\"instId\":";
+
+/// The observers of one life.
+struct Ears {
+    commands: Observer<OrderCommand>,
+    events: Observer<GateEvent>,
+}
+
+/// Everything that is remembered of a run.
+pub struct Watch {
+    pub story: Story,
+    pub counts: Counts,
+    pub breach: Option<Breach>,
+    pub now: Wall,
+    /// Signal of every entry that the gate ever asked for.
+    pub signal_of: BTreeMap<ClientOrderId, u64>,
+    /// Entries that the gate called over without effect: rejected, or dead.
+    pub ended: BTreeMap<ClientOrderId, State>,
+    /// When something protective was last sent for an instrument.
+    pub protected_at: BTreeMap<u16, Wall>,
+    /// Order calls on their way, by number of the lane.
+    pub under_way: BTreeMap<u8, Wall>,
+    /// An order call has been written since this was last cleared.
+    pub call_left: bool,
+    /// An entry has been put on record and handed to `send`.
+    pub intent_made: bool,
+    ears: Option<Ears>,
+    lists_read: [bool; MUST_READ.len()],
+    /// Times of this life's calls under /trade, and of all its calls.
+    trade_calls: VecDeque<Wall>,
+    all_calls: VecDeque<Wall>,
+    intents: PathBuf,
+    account_hash: u64,
+}
+
+impl Watch {
+    pub fn new(story: Story, intents: PathBuf, key: &str, host: &str) -> Self {
+        Watch {
+            story,
+            counts: Counts::default(),
+            breach: None,
+            now: Wall(0),
+            signal_of: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            protected_at: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            call_left: false,
+            intent_made: false,
+            ears: None,
+            lists_read: [false; MUST_READ.len()],
+            trade_calls: VecDeque::new(),
+            all_calls: VecDeque::new(),
+            intents,
+            account_hash: graph::account_hash(key, host),
+        }
+    }
+
+    /// Keeps the first breach.
+    pub fn broken(&mut self, invariant: &'static str, text: String) {
+        if self.breach.is_none() {
+            self.story.note("BROKEN", format_args!("{invariant}: {text}"));
+            self.breach = Some(Breach { invariant, text });
+        }
+    }
+
+    pub fn count_fault(&mut self, name: &str) {
+        *self.counts.faults.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// A process begins over `bus`.
+    pub fn begin_life(&mut self, bus: &Bus) -> Result<(), BusError> {
+        self.ears = Some(Ears {
+            commands: bus.observer("gate_send")?,
+            events: bus.observer("gate_housekeep")?,
+        });
+        self.lists_read = [false; MUST_READ.len()];
+        self.trade_calls.clear();
+        self.all_calls.clear();
+        self.under_way.clear();
+        self.counts.lives += 1;
+        Ok(())
+    }
+
+    /// The process is gone; what it said last has been heard.
+    pub fn end_life(&mut self, bus: &Bus) {
+        self.listen();
+        for counter in bus.counters().unwrap_or_default() {
+            match counter.name.as_str() {
+                "indicate_candle" => self.counts.candles += counter.value,
+                "score_signal" => self.counts.signals += counter.value,
+                _ => {}
+            }
+        }
+        self.ears = None;
+        self.under_way.clear();
+    }
+
+    /// Hears what the gate has said since the last time.
+    pub fn listen(&mut self) {
+        let Some(mut ears) = self.ears.take() else {
+            return;
+        };
+        loop {
+            match ears.commands.next() {
+                Observed::Record(command) => self.on_command(&command),
+                Observed::Missed(count) => self.broken("bug", format!("{count} commands went by unseen")),
+                Observed::Empty => break,
+            }
+        }
+        loop {
+            match ears.events.next() {
+                Observed::Record(event) => self.on_event(&event),
+                Observed::Missed(count) => self.broken("bug", format!("{count} events went by unseen")),
+                Observed::Empty => break,
+            }
+        }
+        self.ears = Some(ears);
+    }
+
+    fn on_command(&mut self, command: &OrderCommand) {
+        self.story.mix(bytemuck::bytes_of(command));
+        if command.kind == CommandKind::Place as u8 && command.reduce_only == 0 {
+            self.counts.entries += 1;
+            self.intent_made = true;
+            self.signal_of.insert(command.client_id, command.signal);
+        }
+    }
+
+    fn on_event(&mut self, event: &GateEvent) {
+        let Some(kind) = GateEventKind::from_code(event.kind) else {
+            return;
+        };
+        let reason = Reason::from_code(event.reason).map_or("", Reason::text);
+        let who = event.instrument;
+        match kind {
+            GateEventKind::OrderState => {
+                let state = State::from_code(event.state);
+                self.story.note(
+                    "gate",
+                    format_args!(
+                        "order {} is {state:?}, code {}",
+                        event.client_id.as_str(),
+                        event.venue_code
+                    ),
+                );
+                self.counts.ambiguous += u64::from(state == Some(State::Unknown));
+                match state {
+                    Some(state @ (State::Rejected | State::Dead)) => {
+                        self.ended.insert(event.client_id, state);
+                    }
+                    _ => {
+                        self.ended.remove(&event.client_id);
+                    }
+                }
+            }
+            GateEventKind::Fill => {
+                self.counts.fills += 1;
+                let (lots, price) = (event.size_lots, event.fill_price);
+                self.story
+                    .note("gate", format_args!("fill on {who}: {lots} lots at {price}"));
+            }
+            GateEventKind::TradeClosed => {
+                self.counts.closed += 1;
+                let (exit, pnl) = (event.exit, event.pnl);
+                self.story.note(
+                    "gate",
+                    format_args!("trade on {who} closed, exit {exit}, {pnl:.4} USDT"),
+                );
+            }
+            GateEventKind::Refused | GateEventKind::Skipped => {
+                self.counts.refused += 1;
+                *self.counts.refusals.entry(reason).or_default() += 1;
+                self.story.mix(&event.reason.to_le_bytes());
+            }
+            GateEventKind::NakedClose => {
+                self.counts.naked_closes += 1;
+                self.story
+                    .note("gate", format_args!("closes {who}, which could not be protected"));
+            }
+            GateEventKind::OrderSent => {
+                let kind = CommandKind::from_code(event.command);
+                let (id, sl, tp) = (event.client_id, event.sl_ticks, event.tp_ticks);
+                self.story.note(
+                    "gate",
+                    format_args!("{kind:?} on {who} {} sl {sl} tp {tp}", id.as_str()),
+                );
+            }
+            GateEventKind::BracketState => {
+                let (id, state) = (event.venue_id, event.state);
+                self.story
+                    .note("gate", format_args!("bracket {id} on {who} is in state {state}"));
+            }
+            GateEventKind::MarginLow => self.story.note("gate", format_args!("margin low on {who}")),
+            GateEventKind::EntriesOff => self.story.note("gate", format_args!("entries off: {reason}")),
+            GateEventKind::EntriesOn => self.story.note("gate", format_args!("entries on")),
+        }
+    }
+
+    /// An order call has been written.
+    pub fn on_order_call(&mut self, lane: u8, path: &str, body: &str) {
+        self.listen();
+        self.counts.calls += 1;
+        self.call_left = true;
+        self.under_way.insert(lane, self.now);
+        self.story.note("wire >", format_args!("{path} {body}"));
+        let is_reducing = body.contains("\"reduceOnly\":\"true\"");
+        let is_entry = path == "/api/v1/trade/order" && !is_reducing;
+        if is_entry {
+            self.check_entry(body);
+        }
+    }
+
+    /// A call of any kind leaves: I10 counts it where the venue does.
+    pub fn on_any_call(&mut self, path: &str) {
+        let now = self.now;
+        let within =
+            |calls: &VecDeque<Wall>, ns: u64| calls.len() - calls.partition_point(|at| now.since(*at) >= ns);
+        self.all_calls.push_back(now);
+        while self
+            .all_calls
+            .front()
+            .is_some_and(|at| now.since(*at) >= FIVE_MINUTES_NS)
+        {
+            self.all_calls.pop_front();
+        }
+        if path.starts_with("/api/v1/trade/") {
+            self.trade_calls.push_back(now);
+            while self
+                .trade_calls
+                .front()
+                .is_some_and(|at| now.since(*at) >= TRADE_WINDOW_NS)
+            {
+                self.trade_calls.pop_front();
+            }
+        }
+        let trade = self.trade_calls.len() as u64;
+        let minute = within(&self.all_calls, FIVE_MINUTES_NS / 5) as u64;
+        let five = self.all_calls.len() as u64;
+        let counts = &mut self.counts;
+        counts.trade_calls_10s_max = counts.trade_calls_10s_max.max(trade);
+        counts.calls_minute_max = counts.calls_minute_max.max(minute);
+        counts.calls_five_minutes_max = counts.calls_five_minutes_max.max(five);
+        if trade > OUR_TRADE_CALLS {
+            self.broken(
+                "I10",
+                format!("{trade} trading calls in 10 s, {OUR_TRADE_CALLS} are ours"),
+            );
+        }
+    }
+
+    /// Something for `instrument` was sent that protects or closes.
+    pub fn on_protection(&mut self, instrument: InstrumentId) {
+        self.protected_at.insert(instrument.0, self.now);
+    }
+
+    fn check_entry(&mut self, body: &str) {
+        let Some(id) = text_of(body, "clientOrderId").and_then(|text| ClientOrderId::parse(text.as_bytes()))
+        else {
+            self.broken("I2", format!("an entry without an id of ours left: {body}"));
+            return;
+        };
+        let image = Intents::read(&self.intents, self.account_hash);
+        let is_on_record = match &image {
+            Ok(Some(image)) => image.windows(id.0.len()).any(|window| window == id.0),
+            Ok(None) | Err(_) => false,
+        };
+        if !is_on_record {
+            self.broken(
+                "I2",
+                format!("entry {} left before its intent was on record", id.as_str()),
+            );
+        }
+        if let Some(missing) = self.lists_read.iter().position(|read| !read) {
+            let list = MUST_READ.get(missing).copied().unwrap_or("");
+            self.broken(
+                "I9",
+                format!(
+                    "entry {} left before {list} had been read in this life",
+                    id.as_str()
+                ),
+            );
+        }
+    }
+
+    /// An order call ended.
+    pub fn on_order_end(&mut self, lane: u8, how: std::fmt::Arguments<'_>) {
+        self.under_way.remove(&lane);
+        self.story.note("wire <", how);
+    }
+
+    /// A read ended; `path` without its query.
+    pub fn on_read(&mut self, path: &str, status: u16, body: &[u8]) {
+        self.counts.reads += 1;
+        self.story.mix(&body.len().to_le_bytes());
+        if path != CANDLES {
+            let count = body.windows(ROW_ID.len()).filter(|part| *part == ROW_ID).count();
+            self.story
+                .note("read <", format_args!("{status} {path}, {count} rows"));
+        }
+        let is_good = status == 200 && body.starts_with(b"{\"code\":\"0\"");
+        for (name, read) in MUST_READ.iter().zip(&mut self.lists_read) {
+            *read |= is_good && *name == path;
+        }
+    }
+}
+
+/// The text of a member of a flat JSON object of ours.
+pub fn text_of<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let start = body.find(&format!("\"{name}\":\""))? + name.len() + 4;
+    let rest = body.get(start..)?;
+    rest.get(..rest.find('"')?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found_by_name() {
+        let body = r#"{"instId":"BTC-USDT","clientOrderId":"ssc01","x":1}"#;
+        assert_eq!(text_of(body, "clientOrderId"), Some("ssc01"));
+        assert_eq!(text_of(body, "instId"), Some("BTC-USDT"));
+        assert_eq!(text_of(body, "size"), None);
+    }
+}
