@@ -27,6 +27,17 @@ pub fn indicators(settings: &Settings) -> indicators::Params {
     }
 }
 
+/// The window of order flow.
+pub fn flow_window(settings: &Settings) -> indicators::flow::FlowParams {
+    let flow = &settings.order_flow;
+    indicators::flow::FlowParams {
+        is_on: flow.use_ws_orderflow,
+        window_sec: flow.orderflow_window_sec,
+        trades_min: flow.of_ready_min_trades,
+        age_max_ms: i64::from(flow.of_ready_max_age_sec) * 1_000,
+    }
+}
+
 /// Parameters of the strategies; `market` is the instrument whose regime stands for the market.
 pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -> strategy::Params {
     let score = &settings.score;
@@ -53,6 +64,15 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
     params.regime.boost_trend = score.regime_score_boost_trend;
     params.regime.penalty_chop = score.regime_score_penalty_chop;
     params.bandit.half_life_h = score.bandit_half_life_h;
+    params.expected_r_min = score.bandit_min_er;
+    params.thompson = score.bandit_explore == settings::BanditExplore::Thompson;
+    let flow = &settings.order_flow;
+    params.flow.is_on = flow.use_ws_orderflow;
+    params.flow.strict = flow.orderflow_strict;
+    params.flow.spread_bps_max = flow.max_spread_bps;
+    params.flow.trades_per_min_min = flow.min_trades_per_min;
+    params.flow.notional_per_min_usd_min = flow.min_notional_per_min_usd;
+    params.flow.depth_usd_min = flow.min_depth_notional_usd;
     params.label.shadow_score_min = score.shadow_score_min;
     params.label.horizon_candles = score.label_horizon_bars;
     params.label.entry_slip_bps = settings.trade.order_slippage_bps;

@@ -390,10 +390,8 @@ impl Feed {
                 self.candle_count += 1;
                 self.to_indicate.publish_or_drop(tick);
             }
-            Some(TickKind::Trade | TickKind::Depth | TickKind::Funding) => {
-                self.to_indicate.publish_or_drop(tick);
-            }
-            Some(TickKind::Quote) => {
+            Some(TickKind::Trade | TickKind::Funding) => self.to_indicate.publish_or_drop(tick),
+            Some(TickKind::Quote | TickKind::Depth) => {
                 self.to_indicate.publish_or_drop(tick);
                 self.to_gate.publish_or_drop(tick);
             }

@@ -13,6 +13,7 @@ pub mod build;
 pub mod cci;
 pub mod donchian;
 pub mod ema;
+pub mod flow;
 pub mod intake;
 pub mod keltner;
 pub mod linreg;

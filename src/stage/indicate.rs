@@ -5,6 +5,7 @@
 
 use crate::bus::Bus;
 use crate::driver::{Inlet, Outlet, Progress, Stage};
+use crate::indicators::flow::{FlowParams, OrderFlow, TapeTrade};
 use crate::indicators::{Board, Builder};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
@@ -30,6 +31,7 @@ pub struct Indicate {
     builders_per_instrument: usize,
     /// What is known of an instrument beside its candles.
     context: Vec<Context>,
+    flows: Vec<OrderFlow>,
     row: FeatureRow,
     meter: StageMeter,
     candle_count: Counter,
@@ -40,11 +42,41 @@ pub struct Indicate {
 /// Latest order flow, funding and volume of one instrument; absent until first seen.
 #[derive(Clone, Copy, Default)]
 struct Context {
-    spread_bps: Option<f64>,
-    depth_usd: Option<f64>,
-    depth_imbalance: Option<f64>,
     funding_8h: Option<f64>,
+    funding: FundingPast,
     quote_volume_24h: Option<f64>,
+}
+
+/// Funding intervals that its deviation is measured over.
+const FUNDING_PERIODS: usize = 30;
+
+/// Rates of the last intervals, the one that is running last.
+#[derive(Clone, Copy, Default)]
+struct FundingPast {
+    rates: [f64; FUNDING_PERIODS],
+    count: usize,
+    settle_ms: i64,
+}
+
+impl FundingPast {
+    fn take(&mut self, rate: f64, settle_ms: i64) {
+        if settle_ms != self.settle_ms {
+            self.settle_ms = settle_ms;
+            self.rates.rotate_left(1);
+            self.count = (self.count + 1).min(FUNDING_PERIODS);
+        }
+        self.rates[FUNDING_PERIODS - 1] = rate;
+    }
+
+    /// Standard deviations from the mean of thirty intervals; `None` before there are as many.
+    fn z(&self) -> Option<f64> {
+        let count = FUNDING_PERIODS as f64;
+        let mean = self.rates.iter().sum::<f64>() / count;
+        let square = self.rates.iter().map(|rate| (rate - mean) * (rate - mean));
+        let deviation = (square.sum::<f64>() / count).sqrt();
+        let is_whole = self.count == FUNDING_PERIODS && deviation > 0.0;
+        is_whole.then(|| (self.rates[FUNDING_PERIODS - 1] - mean) / deviation)
+    }
 }
 
 /// What the stage is made of.
@@ -58,6 +90,9 @@ pub struct Parts {
     /// Timeframes to build from 1m rows; empty when all are subscribed.
     pub built: Vec<Timeframe>,
     pub instruments_max: usize,
+    pub flow: FlowParams,
+    /// USD of one contract at a price of 1, by instrument.
+    pub contract_values: Vec<f64>,
 }
 
 impl Indicate {
@@ -78,6 +113,11 @@ impl Indicate {
             builders,
             builders_per_instrument: parts.built.len(),
             context: vec![Context::default(); parts.instruments_max],
+            flows: parts
+                .contract_values
+                .iter()
+                .map(|contract_value| OrderFlow::new(parts.flow, *contract_value))
+                .collect(),
             row: FeatureRow::default(),
             meter: bus.stage_meter("indicate")?,
             candle_count: bus.counter("indicate_candle")?,
@@ -90,12 +130,25 @@ impl Indicate {
         match TickKind::from_code(tick.kind) {
             Some(TickKind::Candle) => self.on_candle(tick),
             Some(TickKind::Depth) => {
-                if let Some(context) = self.context.get_mut(tick.instrument().index()) {
-                    let (bid, ask) = (tick.v[0], tick.v[1]);
-                    let (bids, asks) = (tick.v[4], tick.v[5]);
-                    context.spread_bps = Some(1e4 * (ask - bid) / ((ask + bid) / 2.0));
-                    context.depth_usd = Some(bids.min(asks));
-                    context.depth_imbalance = (bids + asks > 0.0).then(|| (bids - asks) / (bids + asks));
+                if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
+                    flow.on_depth(tick.v[0], tick.v[1], tick.v[4], tick.v[5], receive_ms(tick));
+                }
+            }
+            Some(TickKind::Trade) => {
+                if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
+                    flow.on_trade(&TapeTrade {
+                        price: tick.v[0],
+                        size: tick.v[1],
+                        taker_bought: tick.has_flag(tick_flag::BUY),
+                        id: tick.v[2],
+                        venue_ms: tick.venue_ms,
+                        receive_ms: receive_ms(tick),
+                    });
+                }
+            }
+            Some(TickKind::Stale) => {
+                if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
+                    flow.invalidate();
                 }
             }
             Some(TickKind::Quote) => {
@@ -107,9 +160,10 @@ impl Indicate {
             Some(TickKind::Funding) => {
                 if let Some(context) = self.context.get_mut(tick.instrument().index()) {
                     context.funding_8h = Some(tick.v[0]);
+                    context.funding.take(tick.v[0], tick.venue_ms);
                 }
             }
-            Some(TickKind::Trade | TickKind::Mark | TickKind::Stale | TickKind::Fresh) | None => {}
+            Some(TickKind::Mark | TickKind::Fresh) | None => {}
         }
     }
 
@@ -163,10 +217,26 @@ impl Indicate {
 
     fn publish(&mut self, tick: &Tick, instrument: InstrumentId) {
         let context = self.context.get(instrument.index()).copied().unwrap_or_default();
-        self.row.set(Feature::SpreadBps, context.spread_bps);
-        self.row.set(Feature::DepthUsd, context.depth_usd);
-        self.row.set(Feature::DepthImbalance, context.depth_imbalance);
-        self.row.set(Feature::Funding8h, context.funding_8h);
+        let flow = self
+            .flows
+            .get_mut(instrument.index())
+            .and_then(|flow| flow.read(receive_ms(tick)));
+        for (feature, value) in [
+            (Feature::SpreadBps, flow.map(|flow| flow.spread_bps)),
+            (Feature::DepthUsd, flow.map(|flow| flow.depth_usd)),
+            (Feature::DepthImbalance, flow.map(|flow| flow.depth_imbalance)),
+            (Feature::TradesPerMin, flow.map(|flow| flow.trades_per_min)),
+            (
+                Feature::NotionalPerMin,
+                flow.map(|flow| flow.notional_per_min_usd),
+            ),
+            (Feature::AggressorBuy, flow.map(|flow| flow.aggressor_buy)),
+            (Feature::CvdNorm, flow.map(|flow| flow.cvd_norm)),
+            (Feature::Funding8h, context.funding_8h),
+            (Feature::FundingZ, context.funding.z()),
+        ] {
+            self.row.set(feature, value);
+        }
         self.row.set(Feature::QuoteVolume24h, context.quote_volume_24h);
         self.row.header.receive_ns = tick.header.receive_ns;
         self.row.header.time_ns = tick.header.time_ns;
@@ -189,6 +259,11 @@ impl Indicate {
             history.publish_or_drop(*tick);
         }
     }
+}
+
+/// Decision time at which a tick was received.
+fn receive_ms(tick: &Tick) -> i64 {
+    (tick.header.time_ns / 1_000_000) as i64
 }
 
 impl Stage for Indicate {

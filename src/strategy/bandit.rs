@@ -6,6 +6,7 @@
 //! Moulines 2011; rewards in [0, 1] after Agrawal & Goyal 2012). Pure arithmetic, no randomness.
 
 use super::components::COMPONENT_COUNT;
+use super::explore;
 use super::params::BanditParams;
 use super::regime::{RELATIVE_COUNT, Relative};
 use crate::model::Timeframe;
@@ -222,13 +223,65 @@ impl Bandit {
             let estimate = self.estimate(arm, relative, timeframe, now_ms);
             estimate.expected_r - self.params.deviation_penalty * estimate.deviation_r
         });
+        self.compare(&careful, now_ms)
+    }
+
+    /// Weights of components that are worth `careful` each: exp(κ × how much better than the peers).
+    /// A component counts, among its peers and for itself, as far as it has been seen: fully from as
+    /// many labels as the prior weighs. One that never spoke keeps weight 1, however the others fare.
+    fn compare(&self, careful: &[f64; COMPONENT_COUNT], now_ms: i64) -> [f64; COMPONENT_COUNT] {
+        let params = &self.params;
+        let known: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
+            let node = &self.nodes[arm][Level::Arm.index()];
+            let mass = (node.success + node.failure) * node.left(now_ms, params.half_life_h);
+            (mass / params.prior_mass).min(1.0)
+        });
+        let total: f64 = known.iter().sum();
+        if total <= 0.0 {
+            return [1.0; COMPONENT_COUNT];
+        }
         // Around the first, so that equal estimates give a difference of exactly 0.
         let first = careful[0];
-        let mean = first + careful.iter().map(|value| value - first).sum::<f64>() / COMPONENT_COUNT as f64;
-        careful.map(|value| {
-            (self.params.kappa * (value - mean))
+        let sum: f64 = careful
+            .iter()
+            .zip(&known)
+            .map(|(value, known)| known * (value - first))
+            .sum();
+        let mean = first + sum / total;
+        std::array::from_fn(|arm| {
+            (params.kappa * known[arm] * (careful[arm] - mean))
                 .exp()
-                .clamp(self.params.weight_min, self.params.weight_max)
+                .clamp(params.weight_min, params.weight_max)
         })
+    }
+
+    /// As `weights`, but each component is worth a draw from its posterior here. The draws depend on
+    /// nothing but `seed`, the close, the instrument, the timeframe and the component, so that they are
+    /// the same whatever the order of the rows.
+    pub fn drawn_weights(
+        &self,
+        relative: Relative,
+        timeframe: Timeframe,
+        now_ms: i64,
+        instrument: u16,
+        seed: u64,
+    ) -> [f64; COMPONENT_COUNT] {
+        let params = &self.params;
+        let width = params.reward_high - params.reward_low;
+        let drawn: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
+            let estimate = self.estimate(arm, relative, timeframe, now_ms);
+            let mean = (estimate.expected_r - params.reward_low) / width;
+            let variance = (estimate.deviation_r / width).powi(2);
+            // The Beta distribution with this mean and variance.
+            let mass = mean * (1.0 - mean) / variance.max(1e-12) - 1.0;
+            let key = [
+                seed,
+                now_ms as u64,
+                u64::from(instrument) << 8 | timeframe as u64,
+                arm as u64,
+            ];
+            params.reward_low + width * explore::beta(mean * mass, (1.0 - mean) * mass, key)
+        });
+        self.compare(&drawn, now_ms)
     }
 }

@@ -8,6 +8,7 @@ pub mod bandit;
 pub mod bandit_file;
 pub mod calibration;
 pub mod components;
+mod explore;
 pub mod flow;
 pub mod labels;
 pub mod learner;

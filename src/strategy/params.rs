@@ -32,6 +32,10 @@ pub struct Params {
     pub market_against_penalty: f64,
     /// BANDIT_MIN_ER: the components of a signal must have earned this on average, R.
     pub expected_r_min: Option<f64>,
+    /// BANDIT_EXPLORE=thompson: weights are drawn from what is believed instead of its mean.
+    pub thompson: bool,
+    /// Seed of the draws.
+    pub seed: u64,
     /// Refused candidates this close below SCORE_MIN, or above it, are reported whole.
     pub near_miss_points: f64,
     pub regime: RegimeParams,
@@ -61,6 +65,8 @@ impl Default for Params {
             label: LabelParams::default(),
             flow: FlowParams::default(),
             expected_r_min: None,
+            thompson: false,
+            seed: 1,
             near_miss_points: 0.5,
             plan: PlanParams::default(),
         }

@@ -258,8 +258,24 @@ impl Scorer {
 
     fn tally(&mut self, row: &FeatureRow, regime: Regime, timeframe: Timeframe) -> Tally {
         let (long, short) = (regime.relative(Side::Buy), regime.relative(Side::Sell));
-        let long_weights = self.weights_of(long, timeframe);
-        let short_weights = self.weights_of(short, timeframe);
+        let (long_weights, short_weights) = if self.params.thompson {
+            let drawn = |relative: Relative| {
+                let bandit = &self.learner.bandit;
+                bandit.drawn_weights(
+                    relative,
+                    timeframe,
+                    self.close_ms,
+                    row.instrument,
+                    self.params.seed,
+                )
+            };
+            (drawn(long), drawn(short))
+        } else {
+            (
+                self.weights_of(long, timeframe),
+                self.weights_of(short, timeframe),
+            )
+        };
         let aware = self.params.regime.aware;
         let market_panics = aware && self.market.regime() == Regime::Panic;
         Tally::of(row, |side, index| {

@@ -199,3 +199,41 @@ fn strange_bandit_files_are_told_apart() {
     let good = load(&file(r#"{"s":1,"f":2,"n":3,"ts_ms":4}"#)).expect("loads");
     assert_eq!(good.bandit.node(0, Level::Arm).failure, 2.0);
 }
+
+#[test]
+fn a_component_that_never_spoke_keeps_weight_one_however_the_others_fare() {
+    let losers: Vec<(usize, f64)> = (0..12).flat_map(|arm| vec![(arm, -1.0); 200]).collect();
+    let bandit = taught(&losers, START_MS);
+    let weights = bandit.weights(Relative::Neutral, Timeframe::M5, START_MS);
+    assert_eq!(weights[12], 1.0, "silence is no merit");
+    assert!(
+        weights[..12].iter().all(|weight| (weight - 1.0).abs() < 1e-9),
+        "{weights:?}"
+    );
+    // One lesson moves a weight by as much as one lesson is worth, and no further.
+    let mut one_more = bandit.clone();
+    one_more.update(12, Relative::Neutral, Timeframe::M5, -1.0, 1.0, START_MS);
+    let after = one_more.weights(Relative::Neutral, Timeframe::M5, START_MS)[12];
+    assert!((after - 1.0).abs() < 0.1, "{after}");
+}
+
+#[test]
+fn drawn_weights_repeat_differ_by_key_and_lie_around_the_mean() {
+    let mut lessons = vec![(0, 0.3); 400];
+    lessons.extend(vec![(1, 0.0); 400]);
+    let bandit = taught(&lessons, START_MS);
+    let draw = |instrument: u16, seed: u64| {
+        bandit.drawn_weights(Relative::Neutral, Timeframe::M5, START_MS, instrument, seed)
+    };
+    assert_eq!(draw(3, 1), draw(3, 1));
+    assert_ne!(draw(3, 1), draw(4, 1));
+    assert_ne!(draw(3, 1), draw(3, 2));
+    let mean = |arm: usize| (0..50).map(|instrument| draw(instrument, 1)[arm]).sum::<f64>() / 50.0;
+    let known = bandit.weights(Relative::Neutral, Timeframe::M5, START_MS);
+    assert!(
+        (mean(0) - known[0]).abs() < 0.25 && mean(0) > mean(1),
+        "{} {}",
+        mean(0),
+        mean(1)
+    );
+}

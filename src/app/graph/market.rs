@@ -279,6 +279,12 @@ pub(super) fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicat
         board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
         built,
         instruments_max,
+        flow: params::flow_window(plan.settings),
+        contract_values: plan
+            .instruments
+            .iter()
+            .map(|(_, row)| row.contract_value.to_f64())
+            .collect(),
     };
     Ok(indicate::Indicate::new(parts, ends.bus)?)
 }

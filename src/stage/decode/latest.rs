@@ -1,10 +1,10 @@
-//! The conflation before `gate`: the latest quote, mark and health of each instrument, until the
+//! The conflation before `gate`: the latest quote, mark, depth and health of each instrument, until the
 //! link has room.
 
 use crate::model::INSTRUMENTS_MAX;
 use crate::model::message::{Tick, TickKind};
 
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// Latest ticks that have not been published yet, in the order in which they became dirty.
 pub struct Latest {
@@ -34,7 +34,8 @@ impl Latest {
             Some(TickKind::Quote) => 0,
             Some(TickKind::Mark) => 1,
             Some(TickKind::Stale | TickKind::Fresh) => 2,
-            Some(TickKind::Candle | TickKind::Trade | TickKind::Depth | TickKind::Funding) | None => return,
+            Some(TickKind::Depth) => 3,
+            Some(TickKind::Candle | TickKind::Trade | TickKind::Funding) | None => return,
         };
         let place = tick.instrument().index() * KINDS + kind;
         let Some(slot) = self.ticks.get_mut(place) else {

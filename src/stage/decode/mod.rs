@@ -205,6 +205,11 @@ impl Decode {
                             Err(reason) => {
                                 self.reasons.count(reason);
                                 self.feed.renew(update.instrument, channel);
+                                // Order flow is not ready until the next whole book.
+                                let mut stale = Tick::new(TickKind::Stale, update.instrument, now.ms());
+                                stale.v[0] = f64::from(reason as u16);
+                                stale.header.time_ns = now.0;
+                                self.forward(&stale);
                             }
                         }
                     }
@@ -234,8 +239,8 @@ impl Decode {
                     .on_live(tick, now.ms(), &mut |consequence| out.push(consequence));
                 self.carry_out(&out, None, now);
             }
-            Some(TickKind::Trade | TickKind::Depth | TickKind::Funding) => self.forward(tick),
-            Some(TickKind::Quote) => {
+            Some(TickKind::Trade | TickKind::Funding) => self.forward(tick),
+            Some(TickKind::Quote | TickKind::Depth) => {
                 self.latest.put(tick);
                 self.forward(tick);
             }
