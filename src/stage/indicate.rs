@@ -49,6 +49,8 @@ struct Context {
 
 /// Funding intervals that its deviation is measured over.
 const FUNDING_PERIODS: usize = 30;
+/// Intervals before the deviation means anything: three days and a third.
+const FUNDING_PERIODS_MIN: usize = 10;
 
 /// Rates of the last intervals, the one that is running last.
 #[derive(Clone, Copy, Default)]
@@ -68,14 +70,17 @@ impl FundingPast {
         self.rates[FUNDING_PERIODS - 1] = rate;
     }
 
-    /// Standard deviations from the mean of thirty intervals; `None` before there are as many.
+    /// Standard deviations from the mean of the last intervals, thirty at most; `None` before ten.
     fn z(&self) -> Option<f64> {
-        let count = FUNDING_PERIODS as f64;
-        let mean = self.rates.iter().sum::<f64>() / count;
-        let square = self.rates.iter().map(|rate| (rate - mean) * (rate - mean));
+        if self.count < FUNDING_PERIODS_MIN {
+            return None;
+        }
+        let rates = &self.rates[FUNDING_PERIODS - self.count..];
+        let count = self.count as f64;
+        let mean = rates.iter().sum::<f64>() / count;
+        let square = rates.iter().map(|rate| (rate - mean) * (rate - mean));
         let deviation = (square.sum::<f64>() / count).sqrt();
-        let is_whole = self.count == FUNDING_PERIODS && deviation > 0.0;
-        is_whole.then(|| (self.rates[FUNDING_PERIODS - 1] - mean) / deviation)
+        (deviation > 0.0).then(|| (self.rates[FUNDING_PERIODS - 1] - mean) / deviation)
     }
 }
 
