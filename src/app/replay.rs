@@ -69,8 +69,35 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         if let Some(report) = &report {
             print!("\n{}", report.text());
         }
+        println!("{}", funnel(&summary));
     }
     Ok(Exit::Done)
+}
+
+/// How many candidates passed each check, in the order of the checks.
+fn funnel(summary: &Summary) -> String {
+    let refused = |stage: &str| -> u64 {
+        let of_stage = summary.reasons.iter().filter(|(name, _)| name.starts_with(stage));
+        of_stage.map(|(_, count)| *count).sum()
+    };
+    let reason = |name: &str| summary.reasons.get(name).copied().unwrap_or(0);
+    let signals = summary.signals;
+    let mut left = signals.saturating_sub(reason("gate_autotrade_off"));
+    let mut line = format!(
+        "funnel    {} candidates -> {signals} signals",
+        signals + refused("score_")
+    );
+    for (name, check) in [
+        ("score", "gate_score_low"),
+        ("probability", "gate_probability_low"),
+        ("EV", "gate_expected_value_low"),
+        ("cost", "gate_cost_high"),
+    ] {
+        left = left.saturating_sub(reason(check));
+        line.push_str(&format!(" -> {left} {name}"));
+    }
+    line.push_str(&format!(" -> {} orders", summary.orders));
+    line
 }
 
 /// A recording in an exchange of its own, with one account.
