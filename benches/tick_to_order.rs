@@ -1,6 +1,7 @@
 //! Bytes of a closing candle to the bytes of a signed order, against the same path written with the
 //! usual crates: serde_json for both ends, a MAC keyed for each order, reqwest's request builder.
 //!
+//! Two measures: the whole way, and the edges alone (the way without what both sides share).
 //! Both sides run the same indicators, strategies and gate, each on a state of its own, over the same
 //! candles; they take turns at going first. Only candles that end in an order are timed. Every order is
 //! compared: same instrument, side, price, size and triggers, and a signature that fits its own bytes.
@@ -67,6 +68,9 @@ struct Middle {
     gate: Gate,
     row: FeatureRow,
     out: Outputs,
+    stamp: Stamp,
+    /// Time of the last candle within this part.
+    spent_ns: u64,
 }
 
 impl Middle {
@@ -97,11 +101,20 @@ impl Middle {
             gate: ready_gate(),
             row: FeatureRow::default(),
             out: Outputs::default(),
+            stamp: Stamp::process(),
+            spent_ns: 0,
         }
     }
 
     /// A closed candle in, the command of an order out if it makes one.
     fn on_candle(&mut self, tick: &Tick, now: Wall) -> Option<OrderCommand> {
+        let begin_ns = self.stamp.now_ns();
+        let command = self.decide(tick, now);
+        self.spent_ns = self.stamp.now_ns() - begin_ns;
+        command
+    }
+
+    fn decide(&mut self, tick: &Tick, now: Wall) -> Option<OrderCommand> {
         let candle = tick.candle()?;
         let (board, row) = (&mut self.board, &mut self.row);
         let series = board.series(tick.instrument(), Timeframe::M1)?;
@@ -422,10 +435,10 @@ fn quantile(sorted: &[u64], part: f64) -> u64 {
     sorted[((sorted.len() - 1) as f64 * part) as usize]
 }
 
-/// Sorted times of ours, the usual path, and the same two a second time from cold caches.
-fn round(candles: &[(String, f64)], stamp: Stamp, scrub: &mut [u64]) -> [Vec<u64>; 2] {
+/// Sorted times of one round: the whole way of ours and of the usual crates, then their edges.
+fn round(candles: &[(String, f64)], stamp: Stamp, scrub: &mut [u64]) -> [Vec<u64>; 4] {
     let (mut ours, mut usual) = (Ours::new(), Usual::new());
-    let mut times: [Vec<u64>; 2] = Default::default();
+    let mut times: [Vec<u64>; 4] = Default::default();
     for (at, (frame, close)) in candles.iter().enumerate() {
         let now = Wall::from_ms(START_MS + (at as i64 + 1) * 60_000 + 40);
         ours.middle.between(*close, None, now);
@@ -452,6 +465,8 @@ fn round(candles: &[(String, f64)], stamp: Stamp, scrub: &mut [u64]) -> [Vec<u64
             compare(&bytes, &request);
             times[0].push(ours_ns);
             times[1].push(usual_ns);
+            times[2].push(ours_ns - ours.middle.spent_ns);
+            times[3].push(usual_ns - usual.middle.spent_ns);
             ours.middle.between(*close, Some(&command), now);
             usual.middle.between(*close, Some(&other), now);
         }
@@ -463,15 +478,26 @@ fn round(candles: &[(String, f64)], stamp: Stamp, scrub: &mut [u64]) -> [Vec<u64
     times
 }
 
-fn print(name: &str, rounds: &[[Vec<u64>; 2]]) {
+fn print(name: &str, rounds: &[[Vec<u64>; 4]]) {
+    print_pair(&format!("{name}/whole"), rounds, 0);
+    print_pair(&format!("{name}/edges"), rounds, 2);
+    let orders: usize = rounds.iter().map(|round| round[0].len()).sum();
+    println!(
+        "tick_to_order/{name}: {orders} orders in {} rounds, all equal",
+        rounds.len()
+    );
+}
+
+/// Quantiles of the series `first` (ours) and the one after it (the usual crates).
+fn print_pair(name: &str, rounds: &[[Vec<u64>; 4]], first: usize) {
     let at = |part: f64| {
         let mut ratios: Vec<f64> = rounds
             .iter()
-            .map(|round| quantile(&round[0], part) as f64 / quantile(&round[1], part) as f64)
+            .map(|round| quantile(&round[first], part) as f64 / quantile(&round[first + 1], part) as f64)
             .collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let side = |which: usize| {
-            let mut values: Vec<u64> = rounds.iter().map(|round| quantile(&round[which], part)).collect();
+            let mut values: Vec<u64> = rounds.iter().map(|round| quantile(&round[first + which], part)).collect();
             values.sort_unstable();
             values[values.len() / 2]
         };
@@ -489,11 +515,6 @@ fn print(name: &str, rounds: &[[Vec<u64>; 2]]) {
             "tick_to_order/{name} {label}: ours {ours} ns, usual crates {usual} ns, ratio {ratio:.3} [{least:.3}..{most:.3}]"
         );
     }
-    let orders: usize = rounds.iter().map(|round| round[0].len()).sum();
-    println!(
-        "tick_to_order/{name}: {orders} orders in {} rounds, all equal",
-        rounds.len()
-    );
 }
 
 fn main() {
