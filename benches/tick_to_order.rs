@@ -497,7 +497,10 @@ fn print_pair(name: &str, rounds: &[[Vec<u64>; 4]], first: usize) {
             .collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let side = |which: usize| {
-            let mut values: Vec<u64> = rounds.iter().map(|round| quantile(&round[first + which], part)).collect();
+            let mut values: Vec<u64> = rounds
+                .iter()
+                .map(|round| quantile(&round[first + which], part))
+                .collect();
             values.sort_unstable();
             values[values.len() / 2]
         };
