@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod bracket;
+pub mod capabilities;
 pub mod fills;
 pub mod lifecycle;
 pub mod lookup;
