@@ -5,7 +5,8 @@ use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
 use smart_scanner::app::{
-    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, replay, run, simulate,
+    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, migrate, replay, run,
+    simulate,
 };
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             .map(|()| Exit::Done)
             .map_err(demo::exchange_failure),
         Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
+        Command::Migrate(args) => migrate::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Features(args) => features::run(args),
         Command::Replay(args) => replay::run(args),

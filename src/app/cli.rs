@@ -18,6 +18,7 @@ use super::features::FeaturesArgs;
 use super::gateway::GatewayArgs;
 use super::halt::HaltArgs;
 use super::halt::ResumeArgs;
+use super::migrate::MigrateArgs;
 use crate::settings::Idle;
 use crate::settings::Layout;
 use crate::settings::LoadOptions;
@@ -52,6 +53,8 @@ pub enum Command {
     Exchange(ExchangeArgs),
     /// Run recorded market data through the same stages and print what they decide
     Replay(ReplayArgs),
+    /// Say what a directory of the Python scanner means here, and what its thresholds let through
+    Migrate(MigrateArgs),
     /// Fit the probability of a signal to what became of earlier ones
     Calibrate(CalibrateArgs),
     /// Write every indicator of a file of candles, one CSV row a candle
@@ -444,6 +447,7 @@ mod tests {
                 "resume",
                 "exchange",
                 "replay",
+                "migrate",
                 "calibrate",
                 "features",
                 "backtest",

@@ -19,6 +19,7 @@ pub mod graph;
 pub mod halt;
 pub mod history;
 pub mod learned;
+pub mod migrate;
 pub mod once;
 pub mod params;
 pub mod progress;

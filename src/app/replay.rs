@@ -166,7 +166,8 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
     })
 }
 
-fn play(
+/// Plays the recording under `settings`; nothing is printed to standard output.
+pub(super) fn play(
     args: &ReplayArgs,
     settings: &Settings,
     stop: &signals::Stop,

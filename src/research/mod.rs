@@ -16,6 +16,7 @@ pub mod metrics_line;
 pub mod plots;
 pub mod report;
 pub mod report_html;
+pub mod signal_rates;
 pub mod statistics;
 pub mod tables;
 pub mod trade;

@@ -10,6 +10,7 @@ pub mod keys;
 mod layout;
 mod legacy;
 mod load;
+pub mod migration;
 mod secret;
 mod sections;
 mod source;

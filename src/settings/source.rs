@@ -160,7 +160,7 @@ pub(super) fn env_file(path: &Path, text: &str) -> Layer {
 }
 
 /// Name and value of one line, `None` for blank lines and comments, or what is wrong with it.
-fn env_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
+pub(super) fn env_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
