@@ -452,7 +452,8 @@ mod tests {
                 "features",
                 "backtest",
                 "download",
-                "doctor"
+                "doctor",
+                "simulate"
             ]
         );
         for command in Cli::command().get_subcommands() {
