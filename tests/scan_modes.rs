@@ -214,7 +214,7 @@ fn polled_candles_give_the_signals_of_pushed_ones() {
     let (rest, polled_rest) = (without(&pushed), without(&polled));
     println!("{} without a word of funding", rest.len());
     assert!(
-        rest.len() * 4 >= pushed.len() * 3,
+        rest.len() * 2 >= pushed.len(),
         "{} of {}",
         rest.len(),
         pushed.len()
