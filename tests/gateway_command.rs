@@ -106,6 +106,37 @@ fn until_ready(port: u16, headers: &str) -> serde_json::Value {
     }
 }
 
+/// The first metrics line of each wanted (kind, key, value), once all of them are in the file.
+fn until_written(directory: &Path, wanted: &[(&str, &str, &str)]) -> Vec<serde_json::Value> {
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(directory.join("scanner_metrics.jsonl")).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines: Vec<serde_json::Value> = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let found: Vec<_> = wanted
+            .iter()
+            .filter_map(|(kind, key, value)| {
+                lines
+                    .iter()
+                    .find(|line| line["kind"] == *kind && line[*key] == *value)
+            })
+            .cloned()
+            .collect();
+        if found.len() == wanted.len() {
+            return found;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "never all of {wanted:?}: {text}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn alerts_become_orders_once_also_when_the_daemon_is_killed() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -148,7 +179,13 @@ fn alerts_become_orders_once_also_when_the_daemon_is_killed() {
     );
     assert!(weak["limit"].as_f64() > weak["found"].as_f64(), "{weak}");
 
-    // Killed, not stopped: what was answered is on record all the same.
+    // Killed, not stopped, once its lines are written (they leave off the trading path, a moment after the
+    // reply): what was answered is on record all the same.
+    let id = first["id"].as_str().expect("an id");
+    let metrics = until_written(
+        directory.path(),
+        &[("signal", "id", id), ("order", "signal_id", id)],
+    );
     drop(daemon);
     let (_daemon, _) = start();
     let (status, again) = post(port, "/webhook", "", &body);
@@ -157,16 +194,7 @@ fn alerts_become_orders_once_also_when_the_daemon_is_killed() {
         (200, &"duplicate".into(), &first["id"])
     );
 
-    let metrics = std::fs::read_to_string(directory.path().join("scanner_metrics.jsonl")).expect("metrics");
-    let id = first["id"].as_str().expect("an id");
-    let lines: Vec<serde_json::Value> = metrics
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    let signal = lines
-        .iter()
-        .find(|line| line["kind"] == "signal" && line["id"] == id);
-    let signal = signal.unwrap_or_else(|| panic!("no line of {id}: {metrics}"));
+    let signal = &metrics[0];
     assert_eq!(
         (&signal["timeframe"], &signal["prob_src"]),
         (&"ext".into(), &"external".into())
@@ -174,12 +202,6 @@ fn alerts_become_orders_once_also_when_the_daemon_is_killed() {
     assert!(
         signal["price"].as_f64() > Some(0.0) && signal["tags"][0] == "external",
         "{signal}"
-    );
-    assert!(
-        lines
-            .iter()
-            .any(|line| line["kind"] == "order" && line["signal_id"] == id),
-        "{metrics}"
     );
     no_canary_below(directory.path());
 }
