@@ -5,7 +5,9 @@
 
 mod market;
 
-pub use market::{build_rows, build_scan, live_timeframes, series_plans, source_timeframes};
+pub use market::{
+    build_indicators, build_judges, build_rows, build_scan, live_timeframes, series_plans, source_timeframes,
+};
 
 use super::params;
 use crate::bus::{Bus, BusBuilder, BusError, Record};

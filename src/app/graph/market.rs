@@ -77,6 +77,35 @@ impl Stage for NoGate {
     }
 }
 
+/// The stages from ticks to feature rows, for a caller that makes the ticks itself: it holds the ends of
+/// `decode_indicate` and `indicate_score`.
+pub fn build_indicators(bus: &Bus, plan: &Plan<'_>) -> Result<Vec<Seat>, GraphError> {
+    let ends = Ends::new(bus, plan);
+    Ok(vec![
+        Seat {
+            id: StageId::Indicate,
+            stage: Box::new(indicate_stage(&ends, plan)?),
+        },
+        Seat {
+            id: StageId::Gate,
+            stage: Box::new(NoGate {
+                volatilities: ends.inlet(LinkId::IndicateGate)?,
+            }),
+        },
+    ])
+}
+
+/// The stages from ticks to signals, for a caller that makes the ticks itself: it holds the ends of
+/// `decode_indicate`, `score_gate` and, if it wants them, of the links to `housekeep`.
+pub fn build_judges(bus: &Bus, plan: &Plan<'_>) -> Result<Vec<Seat>, GraphError> {
+    let mut seats = build_indicators(bus, plan)?;
+    seats.push(Seat {
+        id: StageId::Score,
+        stage: Box::new(score_stage(&Ends::new(bus, plan), plan)?),
+    });
+    Ok(seats)
+}
+
 /// The stages that find signals and send nothing: the caller holds the end of `score_gate`.
 pub fn build_scan(
     bus: &Bus,

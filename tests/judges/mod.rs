@@ -1,0 +1,219 @@
+//! `indicate` and `score` as the graph builds them, on the stepper, fed with ticks that a test makes:
+//! generated candles, recorded ones, books and trades. Nothing in it is a copy of a decision.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+pub mod candles;
+
+use smart_scanner::app::graph::{self, GraphError, Plan};
+use smart_scanner::bus::{Bus, Record};
+use smart_scanner::driver::{DecisionClock, Inlet, Outlet, Seat, Stepper};
+use smart_scanner::model::message::{Signal, SignalLabel, Tick, tick_flag};
+use smart_scanner::model::*;
+use smart_scanner::settings::{LoadOptions, Settings};
+use smart_scanner::stage::decode::CandleSource;
+use smart_scanner::stage::housekeep::SeenHandle;
+use smart_scanner::strategy::Calibration;
+use smart_scanner::sys::clock::Stamp;
+use smart_scanner::topology::LinkId;
+use smart_scanner::venue::blofin::sign;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+pub const MINUTE_MS: i64 = 60_000;
+/// How long after its close a candle reaches us.
+const LATE_MS: i64 = 250;
+
+/// Settings as a user has them, with `set` on top.
+pub fn settings(set: &[&str]) -> Settings {
+    let directory = tempfile::tempdir().expect("a folder");
+    let options = LoadOptions {
+        set: set.iter().map(|text| text.to_string()).collect(),
+        ..LoadOptions::default()
+    };
+    let nothing: Vec<(OsString, OsString)> = Vec::new();
+    Settings::from_sources(&options, nothing.into_iter(), directory.path())
+        .unwrap_or_else(|error| panic!("{set:?}: {error}"))
+}
+
+/// Instruments of one contract value, in the order of their symbols here.
+pub fn instruments(symbols: &[&str], contract_value: &str) -> Arc<Instruments> {
+    let decimal = |text: &str| Decimal::parse(text.as_bytes()).expect("a decimal");
+    let mut all = Instruments::new();
+    for symbol in symbols {
+        let instrument = Instrument {
+            symbol: Symbol::parse(symbol).expect("a symbol"),
+            tick_size: decimal("0.000001"),
+            lot_size: decimal("0.1"),
+            contract_value: decimal(contract_value),
+            min_lots: Lots(1),
+            max_limit_lots: Lots(1_000_000),
+            max_market_lots: Lots(100_000),
+            max_leverage: 100,
+            live: true,
+            list_ms: 0,
+        };
+        all.insert(instrument).expect("room for an instrument");
+    }
+    Arc::new(all)
+}
+
+/// A closed candle as it comes from the venue.
+pub fn candle_tick(instrument: usize, timeframe: Timeframe, candle: &Candle) -> Tick {
+    let id = InstrumentId(instrument as u16);
+    let mut tick = Tick::of_candle(id, timeframe, candle, tick_flag::CONFIRMED);
+    tick.header.time_ns = Wall::from_ms(candle.open_ms + timeframe.ms() + LATE_MS).0;
+    tick
+}
+
+/// The 1m candles of several instruments as one stream: minute by minute, instrument by instrument.
+pub fn stream(series: &[Vec<Candle>]) -> Vec<Tick> {
+    let mut ticks: Vec<Tick> = series
+        .iter()
+        .enumerate()
+        .flat_map(|(instrument, candles)| {
+            candles
+                .iter()
+                .map(move |candle| candle_tick(instrument, Timeframe::M1, candle))
+        })
+        .collect();
+    ticks.sort_by_key(|tick| tick.header.time_ns);
+    ticks
+}
+
+/// What the stages said.
+#[derive(Default)]
+pub struct Said {
+    pub signals: Vec<Signal>,
+    pub labels: Vec<SignalLabel>,
+    /// Near misses, with their reasons.
+    pub refusals: Vec<Signal>,
+    /// How many candidates were refused, by reason.
+    pub reasons: BTreeMap<&'static str, u64>,
+}
+
+/// The run that a test describes.
+pub struct Judges<'a> {
+    pub settings: &'a Settings,
+    pub instruments: Arc<Instruments>,
+    pub calibration: Option<Calibration>,
+}
+
+impl<'a> Judges<'a> {
+    pub fn new(settings: &'a Settings, symbols: &[&str]) -> Self {
+        Judges {
+            settings,
+            instruments: instruments(symbols, "0.01"),
+            calibration: None,
+        }
+    }
+
+    /// Lets the stages judge `ticks`, each at its own time.
+    pub fn judge(&self, ticks: &[Tick]) -> Said {
+        let mut said = Said::default();
+        let bus = self.run(ticks, graph::build_judges, |bus| {
+            let mut signals = inlet::<Signal>(bus, LinkId::ScoreGate);
+            let mut copies = inlet::<Signal>(bus, LinkId::ScoreHousekeep);
+            let mut labels = inlet::<SignalLabel>(bus, LinkId::ScoreLabels);
+            let mut refusals = inlet::<Signal>(bus, LinkId::ScoreRefusals);
+            let said = &mut said;
+            move || {
+                while copies.take().is_some() {}
+                said.signals.extend(std::iter::from_fn(|| signals.take()));
+                said.labels.extend(std::iter::from_fn(|| labels.take()));
+                said.refusals.extend(std::iter::from_fn(|| refusals.take()));
+            }
+        });
+        let counters = bus.counters().expect("counters");
+        for reason in Reason::ALL {
+            let name = format!("score_{}", reason.text());
+            let counter = counters.iter().find(|counter| counter.name == name);
+            let count = counter.expect("planned").value;
+            if count > 0 {
+                said.reasons.insert(reason.text(), count);
+            }
+        }
+        said
+    }
+
+    /// The feature rows that the ticks cause.
+    pub fn rows(&self, ticks: &[Tick]) -> Vec<FeatureRow> {
+        let mut found = Vec::new();
+        self.run(ticks, graph::build_indicators, |bus| {
+            let mut rows = inlet::<FeatureRow>(bus, LinkId::IndicateScore);
+            let found = &mut found;
+            move || found.extend(std::iter::from_fn(|| rows.take()))
+        });
+        found
+    }
+
+    fn run<Drain: FnMut()>(
+        &self,
+        ticks: &[Tick],
+        build: fn(&Bus, &Plan<'_>) -> Result<Vec<Seat>, GraphError>,
+        open: impl FnOnce(&Bus) -> Drain,
+    ) -> Bus {
+        let stamp = Stamp::process();
+        let bus = graph::plan_bus("judges", stamp).heap().expect("a bus");
+        let start = ticks.first().map_or(Wall(0), |tick| Wall(tick.header.time_ns));
+        let plan = self.plan(start);
+        let seats = build(&bus, &plan).expect("a graph");
+        let mut feed: Outlet<Tick> = Outlet::new(
+            bus.producer(LinkId::DecodeIndicate.link().name).expect("an end"),
+            stamp,
+        );
+        let mut drain = open(&bus);
+        let clock = DecisionClock::stepped(start);
+        let mut stepper = Stepper::new(seats, clock.clone());
+        for tick in ticks {
+            clock.advance_to(Wall(tick.header.time_ns));
+            feed.publish(*tick).expect("the ring is empty between ticks");
+            stepper.settle().expect("it comes to rest");
+            drain();
+        }
+        drop(drain);
+        drop(stepper);
+        bus
+    }
+
+    fn plan(&self, start: Wall) -> Plan<'_> {
+        let mut plan = Plan {
+            settings: self.settings,
+            instruments: Arc::clone(&self.instruments),
+            ranking: self.instruments.iter().map(|(id, _)| id).collect(),
+            credentials: sign::Credentials {
+                key: "key".to_string(),
+                secret: "secret".to_string(),
+                passphrase: "pass".to_string(),
+            },
+            host: "none".to_string(),
+            epoch: 1,
+            seed: 1,
+            journal: false,
+            repeat: Vec::new(),
+            metrics_path: None,
+            seen: SeenHandle::default(),
+            control: Arc::default(),
+            tick_digest: None,
+            source: CandleSource::Socket,
+            paper: None,
+            intents: None,
+            start,
+            scan: true,
+            alerts: None,
+            learned: Default::default(),
+        };
+        plan.learned.calibration = self.calibration.clone();
+        plan
+    }
+}
+
+fn inlet<T: Record>(bus: &Bus, link: LinkId) -> Inlet<T> {
+    Inlet::new(bus.consumer(link.link().name).expect("an end"))
+}
+
+/// When the candle of a signal or row closed, Unix ms.
+pub fn close_ms(open_ms: i64, timeframe: u8) -> i64 {
+    open_ms + Timeframe::from_code(timeframe).expect("a timeframe").ms()
+}
