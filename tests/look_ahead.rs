@@ -17,12 +17,13 @@ use smart_scanner::model::message::{Signal, Tick};
 use smart_scanner::model::*;
 
 /// Everything that fires is looked at: low thresholds, no caps, no silence.
-const WIDE: [&str; 6] = [
+const WIDE: [&str; 7] = [
     "SCORE_MIN=1.5",
     "MIN_COMPONENTS=1",
     "MAX_CANDIDATES_PER_TF=1000",
     "MAX_CANDIDATES_PER_LOOP=1000",
     "SIGNAL_COOLDOWN_SEC=0",
+    "DEDUPE_TTL_SEC=0",
     "LABEL_HORIZON_BARS=10",
 ];
 const LIVELY: World = World {
@@ -81,8 +82,11 @@ fn decided(signal: &Signal) -> Signal {
     signal
 }
 
-/// Everything said about candles that closed by `until_ms`: signals, near misses, ended virtual trades.
-fn said_until(said: &Said, until_ms: i64) -> (Vec<Signal>, Vec<Signal>, Vec<(u64, i64, u64)>) {
+/// Signals, near misses, and ended virtual trades by signal, time and the bits of their result.
+type Decided = (Vec<Signal>, Vec<Signal>, Vec<(u64, i64, u64)>);
+
+/// Everything said about candles that closed by `until_ms`.
+fn said_until(said: &Said, until_ms: i64) -> Decided {
     let by_then = |signals: &[Signal]| -> Vec<Signal> {
         let closed = |signal: &&Signal| close_ms(signal.open_ms, signal.timeframe) <= until_ms;
         signals.iter().filter(closed).map(decided).collect()
@@ -269,6 +273,7 @@ fn without_drift_virtual_trades_lose_what_they_cost() {
         "MAX_CANDIDATES_PER_TF=1000",
         "MAX_CANDIDATES_PER_LOOP=1000",
         "SIGNAL_COOLDOWN_SEC=0",
+        "DEDUPE_TTL_SEC=0",
         "ORDER_SLIPPAGE_BPS=0",
         "SCAN_TIMEFRAMES=1m,5m",
     ]);

@@ -107,6 +107,8 @@ impl Way {
         let settings = &mut scene.settings;
         settings.trade.enable_autotrade = false;
         settings.score.score_min = 1.0;
+        // What one way signalled with a word of funding would be another signal's repeat in the other.
+        settings.score.dedupe_ttl_sec = 0.0;
         settings.score.max_candidates_per_tf = 500;
         settings.score.max_candidates_per_loop = 500;
         settings.scan.candles_inter_chunk_sleep = 0.0;

@@ -49,6 +49,7 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
         candidates_per_timeframe_max: score.max_candidates_per_tf as usize,
         candidates_per_close_max: score.max_candidates_per_loop as usize,
         signal_cooldown_ms: (score.signal_cooldown_sec * 1e3) as i64,
+        dedupe_ttl_ms: (score.dedupe_ttl_sec * 1e3) as i64,
         epoch: u64::from(epoch),
         market_instrument: market,
         market_timeframe: Timeframe::M15,

@@ -258,7 +258,7 @@ pub const KEYS: &[Key] = &[
     key("MAX_CANDIDATES_PER_LOOP", Score, Whole(1, 1000), "24", "signals", "best signals kept of one scan"),
     key("WARMUP_BARS", Score, Whole(56, 1440), "240", "closed candles", "before a series may signal; the regime's 200-candle median of ATR needs it, 56 is the least that the slow EMA needs"),
     key("SIGNAL_COOLDOWN_SEC", Score, Number(0.0, 86_400.0), "90", "s", "silence after an emitted signal, for each instrument and timeframe"),
-    key("DEDUPE_TTL_SEC", Score, Number(0.0, 604_800.0), "600", "s", "the same signal again within this time is dropped"),
+    key("DEDUPE_TTL_SEC", Score, Number(0.0, 604_800.0), "600", "s", "the same signal again (instrument, timeframe, side, strategies) within this time is dropped"),
     key("EMA_SLOPE_LEN", Score, Whole(2, 200), "21", "candles", "length of the EMA whose slope is a feature"),
     key("EMA_SLOPE_LOOKBACK", Score, Whole(1, 100), "8", "candles", "slope over this many candles, in ATR a candle"),
     key("REGIME_AWARE", Score, Flag, "1", "", "the regime changes score, TP and SL"),
@@ -278,7 +278,7 @@ pub const KEYS: &[Key] = &[
     key("BANDIT_MIN_ER", Score, NumberOrOff(-1.5, 3.0), "off", "R", "refuse signals whose strategies have earned less than this on average"),
     key("BANDIT_EXPLORE", Score, Kind::Choice(&["mean", "thompson"]), "mean", "", "weights from the mean, or drawn from the posterior (paper only; costs about 0.02 R a trade)"),
     key("SHADOW_SCORE_MIN", Score, Number(0.0, 100.0), "1.5", "points", "virtual trades that teach the weights are kept from this score of a side"),
-    key("LABEL_HORIZON_BARS", Score, Whole(1, 500), "20", "candles", "a virtual trade ends here when neither TP nor SL was touched"),
+    key("LABEL_HORIZON_BARS", Score, Whole(1, 250), "20", "candles", "a virtual trade ends here when neither TP nor SL was touched"),
     key("CALIBRATION_PATH", Score, Kind::Path, "calibration.json", "", "{\"bias\":…,\"coef\":{…}}; overrides the heuristic probability when the file is there"),
 
     key("USE_WS_ORDERFLOW", OrderFlow, Flag, "0", "", "books and trades subscribed; several times the traffic"),

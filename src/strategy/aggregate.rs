@@ -2,6 +2,7 @@
 
 use super::components::{COMPONENT_COUNT, COMPONENTS, FAMILY_COUNT, Family};
 use super::view::View;
+use crate::model::message::{VOTES_MAX, Vote};
 use crate::model::{FeatureRow, Reason, Side};
 
 /// Each further component of a family counts this much of the one before it.
@@ -36,6 +37,14 @@ pub struct SideTally {
 }
 
 impl SideTally {
+    /// Whether the largest family bets on the move going on.
+    pub fn follows_trend(&self) -> bool {
+        matches!(
+            self.dominant_family(),
+            Family::Trend | Family::Breakout | Family::Momentum
+        )
+    }
+
     /// Lets every component look at the row from `side`. `worth(index)` is a component's weight and
     /// affinity. Confirmers without anything to confirm are dropped.
     pub fn of(row: &FeatureRow, side: Side, worth: impl Fn(usize) -> (f64, f64)) -> SideTally {
@@ -184,6 +193,26 @@ impl Tally {
             (&self.short, short - OPPOSITION * long)
         })
     }
+}
+
+/// The side's votes, then as many of those against it as there is room for.
+pub fn votes_of(side: &SideTally, against: &SideTally) -> ([Vote; VOTES_MAX], u8) {
+    let mut votes = [Vote::default(); VOTES_MAX];
+    let mut count = 0;
+    let casts = side.casts().map(|cast| (side.side, cast));
+    let others = against.casts().map(|cast| (against.side, cast));
+    for (vote, (voter, cast)) in votes.iter_mut().zip(casts.chain(others)) {
+        *vote = Vote {
+            component: cast.component,
+            side: voter as u8,
+            zero: 0,
+            strength: cast.strength as f32,
+            points: cast.points as f32,
+            weight: cast.weight as f32,
+        };
+        count += 1;
+    }
+    (votes, count)
 }
 
 #[cfg(test)]

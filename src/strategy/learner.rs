@@ -103,13 +103,18 @@ impl Learner {
         (!self.ended.is_empty()).then(|| self.ended.remove(0))
     }
 
-    /// The signal left: its label is written when it ends, and its trade may teach.
-    pub fn emitted(&mut self, signal: &Signal, series: usize) {
+    /// The signal left: its label is written when it ends, and its trade may teach. `silent` is the
+    /// virtual trade to open when none was opened for its side; it teaches nobody.
+    pub fn emitted(&mut self, signal: &Signal, series: usize, silent: Label) {
         let Some(side) = Side::from_code(signal.side) else {
             return;
         };
-        let claimed = self.labels.claim(series, signal.open_ms, side, signal.id);
-        let mask = claimed.map_or_else(|| mask_of(signal), |label| label.mask);
+        let claim = |labels: &mut Labels| labels.claim(series, signal.open_ms, side, signal.id);
+        if claim(&mut self.labels).is_none() {
+            self.labels.register(Label { mask: 0, ..silent });
+            claim(&mut self.labels);
+        }
+        let mask = mask_of(signal);
         let relative = super::regime::Regime::from_code(signal.regime)
             .map_or(Relative::Neutral, |regime| regime.relative(side));
         self.emitted[slot_of(signal.id)] = Emitted {
@@ -232,7 +237,7 @@ fn components_of(mask: u32) -> impl Iterator<Item = usize> {
 }
 
 /// The components that voted for the signal's side.
-fn mask_of(signal: &Signal) -> u32 {
+pub(super) fn mask_of(signal: &Signal) -> u32 {
     signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())]
         .iter()
         .filter(|vote| vote.side == signal.side)

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod probability;
 pub mod ranking;
 pub mod regime;
+pub mod repeats;
 pub mod scorer;
 pub mod view;
 

@@ -21,6 +21,9 @@ pub struct Params {
     pub candidates_per_close_max: usize,
     /// SIGNAL_COOLDOWN_SEC, in ms: per instrument and timeframe, after an emitted signal.
     pub signal_cooldown_ms: i64,
+    /// DEDUPE_TTL_SEC, in ms: a signal with the instrument, timeframe, side and components of one that
+    /// left so recently is the same again.
+    pub dedupe_ttl_ms: i64,
     /// First part of signal ids: unique over runs, below 2^24.
     pub epoch: u64,
     /// The instrument whose regime stands for the market (BTC-USDT), and on which timeframe.
@@ -55,6 +58,7 @@ impl Default for Params {
             candidates_per_timeframe_max: 8,
             candidates_per_close_max: 24,
             signal_cooldown_ms: 90_000,
+            dedupe_ttl_ms: 600_000,
             epoch: 0,
             market_instrument: None,
             market_timeframe: Timeframe::M15,

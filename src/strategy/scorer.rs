@@ -3,20 +3,21 @@
 //! Owns weights, regimes, virtual labels and cooldowns. Rows of one close may come in any order: what
 //! they teach takes effect when the first row of another close arrives.
 
-use super::aggregate::{SideTally, Tally};
+use super::aggregate::{SideTally, Tally, votes_of};
 use super::bandit::Bandit;
 use super::calibration::Calibration;
 use super::components::{COMPONENT_COUNT, COMPONENTS, Family};
 use super::flow;
 use super::labels::{Label, Labels};
-use super::learner::Learner;
+use super::learner::{Learner, mask_of};
 use super::market::Market;
 use super::params::Params;
 use super::plan::{Plan, PlanInputs, expected_value_r, plan};
 use super::probability::{Candidate, model_inputs, probability};
 use super::regime::{RELATIVE_COUNT, Regime, RegimeState, Relative};
+use super::repeats::Repeats;
 use crate::model::feature::row_flag;
-use crate::model::message::{Signal, SignalLabel, TradeOutcome, VOTES_MAX, Vote};
+use crate::model::message::{Signal, SignalLabel, TradeOutcome, VOTES_MAX};
 use crate::model::{Feature, FeatureRow, InstrumentId, Reason, Side, Timeframe};
 use bytemuck::Zeroable;
 
@@ -64,6 +65,7 @@ pub struct Scorer {
     weights: Box<[[WeightRow; TIMEFRAME_COUNT]; RELATIVE_COUNT]>,
     /// End of the signal cooldown, by series.
     quiet_until_ms: Box<[i64]>,
+    repeats: Repeats,
     btc_ret_5: [Option<f64>; TIMEFRAME_COUNT],
     signal_count: u64,
     /// The close whose rows are arriving, and how many labels it has opened.
@@ -85,6 +87,7 @@ impl Scorer {
         };
         Scorer {
             learner: Learner::new(params.label, series_max, bandit),
+            repeats: Repeats::new(series_max, params.dedupe_ttl_ms),
             params,
             position_of,
             timeframe_count: timeframes.len(),
@@ -211,7 +214,36 @@ impl Scorer {
         };
         let close_ms = signal.open_ms + timeframe.ms();
         self.quiet_until_ms[series] = close_ms + self.params.signal_cooldown_ms;
-        self.learner.emitted(signal, series);
+        let mask = mask_of(signal);
+        self.repeats.remember(series, signal.side, mask, close_ms);
+        let plan = Plan {
+            sl_distance: signal.sl_distance,
+            tp_distance: signal.tp_distance,
+            cost_r: signal.cost_r,
+        };
+        let silent = self.label(series, timeframe, signal.open_ms, &plan);
+        self.learner.emitted(
+            signal,
+            series,
+            Label {
+                side: signal.side,
+                ..silent
+            },
+        );
+    }
+
+    /// A virtual trade of the candle that opened at `open_ms`, without side, voters and context.
+    fn label(&self, series: usize, timeframe: Timeframe, open_ms: i64, plan: &Plan) -> Label {
+        Label {
+            open_ms,
+            series: series as u32,
+            timeframe: timeframe as u8,
+            sl_distance: plan.sl_distance,
+            tp_distance: plan.tp_distance,
+            cost: 2.0 * self.params.plan.taker_fee_bps / 1e4,
+            exit_slip: self.params.plan.exit_slip_bps / 1e4,
+            ..Label::zeroed()
+        }
     }
 
     /// Teaches the bandit what the labels of the last close showed, in an order that does not depend on
@@ -353,6 +385,11 @@ impl Scorer {
             Some(Reason::ExpectedRLow)
         } else if close_ms < self.quiet_until_ms[series] {
             Some(Reason::SignalCooldown)
+        } else if self
+            .repeats
+            .is_repeat(series, side.side as u8, side.mask(), close_ms)
+        {
+            Some(Reason::Duplicate)
         } else {
             flow::refusal(row, &self.params.flow)
         };
@@ -408,7 +445,7 @@ impl Scorer {
             if relative == Relative::Aligned && !side.is_purely_reversion() {
                 score += self.params.regime.boost_trend;
             }
-            if regime == Regime::Chop && follows_trend(side) {
+            if regime == Regime::Chop && side.follows_trend() {
                 score -= self.params.regime.penalty_chop;
             }
             if self.market.regime().relative(side.side) == Relative::Against {
@@ -443,18 +480,12 @@ impl Scorer {
             return;
         }
         let plan = self.plan_of(row, regime, side);
+        let label = self.label(series, timeframe, row.candle.open_ms, &plan);
         self.learner.register(Label {
-            open_ms: row.candle.open_ms,
-            series: series as u32,
             mask: side.mask(),
-            timeframe: timeframe as u8,
             side: side.side as u8,
             relative: regime.relative(side.side) as u8,
-            sl_distance: plan.sl_distance,
-            tp_distance: plan.tp_distance,
-            cost: 2.0 * self.params.plan.taker_fee_bps / 1e4,
-            exit_slip: self.params.plan.exit_slip_bps / 1e4,
-            ..Label::zeroed()
+            ..label
         });
         self.close_label_count += 1;
     }
@@ -470,7 +501,7 @@ impl Scorer {
             family_count: side.family_count() as u32,
             er_mix: judged.er_mix,
             relative: regime.relative(side.side),
-            follows_trend: follows_trend(side),
+            follows_trend: side.follows_trend(),
             timeframe,
             close_ms: row.candle.open_ms + timeframe.ms(),
             btc_ret_5: row.get(Feature::BtcRet5).or(self.btc_ret_5[timeframe as usize]),
@@ -548,34 +579,6 @@ struct Judged<'a> {
     er_mix: f64,
     /// Points of the long and of the short side.
     points: (f64, f64),
-}
-
-/// Whether the largest family bets on the move going on.
-fn follows_trend(side: &SideTally) -> bool {
-    matches!(
-        side.dominant_family(),
-        Family::Trend | Family::Breakout | Family::Momentum
-    )
-}
-
-/// The side's votes, then as many of those against it as there is room for.
-fn votes_of(side: &SideTally, against: &SideTally) -> ([Vote; VOTES_MAX], u8) {
-    let mut votes = [Vote::default(); VOTES_MAX];
-    let mut count = 0;
-    let casts = side.casts().map(|cast| (side.side, cast));
-    let others = against.casts().map(|cast| (against.side, cast));
-    for (vote, (voter, cast)) in votes.iter_mut().zip(casts.chain(others)) {
-        *vote = Vote {
-            component: cast.component,
-            side: voter as u8,
-            zero: 0,
-            strength: cast.strength as f32,
-            points: cast.points as f32,
-            weight: cast.weight as f32,
-        };
-        count += 1;
-    }
-    (votes, count)
 }
 
 const _: () = assert!(COMPONENT_COUNT <= VOTES_MAX);

@@ -5,7 +5,7 @@
 
 pub mod candles;
 
-use smart_scanner::app::graph::{self, GraphError, Plan};
+use smart_scanner::app::graph::{self, GraphError, Learned, Plan};
 use smart_scanner::bus::{Bus, Record};
 use smart_scanner::driver::{DecisionClock, Inlet, Outlet, Seat, Stepper};
 use smart_scanner::model::message::{Signal, SignalLabel, Tick, tick_flag};
@@ -13,7 +13,6 @@ use smart_scanner::model::*;
 use smart_scanner::settings::{LoadOptions, Settings};
 use smart_scanner::stage::decode::CandleSource;
 use smart_scanner::stage::housekeep::SeenHandle;
-use smart_scanner::strategy::Calibration;
 use smart_scanner::sys::clock::Stamp;
 use smart_scanner::topology::LinkId;
 use smart_scanner::venue::blofin::sign;
@@ -97,7 +96,7 @@ pub struct Said {
 pub struct Judges<'a> {
     pub settings: &'a Settings,
     pub instruments: Arc<Instruments>,
-    pub calibration: Option<Calibration>,
+    pub learned: Learned,
 }
 
 impl<'a> Judges<'a> {
@@ -105,7 +104,7 @@ impl<'a> Judges<'a> {
         Judges {
             settings,
             instruments: instruments(symbols, "0.01"),
-            calibration: None,
+            learned: Learned::default(),
         }
     }
 
@@ -178,7 +177,7 @@ impl<'a> Judges<'a> {
     }
 
     fn plan(&self, start: Wall) -> Plan<'_> {
-        let mut plan = Plan {
+        Plan {
             settings: self.settings,
             instruments: Arc::clone(&self.instruments),
             ranking: self.instruments.iter().map(|(id, _)| id).collect(),
@@ -202,10 +201,8 @@ impl<'a> Judges<'a> {
             start,
             scan: true,
             alerts: None,
-            learned: Default::default(),
-        };
-        plan.learned.calibration = self.calibration.clone();
-        plan
+            learned: self.learned.clone(),
+        }
     }
 }
 
