@@ -30,7 +30,56 @@ pub struct Node {
     pub updated_ms: i64,
 }
 
+/// Half-lives of one span; 2^64 is far inside the range of a float.
+const SPAN_HALF_LIVES: f64 = 64.0;
+
+/// How evidence fades, with the exponentials kept: what is left at `now` of what was learned at `then`
+/// is 2^((then − start)/h) · 2^((start − now)/h). The first factor is kept with the node, the second
+/// one serves all nodes of a moment. `start` is the begin of the span of 64 half-lives that `then`
+/// lies in, so that both depend on the times alone and a reloaded node goes on bit for bit.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    now_ms: i64,
+    start_ms: i64,
+    half_life_h: f64,
+    /// 2^((start − now)/h).
+    fall: f64,
+}
+
+/// Begin of the span that `at_ms` lies in.
+fn span_start_ms(at_ms: i64, half_life_h: f64) -> i64 {
+    let span_ms = (SPAN_HALF_LIVES * half_life_h * MS_PER_HOUR).max(1.0) as i64;
+    at_ms.div_euclid(span_ms).saturating_mul(span_ms)
+}
+
+impl Moment {
+    fn new(now_ms: i64, half_life_h: f64) -> Moment {
+        let start_ms = span_start_ms(now_ms, half_life_h);
+        let past_ms = (now_ms - start_ms) as f64;
+        Moment {
+            now_ms,
+            start_ms,
+            half_life_h,
+            fall: (-past_ms / (half_life_h * MS_PER_HOUR)).exp2(),
+        }
+    }
+
+    /// Part of the mass of `node` that is left; `lift` is the node's kept factor.
+    fn left(&self, node: &Node, lift: f64) -> f64 {
+        if node.updated_ms < self.start_ms || node.updated_ms > self.now_ms {
+            return node.left(self.now_ms, self.half_life_h);
+        }
+        lift * self.fall
+    }
+}
+
 impl Node {
+    /// 2^((updated − start)/h), see `Moment`.
+    fn lift(&self, half_life_h: f64) -> f64 {
+        let past_ms = self.updated_ms - span_start_ms(self.updated_ms, half_life_h);
+        (past_ms as f64 / (half_life_h * MS_PER_HOUR)).exp2()
+    }
+
     /// Part of the mass that is left at `now_ms`.
     fn left(&self, now_ms: i64, half_life_h: f64) -> f64 {
         if self.count == 0 {
@@ -99,6 +148,17 @@ impl Level {
 pub struct Bandit {
     params: BanditParams,
     nodes: Box<[[Node; NODES_PER_ARM]]>,
+    /// `Node::lift` of every node.
+    lifts: Box<[[f64; NODES_PER_ARM]]>,
+}
+
+/// The nodes that a result in this context belongs to.
+fn levels_of(relative: Relative, timeframe: Timeframe) -> [Level; 3] {
+    [
+        Level::Arm,
+        Level::Regime(relative),
+        Level::Timeframe(relative, timeframe),
+    ]
 }
 
 impl Bandit {
@@ -107,6 +167,7 @@ impl Bandit {
         Bandit {
             params,
             nodes: vec![[Node::default(); NODES_PER_ARM]; COMPONENT_COUNT].into_boxed_slice(),
+            lifts: vec![[1.0; NODES_PER_ARM]; COMPONENT_COUNT].into_boxed_slice(),
         }
     }
 
@@ -122,11 +183,20 @@ impl Bandit {
     pub fn copy_from(&mut self, other: &Bandit) {
         self.params = other.params;
         self.nodes.copy_from_slice(&other.nodes);
+        self.lifts.copy_from_slice(&other.lifts);
     }
 
     /// Puts a node from a file back.
     pub fn set_node(&mut self, arm: usize, level: Level, node: Node) {
         self.nodes[arm][level.index()] = node;
+        self.lifts[arm][level.index()] = node.lift(self.params.half_life_h);
+    }
+
+    /// The reward in 0..=1 of a result, or nothing when this is no observation.
+    fn reward(&self, arm: usize, r: f64, mass: f64) -> Option<f64> {
+        let is_observation = r.is_finite() && mass.is_finite() && mass > 0.0 && arm < COMPONENT_COUNT;
+        let (low, high) = (self.params.reward_low, self.params.reward_high);
+        is_observation.then(|| ((r - low) / (high - low)).clamp(0.0, 1.0))
     }
 
     /// Learns that `arm` ended with `r` (net of cost) at `now_ms`. `mass` in 0..=1 is how much of an
@@ -140,18 +210,13 @@ impl Bandit {
         mass: f64,
         now_ms: i64,
     ) {
-        if !r.is_finite() || !mass.is_finite() || mass <= 0.0 || arm >= COMPONENT_COUNT {
+        let Some(reward) = self.reward(arm, r, mass) else {
             return;
-        }
-        let (low, high) = (self.params.reward_low, self.params.reward_high);
-        let reward = ((r - low) / (high - low)).clamp(0.0, 1.0);
-        let levels = [
-            Level::Arm,
-            Level::Regime(relative),
-            Level::Timeframe(relative, timeframe),
-        ];
-        for level in levels {
-            self.nodes[arm][level.index()].add(reward, mass, now_ms, &self.params);
+        };
+        for level in levels_of(relative, timeframe) {
+            let node = &mut self.nodes[arm][level.index()];
+            node.add(reward, mass, now_ms, &self.params);
+            self.lifts[arm][level.index()] = node.lift(self.params.half_life_h);
         }
     }
 
@@ -166,17 +231,10 @@ impl Bandit {
         mass: f64,
         learned_ms: i64,
     ) {
-        if !r.is_finite() || !mass.is_finite() || mass <= 0.0 || arm >= COMPONENT_COUNT {
+        let Some(reward) = self.reward(arm, r, mass) else {
             return;
-        }
-        let (low, high) = (self.params.reward_low, self.params.reward_high);
-        let reward = ((r - low) / (high - low)).clamp(0.0, 1.0);
-        let levels = [
-            Level::Arm,
-            Level::Regime(relative),
-            Level::Timeframe(relative, timeframe),
-        ];
-        for level in levels {
+        };
+        for level in levels_of(relative, timeframe) {
             let half_life_h = self.params.half_life_h;
             let node = &mut self.nodes[arm][level.index()];
             // What is in the node is as of `updated_ms`; the lesson has faded since it was learned.
@@ -193,18 +251,18 @@ impl Bandit {
 
     /// What is believed of `arm` here at `now_ms`; each level is pulled towards the one above it.
     pub fn estimate(&self, arm: usize, relative: Relative, timeframe: Timeframe, now_ms: i64) -> Estimate {
+        let moment = Moment::new(now_ms, self.params.half_life_h);
+        self.estimate_at(arm, levels_of(relative, timeframe), &moment)
+    }
+
+    fn estimate_at(&self, arm: usize, levels: [Level; 3], moment: &Moment) -> Estimate {
         let params = &self.params;
         let width = params.reward_high - params.reward_low;
         let mut mean = -params.reward_low / width;
         let mut mass = 0.0;
-        let levels = [
-            Level::Arm,
-            Level::Regime(relative),
-            Level::Timeframe(relative, timeframe),
-        ];
         for level in levels {
             let node = &self.nodes[arm][level.index()];
-            let left = node.left(now_ms, params.half_life_h);
+            let left = moment.left(node, self.lifts[arm][level.index()]);
             let success = node.success * left;
             mass = success + node.failure * left;
             mean = (params.prior_mass * mean + success) / (params.prior_mass + mass);
@@ -219,21 +277,24 @@ impl Bandit {
     /// Weight of every component here at `now_ms`: exp(κ × how much better than the peers), clamped.
     /// Exactly 1 for all while nothing has been learned.
     pub fn weights(&self, relative: Relative, timeframe: Timeframe, now_ms: i64) -> [f64; COMPONENT_COUNT] {
+        let moment = Moment::new(now_ms, self.params.half_life_h);
+        let levels = levels_of(relative, timeframe);
         let careful: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
-            let estimate = self.estimate(arm, relative, timeframe, now_ms);
+            let estimate = self.estimate_at(arm, levels, &moment);
             estimate.expected_r - self.params.deviation_penalty * estimate.deviation_r
         });
-        self.compare(&careful, now_ms)
+        self.compare(&careful, &moment)
     }
 
     /// Weights of components that are worth `careful` each: exp(κ × how much better than the peers).
     /// A component counts, among its peers and for itself, as far as it has been seen: fully from as
     /// many labels as the prior weighs. One that never spoke keeps weight 1, however the others fare.
-    fn compare(&self, careful: &[f64; COMPONENT_COUNT], now_ms: i64) -> [f64; COMPONENT_COUNT] {
+    fn compare(&self, careful: &[f64; COMPONENT_COUNT], moment: &Moment) -> [f64; COMPONENT_COUNT] {
         let params = &self.params;
         let known: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
             let node = &self.nodes[arm][Level::Arm.index()];
-            let mass = (node.success + node.failure) * node.left(now_ms, params.half_life_h);
+            let left = moment.left(node, self.lifts[arm][Level::Arm.index()]);
+            let mass = (node.success + node.failure) * left;
             (mass / params.prior_mass).min(1.0)
         });
         let total: f64 = known.iter().sum();
@@ -268,8 +329,10 @@ impl Bandit {
     ) -> [f64; COMPONENT_COUNT] {
         let params = &self.params;
         let width = params.reward_high - params.reward_low;
+        let moment = Moment::new(now_ms, params.half_life_h);
+        let levels = levels_of(relative, timeframe);
         let drawn: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
-            let estimate = self.estimate(arm, relative, timeframe, now_ms);
+            let estimate = self.estimate_at(arm, levels, &moment);
             let mean = (estimate.expected_r - params.reward_low) / width;
             let variance = (estimate.deviation_r / width).powi(2);
             // The Beta distribution with this mean and variance.
@@ -282,6 +345,6 @@ impl Bandit {
             ];
             params.reward_low + width * explore::beta(mean * mass, (1.0 - mean) * mass, key)
         });
-        self.compare(&drawn, now_ms)
+        self.compare(&drawn, &moment)
     }
 }

@@ -437,17 +437,27 @@ impl Gate {
         out.event(line);
     }
 
-    fn is_seen(&self, key: [u64; 2], now: Wall) -> bool {
-        let ttl = u64::from(self.params.dedupe_ttl_sec) * NS_PER_SEC;
-        self.seen
-            .iter()
-            .any(|(known, at)| *known == key && now.since(*at) < ttl)
+    fn dedupe_ttl_ns(&self) -> u64 {
+        u64::from(self.params.dedupe_ttl_sec) * NS_PER_SEC
     }
 
+    fn is_seen(&self, key: [u64; 2], now: Wall) -> bool {
+        let ttl_ns = self.dedupe_ttl_ns();
+        self.seen
+            .iter()
+            .any(|(known, at)| *known == key && now.since(*at) < ttl_ns)
+    }
+
+    /// Remembers `key`, and forgets what is too old to be a duplicate: the list stays as short as its
+    /// use allows, because every signal reads it whole.
     fn remember(&mut self, key: [u64; 2], now: Wall) {
-        if self.seen.is_full() {
-            self.seen.remove(0);
-        }
+        let ttl_ns = self.dedupe_ttl_ns();
+        let old = self
+            .seen
+            .iter()
+            .take_while(|(_, at)| now.since(*at) >= ttl_ns)
+            .count();
+        self.seen.drain(..old.max(usize::from(self.seen.is_full())));
         self.seen.push((key, now));
     }
 
