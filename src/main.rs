@@ -82,5 +82,7 @@ fn exchange_options(args: &ExchangeArgs) -> ExchangeOptions {
         attach: demo::attach_policy(args.venue.attach),
         two_stops: demo::two_stops(args.venue.two_stops),
         amend: false,
+        listed_after: args.listed_after.clone(),
+        delisted_after: args.delisted_after.clone(),
     }
 }

@@ -26,6 +26,8 @@ fn venue() -> LoopbackServer {
         attach: AttachPolicy::FirstFill,
         two_stops: TwoStops::Allow,
         amend: false,
+        listed_after: Vec::new(),
+        delisted_after: Vec::new(),
     })
     .expect("the exchange serves")
 }

@@ -132,6 +132,7 @@ impl Day {
             seen: seen.clone(),
             control: Arc::default(),
             tick_digest: None,
+            table: None,
             paper: None,
             intents: Some(directory.path().join("gate.snapshot")),
             start,

@@ -1,12 +1,13 @@
 //! What a run needs before its first tick: the universe, the bus, the run number, credentials.
 
 use super::exit::Failure;
-use super::{daemon, graph};
+use super::{daemon, follow, graph, ws_tickers};
 use crate::bus::Bus;
-use crate::model::{Instrument, InstrumentId, Instruments};
-use crate::settings::Settings;
+use crate::model::{InstrumentId, Instruments};
+use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
 use crate::sys::clock::Stamp;
+use crate::universe::live::Version;
 use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source};
 use crate::venue::blofin::sign;
 use crate::venue::blofin::target::Target;
@@ -20,20 +21,34 @@ pub struct Followed {
     pub is_stale: bool,
     /// Symbols of everything the venue lists, followed or not.
     pub listed: Vec<String>,
+    /// What the rules chose, for comparing with what they choose later.
+    pub selection: Selection,
+}
+
+/// Where the venue's lists are read.
+pub fn source(venue: &Venue) -> Source<'_> {
+    Source {
+        base_url: &venue.blofin_base_url,
+        ca_file: venue.blofin_ca_file.as_deref(),
+    }
 }
 
 /// Reads the venue's lists and chooses by the rules of `[scan]`.
 pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
     let scan = &settings.scan;
-    let rules = rules(settings)?;
-    let source = Source {
-        base_url: &settings.venue.blofin_base_url,
-        ca_file: settings.venue.blofin_ca_file.as_deref(),
-    };
+    let rules = rules(scan)?;
     let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
     let cache = &scan.universe_cache_path;
-    let opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, |_| false)
+    let source = source(&settings.venue);
+    let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, |_| false)
         .map_err(Failure::venue)?;
+    if scan.universe_from_ws && matches!(opened.origin, Origin::Venue) {
+        let listing = ws_tickers::prefer(&settings.venue, scan, opened.listing.clone());
+        let selection = universe::select(&listing, &rules, |_| false);
+        if !selection.ranking.is_empty() {
+            (opened.listing, opened.selection) = (listing, selection);
+        }
+    }
     eprintln!("{}", opened.origin_line(now_ms));
     if let Some(fault) = &opened.unsaved {
         eprintln!("warning: {fault}");
@@ -49,27 +64,22 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
     let is_stale = matches!(opened.origin, Origin::Cache { .. });
     let rows = opened.listing.instruments.iter();
     let listed = rows.map(|row| row.instrument.symbol.to_string()).collect();
-    let selection: Selection = opened.selection;
-    let mut ranking = selection.ranking.clone();
-    ranking.extend(selection.context_only.iter().copied());
-    let mut instruments = selection.instruments;
-    for id in &selection.context_only {
-        // Followed for the market's regime only: the gate enters nothing that is not live.
-        if let Some(row) = instruments.get(*id).copied() {
-            instruments.insert(Instrument { live: false, ..row });
-        }
-    }
+    let selection = opened.selection;
+    let Version {
+        instruments,
+        followed,
+    } = follow::version(&selection, &[]);
     Ok(Followed {
         instruments,
-        ranking,
+        ranking: followed,
         is_stale,
         listed,
+        selection,
     })
 }
 
 /// The rules of `[scan]`.
-pub fn rules(settings: &Settings) -> Result<Rules, Failure> {
-    let scan = &settings.scan;
+pub fn rules(scan: &Scan) -> Result<Rules, Failure> {
     Ok(Rules {
         top_symbols: scan.top_symbols as usize,
         swap_only: scan.swap_only,

@@ -14,6 +14,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use super::calibrate::CalibrateArgs;
+use super::exchange::AfterArg;
 use super::features::FeaturesArgs;
 use super::gateway::GatewayArgs;
 use super::halt::HaltArgs;
@@ -133,6 +134,12 @@ pub struct ExchangeArgs {
     /// What each account starts with, in USDT
     #[arg(long, default_value_t = 10_000.0, value_parser = parse_balance, value_name = "USDT")]
     pub balance: f64,
+    /// An instrument that is listed only after a while of the exchange's clock; may be repeated
+    #[arg(long = "list-after", value_name = "SYMBOL@TIME")]
+    pub listed_after: Vec<AfterArg>,
+    /// An instrument that is delisted after a while of the exchange's clock; may be repeated
+    #[arg(long = "delist-after", value_name = "SYMBOL@TIME")]
+    pub delisted_after: Vec<AfterArg>,
     #[command(flatten)]
     pub market: MarketArgs,
     #[command(flatten)]
@@ -357,7 +364,8 @@ pub struct Instant {
 /// Longest time a command may be asked to run.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A whole number and its unit, such as 500ms, 60s, 2m or 1h.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write a whole number and its unit: 500ms, 60s, 2m or 1h";
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(FORM)?;
     let count: u64 = text[..digits].parse().map_err(|_| FORM)?;

@@ -6,6 +6,7 @@
 use super::graph::{self, GraphError, Plan, Ports};
 use super::halt::{HaltFile, StateNote};
 use super::learned::LearnedFiles;
+use super::once::HistoryCount;
 use super::screen::{PositionLine, View};
 use super::summary::{StageLatency, Summary, TickToOrder};
 use crate::bus::{Bus, Table};
@@ -15,13 +16,14 @@ use crate::metrics::histogram::Snapshot;
 use crate::metrics::latency_file::LatencyFile;
 use crate::metrics::meter::{wait_name, work_name};
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{InstrumentId, Instruments, Lots, Reason, Side};
+use crate::model::{InstrumentId, Lots, Reason, Side};
 use crate::settings::Settings;
 use crate::stage::gate::{ControlWord, control};
 use crate::stage::housekeep::SeenHandle;
 use crate::sys;
 use crate::sys::clock::Stamp;
 use crate::topology::StageId;
+use crate::universe::live::InstrumentView;
 use crate::venue::blofin::call_port::{LaneGroup, SocketCalls};
 use crate::venue::blofin::connector::{Connector, ConnectorConfig, ConnectorFault, DialTimeouts};
 use crate::venue::blofin::frame_port::SocketFrames;
@@ -113,7 +115,7 @@ pub struct Daemon {
     control: ControlWord,
     halt: HaltFile,
     seen: SeenHandle,
-    instruments: std::sync::Arc<Instruments>,
+    instruments: InstrumentView,
     layout: Layout,
     latency_path: PathBuf,
     saved_at: Instant,
@@ -143,7 +145,7 @@ impl Daemon {
         let halt = HaltFile::of(&daemon.state_dir);
         // Before anything can be decided.
         set_bit(&control, control::HALT, halt.is_set());
-        let instruments = plan.instruments.clone();
+        let instruments = plan.table().view();
         let cores = sys::cores::Cores::read();
         let (words, idle, pin) = (daemon.layout.clone(), daemon.idle, daemon.cores.clone());
         let seats = graph::build(&bus, plan, ports)?;
@@ -215,6 +217,30 @@ impl Daemon {
         self.halt.is_set().then(|| self.halt.text())
     }
 
+    /// Instruments with a position, as the gate shows them.
+    pub fn held(&self) -> Vec<InstrumentId> {
+        (0..POSITION_ROWS)
+            .filter_map(|index| self.positions.read(index))
+            .filter(|row| row.lots != 0)
+            .map(|row| InstrumentId(row.instrument))
+            .collect()
+    }
+
+    /// Whether entries are off because contract terms are not fresh.
+    pub fn is_held(&self) -> bool {
+        self.control.load(Ordering::Acquire) & control::HOLD != 0
+    }
+
+    /// How far the candle histories have come.
+    pub fn history(&self) -> HistoryCount {
+        HistoryCount::read(&self.bus)
+    }
+
+    /// Takes `hold` back.
+    pub fn release(&self) {
+        self.control.fetch_and(!control::HOLD, Ordering::AcqRel);
+    }
+
     /// Entries off, resting entries cancelled, stops kept; then the threads end. The last
     /// histograms are saved.
     pub fn stop(&mut self) {
@@ -255,6 +281,7 @@ impl Daemon {
 
     /// What the screen shows.
     pub fn view(&mut self) -> View {
+        self.instruments.refresh();
         let counters = Counters::read(&self.bus);
         let elapsed = self.frames_before.0.elapsed().as_secs_f64();
         if elapsed >= 0.5 {
@@ -273,7 +300,7 @@ impl Daemon {
         View {
             title: self.title.clone(),
             clock: clock_text(self.clock.now().ms()),
-            instruments: self.instruments.len(),
+            instruments: self.instruments.followed().len(),
             frames: counters.get("decode_frame"),
             frames_per_second: self.frames_before.2,
             candles: counters.get("indicate_candle"),

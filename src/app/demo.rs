@@ -109,6 +109,7 @@ fn trade(
         control: Arc::default(),
         tick_digest: Some(Arc::clone(&ticks)),
         paper: None,
+        table: None,
         source: CandleSource::Socket,
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
@@ -193,6 +194,8 @@ fn exchange_options(args: &DemoArgs, out: &Path) -> ExchangeOptions {
         attach: attach_policy(args.venue.attach),
         two_stops: two_stops(args.venue.two_stops),
         amend: false,
+        listed_after: Vec::new(),
+        delisted_after: Vec::new(),
     }
 }
 

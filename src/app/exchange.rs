@@ -3,12 +3,13 @@
 //! Standard output carries exactly one line, when clients may connect:
 //! `{"rest","ws_public","ws_private","instruments","seed","speed","anchor"[,"ca_file"]}`.
 
+use super::cli::parse_duration;
 use crate::exchange::amount::Amount;
 use crate::exchange::{
     AttachPolicy, Exchange, ExchangeConfig, Generated, GeneratedOptions, Market, Recorded, RecordedError,
     RecordedOptions, TwoStops,
 };
-use crate::model::Timeframe;
+use crate::model::{Timeframe, Wall};
 use crate::venue::loopback::server::clock_from_now;
 use crate::venue::loopback::{
     Credential, LoopbackOptions, LoopbackServer, LoopbackVenue, ScaledClock, ServerError, ServerOptions,
@@ -16,6 +17,8 @@ use crate::venue::loopback::{
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -38,6 +41,31 @@ pub struct ExchangeOptions {
     pub two_stops: TwoStops,
     /// Whether `amend-tpsl` is offered.
     pub amend: bool,
+    /// Instruments that are listed only after a while, and such that are delisted.
+    pub listed_after: Vec<AfterArg>,
+    pub delisted_after: Vec<AfterArg>,
+}
+
+/// A symbol and a time of the exchange's clock since its start: `NEAR-USDT@10m`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AfterArg {
+    pub symbol: String,
+    pub after: Duration,
+}
+
+impl FromStr for AfterArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (symbol, time) = text
+            .split_once('@')
+            .filter(|(symbol, _)| !symbol.is_empty())
+            .ok_or("write SYMBOL@TIME, such as NEAR-USDT@10m")?;
+        Ok(AfterArg {
+            symbol: symbol.to_owned(),
+            after: parse_duration(time)?,
+        })
+    }
 }
 
 /// Why the exchange is not served.
@@ -51,6 +79,8 @@ pub enum ExchangeError {
     NoAccount,
     #[error("the key {0:?} is given twice; every --account needs a key of its own")]
     SameKey(String),
+    #[error("{0:?} is no instrument of this market; the instruments list shows the symbols")]
+    NoSymbol(String),
     #[error("--market {path}: {source}")]
     Market { path: PathBuf, source: RecordedError },
     #[error(transparent)]
@@ -69,6 +99,7 @@ impl ExchangeError {
             | ExchangeError::Balance(_)
             | ExchangeError::NoAccount
             | ExchangeError::SameKey(_)
+            | ExchangeError::NoSymbol(_)
             | ExchangeError::Market { .. } => true,
             ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => false,
         }
@@ -134,6 +165,7 @@ pub fn serve(options: &ExchangeOptions) -> Result<LoopbackServer, ExchangeError>
         }
         venue.add_account(account.clone(), balance);
     }
+    schedule(&mut venue, options, clock)?;
     let ca_file = options.tls.then(|| {
         options.ca_file.clone().unwrap_or_else(|| {
             std::env::temp_dir().join(format!("smart-scanner-exchange-{}.pem", std::process::id()))
@@ -141,6 +173,26 @@ pub fn serve(options: &ExchangeOptions) -> Result<LoopbackServer, ExchangeError>
     });
     let listen = options.listen;
     Ok(LoopbackServer::start(venue, ServerOptions { listen, ca_file })?)
+}
+
+/// Hides what is not listed yet, and what will not be for ever.
+fn schedule(
+    venue: &mut LoopbackVenue,
+    options: &ExchangeOptions,
+    clock: ScaledClock,
+) -> Result<(), ExchangeError> {
+    let at = |arg: &AfterArg| Some(Wall(clock.anchor().0 + arg.after.as_nanos() as u64));
+    for arg in &options.listed_after {
+        if !venue.schedule(&arg.symbol, at(arg), None) {
+            return Err(ExchangeError::NoSymbol(arg.symbol.clone()));
+        }
+    }
+    for arg in &options.delisted_after {
+        if !venue.schedule(&arg.symbol, None, at(arg)) {
+            return Err(ExchangeError::NoSymbol(arg.symbol.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn market(options: &ExchangeOptions, clock: ScaledClock) -> Result<Market, ExchangeError> {
@@ -204,6 +256,8 @@ fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::venue::loopback::auth::Stamp;
+    use crate::venue::loopback::{Answer, Call};
 
     fn options() -> ExchangeOptions {
         ExchangeOptions {
@@ -219,6 +273,8 @@ mod tests {
             attach: AttachPolicy::FirstFill,
             two_stops: TwoStops::Allow,
             amend: false,
+            listed_after: Vec::new(),
+            delisted_after: Vec::new(),
         }
     }
 
@@ -269,6 +325,42 @@ mod tests {
             },
             "no-such-folder",
         );
+    }
+
+    #[test]
+    fn instruments_come_and_go_by_its_own_clock() {
+        let after = |text: &str| text.parse::<AfterArg>();
+        assert!(after("NEAR-USDT").is_err() && after("@5m").is_err() && after("A@5").is_err());
+        let unknown = ExchangeOptions {
+            listed_after: vec![after("NONE-USDT@5m").expect("an argument")],
+            ..options()
+        };
+        refuses(&unknown, "NONE-USDT");
+        let coming = ExchangeOptions {
+            listed_after: vec![after("ETH-USDT@10m").expect("an argument")],
+            delisted_after: vec![after("BTC-USDT@20m").expect("an argument")],
+            speed: 1.0,
+            ..options()
+        };
+        let server = serve(&coming).expect("a free port");
+        let listed = |minutes: u64| {
+            server.with(|venue| {
+                let now = Wall(venue.options().clock.anchor().0 + minutes * 60_000_000_000);
+                let call = Call {
+                    method: "GET",
+                    path_query: "/api/v1/market/instruments",
+                    stamp: Stamp::default(),
+                    body: b"",
+                };
+                let Answer::Reply { reply, .. } = venue.http(now, 1, &call) else {
+                    panic!("a reply");
+                };
+                ["ETH-USDT", "BTC-USDT"].map(|symbol| reply.body.contains(&format!("\"{symbol}\"")))
+            })
+        };
+        assert_eq!(listed(1), [false, true]);
+        assert_eq!(listed(11), [true, true]);
+        assert_eq!(listed(21), [true, false]);
     }
 
     #[test]

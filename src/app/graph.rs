@@ -16,7 +16,7 @@ use crate::gateway::AlertLine;
 use crate::model::client_id::instance_tag;
 use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{InstrumentId, Instruments, Timeframe, Wall};
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, Instruments, Timeframe, Wall};
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
@@ -33,6 +33,7 @@ use crate::strategy::bandit::Bandit;
 use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Regime, Scorer};
 use crate::sys::clock::Stamp;
 use crate::topology::{self, LINKS, LinkId, StageId};
+use crate::universe::live::Table;
 use crate::venue::blofin::account_ws::AccountFeed;
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::blofin::sign::{Credentials, NonceSource};
@@ -64,6 +65,8 @@ pub struct Plan<'a> {
     pub instruments: Arc<Instruments>,
     /// Instruments in the order in which their history is read.
     pub ranking: Vec<InstrumentId>,
+    /// Where the universe changes while running; `None` keeps `instruments` and `ranking`.
+    pub table: Option<Table>,
     pub credentials: Credentials,
     /// Host header of REST requests.
     pub host: String,
@@ -103,6 +106,14 @@ pub struct Learned {
     /// `None`: the heuristic.
     pub calibration: Option<Calibration>,
     pub learning: Learning,
+}
+
+impl Plan<'_> {
+    /// The instruments as the stages read them.
+    pub fn table(&self) -> Table {
+        let fixed = || Table::new((*self.instruments).clone(), self.ranking.clone());
+        self.table.clone().unwrap_or_else(fixed)
+    }
 }
 
 /// Why a graph could not be built.
@@ -213,7 +224,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
         replies: ends.outlet(LinkId::SendGate)?,
         port: ports.orders,
         writer: writer(plan, StageId::Send),
-        instruments: Arc::clone(&plan.instruments),
+        instruments: ends.table.view(),
         order: ends.order(StageId::Send, LinkId::SendJournal)?,
     };
     seats.push(Seat {
@@ -224,7 +235,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
         feed: AccountFeed::new(0, plan.seed),
         port: ports.account,
         writer: writer(plan, StageId::Account),
-        instruments: Arc::clone(&plan.instruments),
+        instruments: ends.table.view(),
         events: ends.outlet(LinkId::AccountGate)?,
         order: ends.order(StageId::Account, LinkId::AccountJournal)?,
     };
@@ -238,7 +249,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     });
     if let Some(venue) = &plan.paper {
         let ticks = ends.inlet(LinkId::DecodePaper)?;
-        let stage = Paper::new(ticks, Arc::clone(&plan.instruments), venue.clone());
+        let stage = Paper::new(ticks, ends.table.view(), venue.clone());
         seats.push(Seat {
             id: StageId::Paper,
             stage: Box::new(stage),
@@ -254,6 +265,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
 /// The ends of the rings of one bus.
 struct Ends<'a> {
     bus: &'a Bus,
+    table: Table,
     stamp: Stamp,
     journal: bool,
     repeat: &'a [JournalEntry],
@@ -263,6 +275,7 @@ impl<'a> Ends<'a> {
     fn new(bus: &'a Bus, plan: &'a Plan<'_>) -> Self {
         Ends {
             bus,
+            table: plan.table(),
             stamp: bus.stamp(),
             journal: plan.journal,
             repeat: &plan.repeat,
@@ -309,7 +322,7 @@ fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphEr
         Some(bandit) => bandit.clone(),
         None => Bandit::new(params.bandit),
     };
-    let mut scorer = Scorer::new(params.clone(), plan.instruments.len(), &timeframes, bandit);
+    let mut scorer = Scorer::new(params.clone(), INSTRUMENTS_MAX, &timeframes, bandit);
     scorer.set_calibration(learned.calibration.clone());
     let parts = score::Parts {
         rows: ends.inlet(LinkId::IndicateScore)?,
@@ -342,7 +355,7 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
     let parts = gate::glue::Parts {
         core,
         intents,
-        instruments: Arc::clone(&plan.instruments),
+        instruments: ends.table.view(),
         ticks: ends.inlet(LinkId::DecodeGate)?,
         signals: ends.inlet(LinkId::ScoreGate)?,
         volatility: ends.inlet(LinkId::IndicateGate)?,
@@ -395,7 +408,7 @@ fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphE
         journals,
         alerts: plan.alerts.clone(),
     };
-    let instruments = Arc::clone(&plan.instruments);
+    let instruments = ends.table.view();
     let path = plan.metrics_path.as_deref();
     Ok(Housekeep::new(
         rings,

@@ -9,6 +9,7 @@ use crate::model::{Candle, Instruments, Symbol, Timeframe};
 use crate::research::candles::{CandleBook, Series};
 use crate::store::{CandleError, CandleRing};
 use crate::topology::LinkId;
+use crate::universe::live::InstrumentView;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,8 @@ pub struct HistoryCounts {
 /// The writer of the file.
 pub struct HistoryFile {
     ring: CandleRing<Candle>,
-    series: Vec<usize>,
+    /// By instrument; `None` for one that came when every series of the file was taken.
+    series: Vec<Option<usize>>,
     pub counts: HistoryCounts,
 }
 
@@ -90,12 +92,21 @@ impl HistoryFile {
         for label in gone.iter().take(new.saturating_sub(free)) {
             ring.forget(label);
         }
-        let series: Result<Vec<usize>, CandleError> = labels.iter().map(|label| ring.claim(label)).collect();
+        let series: Result<Vec<Option<usize>>, CandleError> =
+            labels.iter().map(|label| ring.claim(label).map(Some)).collect();
         Ok(HistoryFile {
             series: series?,
             ring,
             counts: HistoryCounts::default(),
         })
+    }
+
+    /// Gives instruments that were listed since a series each, as long as the file has one to give.
+    pub fn follow(&mut self, instruments: &Instruments) {
+        let ring = &mut self.ring;
+        let new = instruments.iter().skip(self.series.len());
+        let claimed = new.map(|(_, row)| ring.claim(&format!("{}{SUFFIX}", row.symbol)).ok());
+        self.series.extend(claimed);
     }
 
     /// Keeps a closed 1m candle; everything else is ignored.
@@ -107,7 +118,7 @@ impl HistoryFile {
         else {
             return;
         };
-        let Some(series) = self.series.get(tick.instrument().index()) else {
+        let Some(Some(series)) = self.series.get(tick.instrument().index()) else {
             return;
         };
         if tick.has_flag(tick_flag::SYNTHETIC) || !candle.is_valid() {
@@ -131,15 +142,18 @@ pub struct History {
 
 impl History {
     /// Starts to write what `decode` tells `indicate`.
-    pub fn start(bus: &Bus, path: &Path, instruments: &Instruments) -> Result<Self, HistoryFault> {
+    pub fn start(bus: &Bus, path: &Path, mut instruments: InstrumentView) -> Result<Self, HistoryFault> {
         let mut ticks: Observer<Tick> = bus.observer(LinkId::DecodeIndicate.link().name)?;
-        let mut file = HistoryFile::open(path, instruments)?;
+        let mut file = HistoryFile::open(path, &instruments)?;
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || {
                 loop {
+                    if instruments.refresh() {
+                        file.follow(&instruments);
+                    }
                     match ticks.next() {
                         Observed::Record(tick) => file.take(&tick),
                         Observed::Missed(count) => file.counts.missed += count,
@@ -221,6 +235,26 @@ mod tests {
         let mut file = HistoryFile::open(&path_of(folder.path()), &instruments).expect("the same file");
         file.take(&tick(1, 5, tick_flag::CONFIRMED));
         assert_eq!(opens(&read(folder.path()).expect("read")), [1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_listed_later_gets_a_series_as_long_as_there_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (before, after) = (instruments(8), instruments(70));
+        let mut file = HistoryFile::open(&path_of(folder.path()), &before).expect("a file");
+        file.take(&tick(9, 1, tick_flag::CONFIRMED));
+        assert_eq!(file.counts.candles, 0, "nobody knows it yet");
+        file.follow(&after);
+        for id in [9, 63, 64] {
+            file.take(&tick(id, 1, tick_flag::CONFIRMED));
+        }
+        assert_eq!(file.counts.candles, 2, "64 series are all that the file has");
+        let symbol = after.get(InstrumentId(9)).expect("listed").symbol;
+        let book = read(folder.path()).expect("read");
+        assert_eq!(
+            book.get(&symbol, Timeframe::M1).map(|kept| kept.candles().len()),
+            Some(1)
+        );
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub fn run(
         scan: true,
         learned: opened.learned,
         alerts: None,
+        table: None,
         source: CandleSource::Once,
         paper: None,
         intents: None,

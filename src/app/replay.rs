@@ -216,6 +216,7 @@ pub(super) fn play(
         control: Arc::default(),
         tick_digest: None,
         paper: None,
+        table: None,
         source: CandleSource::Socket,
         intents: None,
         start: paper.start,

@@ -3,20 +3,23 @@
 use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
 use super::exit::{Exit, Failure};
+use super::follow::Follower;
 use super::graph::{Plan, Ports};
 use super::history::{self, History};
 use super::learned::LearnedFiles;
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, gateway, halt, once, params, research, venue_clock};
+use super::{bootstrap, demo, gateway, halt, once, params, progress, research, venue_clock};
+use crate::model::Instrument;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
+use crate::universe::live::Table;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
 use crate::venue::paper::{self, SplitCalls};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,8 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     announce(settings);
     let clock = venue_clock::of(settings);
     let followed = bootstrap::universe(settings)?;
+    let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
+    let mut follower = Follower::start(settings, table.clone(), &followed, &clock)?;
     let instruments = Arc::new(followed.instruments);
     let bus = bootstrap::bus(settings)?;
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
@@ -87,6 +92,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         control: Arc::default(),
         tick_digest: None,
         paper: venue.clone(),
+        table: Some(table.clone()),
         source,
         intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
         start: clock.now(),
@@ -99,12 +105,14 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         settings.daemon.instance,
         if settings.is_live() { "LIVE" } else { "paper" }
     );
-    let history = History::start(&bus, &history::path_of(&settings.daemon.state_dir), &instruments)
+    let history = History::start(&bus, &history::path_of(&settings.daemon.state_dir), table.view())
         .inspect_err(|fault| eprintln!("warning: no candle history is kept: {fault}"));
     let mut daemon =
         Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::state)?;
     if followed.is_stale {
-        eprintln!("entries stay off: contract terms come from the cache; restart when the venue answers");
+        eprintln!(
+            "entries stay off until the venue's own list has been read: contract terms come from the cache"
+        );
         daemon.hold();
     }
     if let Some(text) = daemon.halted() {
@@ -116,7 +124,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     }
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
-    watch(&mut daemon, &stop)?;
+    watch(&mut daemon, &mut follower, venue.as_ref(), &stop)?;
     if let Some(gateway) = gateway.as_mut() {
         gateway.stop();
     }
@@ -173,17 +181,47 @@ fn paper_ports(sockets: Ports, venue: &SharedVenue) -> Ports {
     }
 }
 
-fn watch(daemon: &mut Daemon, stop: &Stop) -> Result<(), Failure> {
+/// Follows what a new reading of the venue's lists brings.
+fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>) {
+    let held = daemon.held();
+    let has_position = |id| held.contains(&id);
+    // The paper venue lists what is new before a stage can hear of it.
+    let list = |row: &Instrument| {
+        if let Some(venue) = venue {
+            venue.with(|venue| venue.exchange_mut().list(*row));
+        }
+    };
+    let Some(outcome) = follower.look(has_position, list) else {
+        return;
+    };
+    for line in &outcome.lines {
+        eprintln!("{line}");
+    }
+    if outcome.is_fresh && daemon.is_held() {
+        daemon.release();
+        eprintln!("the venue's own list has been read: entries as the settings say");
+    }
+}
+
+fn watch(
+    daemon: &mut Daemon,
+    follower: &mut Follower,
+    venue: Option<&SharedVenue>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let began = Instant::now();
     let mut screen = LiveScreen::open(false);
     while !stop.is_set() {
         std::thread::sleep(LOOK_EVERY);
         daemon.tend();
+        follow(daemon, follower, venue);
         if daemon.is_broken() {
             return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
         }
         if screen.is_due() {
             let mut view = daemon.view();
-            view.foot = "q or Ctrl-C stops it in order: stops stay at the venue".to_string();
+            view.foot = progress::words(&daemon.history(), began)
+                .unwrap_or_else(|| "q or Ctrl-C stops it in order: stops stay at the venue".to_string());
             if screen.show(&view) {
                 break;
             }

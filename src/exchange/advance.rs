@@ -102,7 +102,7 @@ impl Driver {
         }
     }
 
-    fn is_external(&self) -> bool {
+    pub fn is_external(&self) -> bool {
         matches!(self.source, Source::External)
     }
 

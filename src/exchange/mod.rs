@@ -260,6 +260,21 @@ impl Exchange {
             .map_or_else(Interest::default, |market| market.interest)
     }
 
+    /// Lists an instrument that came after the start, in a market that somebody else plays. Its id, which
+    /// follows the last one; `None` when the market makes its own instruments or the table is full.
+    pub fn list(&mut self, row: Instrument) -> Option<InstrumentId> {
+        if !self.driver.is_external() {
+            return None;
+        }
+        let id = self.instruments.insert(row)?;
+        if id.index() == self.markets.len() {
+            let state = market::state::MarketState::new(id, &row, Timeframe::M1);
+            self.markets.push(state);
+            self.terms.push(Terms::of(&row));
+        }
+        Some(id)
+    }
+
     /// Changes limits, leverage or the live flag of a known instrument; `false` for an unknown one
     /// and when tick, lot or contract value differ (positions are counted in them).
     pub fn set_instrument(&mut self, row: Instrument) -> bool {

@@ -1,6 +1,7 @@
 //! Every series of the run: indicator states, the candles they look back on, and context lookups.
 //!
-//! All memory is reserved at start (37 KiB a series). A correction of one of the last 64 candles
+//! All memory is reserved at start (37 KiB a series) and touched by a series' first candle, so that room
+//! for instruments that may yet be listed costs nothing. A correction of one of the last 64 candles
 //! restores a checkpoint and commits again, so the result is what it would have been.
 
 use super::params::{Params, context_of};
@@ -8,6 +9,7 @@ use super::series::Series;
 use super::window::{WINDOW_ROWS, Window};
 use crate::model::feature::row_flag;
 use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Reason, Timeframe};
+use bytemuck::allocation::zeroed_slice_box;
 use bytemuck::{Zeroable, bytes_of};
 
 /// Commits from one checkpoint to the next; two are kept.
@@ -18,6 +20,8 @@ const PRICE_MIN: f64 = 1e-18;
 const VOLUME_MAX: f64 = 1e24;
 /// Unix ms of the year 2255; sums of times stay far from overflow.
 const OPEN_MS_MAX: i64 = 9_000_000_000_000;
+/// Fingerprint of a series that has seen nothing: its memory is as the system gave it.
+const UNTOUCHED: u64 = 0;
 /// Volumes built from 1m rows differ from the venue's in the last bits of the sum.
 const VOLUME_TOLERANCE: f64 = 1e-9;
 
@@ -66,16 +70,13 @@ impl Board {
         for (position, plan) in plans.iter().enumerate() {
             plan_of[plan.timeframe as usize] = Some(position as u8);
         }
-        let states: Box<[Series]> = (0..series_count)
-            .map(|index| Series::new(&params, plans[index % plans.len()].timeframe))
-            .collect();
         Board {
             params,
             plans: plans.to_vec(),
             plan_of,
-            states,
-            checkpoints: vec![Zeroable::zeroed(); series_count].into_boxed_slice(),
-            rows: vec![[Candle::default(); WINDOW_ROWS]; series_count].into_boxed_slice(),
+            states: zeroed_slice_box(series_count),
+            checkpoints: zeroed_slice_box(series_count),
+            rows: zeroed_slice_box(series_count),
             scratch: FeatureRow::default(),
         }
     }
@@ -150,7 +151,13 @@ impl Board {
         if window.last().is_some_and(|last| last.open_ms >= candle.open_ms) {
             return Err(Reason::CandleOutOfOrder);
         }
-        self.states[series.0 as usize].peek(candle, &window, row);
+        let state = &self.states[series.0 as usize];
+        if state.fingerprint == UNTOUCHED {
+            let timeframe = self.plan(series).timeframe;
+            Series::new(&self.params, timeframe).peek(candle, &window, row);
+        } else {
+            state.peek(candle, &window, row);
+        }
         self.label(series, candle, 0, row);
         row.candle_count = window.count() + 1;
         Ok(())
@@ -221,8 +228,12 @@ impl Board {
 
     fn advance(&mut self, series: SeriesIndex, candle: &Candle, row: &mut FeatureRow) {
         let index = series.0 as usize;
-        let close_ms = candle.open_ms + self.plan(series).timeframe.ms();
+        let timeframe = self.plan(series).timeframe;
+        let close_ms = candle.open_ms + timeframe.ms();
         let state = &mut self.states[index];
+        if state.fingerprint == UNTOUCHED {
+            *state = Series::new(&self.params, timeframe);
+        }
         if state.count.is_multiple_of(CHECKPOINT_CANDLES) {
             self.checkpoints[index][(state.count / CHECKPOINT_CANDLES % 2) as usize] = *state;
         }

@@ -8,14 +8,14 @@ use crate::bus::{Bus, BusError};
 use crate::driver::{InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{AccountEvent, AccountKind};
-use crate::model::{Instruments, Mono, Reason, Wall};
+use crate::model::{Mono, Reason, Wall};
 use crate::topology::LinkId;
+use crate::universe::live::InstrumentView;
 use crate::venue::blofin::account_ws::{AccountFeed, AccountFeedEvent};
 use crate::venue::blofin::codec::{AccountDecoder, AccountFrame};
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::seam::FramePort;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 /// Events of one frame are published whole; larger frames wait for a link of this room.
 const ROOM_MIN: usize = 256;
@@ -25,7 +25,7 @@ pub struct Parts {
     pub feed: AccountFeed,
     pub port: Box<dyn FramePort>,
     pub writer: RequestWriter,
-    pub instruments: Arc<Instruments>,
+    pub instruments: InstrumentView,
     pub events: Outlet<AccountEvent>,
     pub order: InputOrder,
 }
@@ -36,7 +36,7 @@ pub struct Account {
     port: Box<dyn FramePort>,
     writer: RequestWriter,
     decoder: AccountDecoder,
-    instruments: Arc<Instruments>,
+    instruments: InstrumentView,
     events: Outlet<AccountEvent>,
     order: InputOrder,
     port_sequence: u64,
@@ -142,6 +142,7 @@ impl Stage for Account {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        self.instruments.refresh();
         run_inputs(self, now)
     }
 

@@ -9,12 +9,12 @@ use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{AccountEvent, AccountKind, FetchRequest, ListKind, Tick, TickKind, tick_flag};
-use crate::model::{InstrumentId, Instruments, Reason, Timeframe, Wall};
+use crate::model::{InstrumentId, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
+use crate::universe::live::InstrumentView;
 use crate::venue::blofin::rest_reader::{ReadEvent, ReadPage, RestReader};
 use crate::venue::seam::CallPort;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 /// Requests that may wait inside the reader, all lanes together, before links are left alone.
 const WAITING_MAX: usize = 1024;
@@ -27,7 +27,7 @@ pub struct Parts {
     pub to_gate: Outlet<AccountEvent>,
     pub reader: RestReader,
     pub port: Box<dyn CallPort>,
-    pub instruments: Arc<Instruments>,
+    pub instruments: InstrumentView,
     pub order: InputOrder,
 }
 
@@ -232,6 +232,7 @@ impl Stage for Fetch {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        self.parts.instruments.refresh();
         run_inputs(self, now)
     }
 

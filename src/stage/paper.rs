@@ -5,10 +5,10 @@
 
 use crate::driver::{Inlet, Progress, Stage};
 use crate::model::message::Tick;
-use crate::model::{Instruments, Wall};
+use crate::model::{INSTRUMENTS_MAX, Wall};
+use crate::universe::live::InstrumentView;
 use crate::venue::loopback::SharedVenue;
 use crate::venue::paper::PaperMarket;
-use std::sync::Arc;
 
 /// Ticks taken in one poll.
 const TAKE_MAX: usize = 256;
@@ -17,13 +17,13 @@ const TAKE_MAX: usize = 256;
 pub struct Paper {
     ticks: Inlet<Tick>,
     market: PaperMarket,
-    instruments: Arc<Instruments>,
+    instruments: InstrumentView,
     venue: SharedVenue,
 }
 
 impl Paper {
-    pub fn new(ticks: Inlet<Tick>, instruments: Arc<Instruments>, venue: SharedVenue) -> Self {
-        let market = PaperMarket::new(instruments.len());
+    pub fn new(ticks: Inlet<Tick>, instruments: InstrumentView, venue: SharedVenue) -> Self {
+        let market = PaperMarket::new(INSTRUMENTS_MAX);
         Paper {
             ticks,
             market,
@@ -39,6 +39,7 @@ impl Stage for Paper {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        self.instruments.refresh();
         let mut progress = Progress::Idle;
         for _ in 0..TAKE_MAX {
             let Some(tick) = self.ticks.take() else { break };

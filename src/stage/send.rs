@@ -10,14 +10,14 @@ use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inpu
 use crate::metrics::{Counter, Histogram, StageMeter};
 use crate::model::message::{CommandKind, Lane, OrderCommand, Outcome, SendReply};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, Instruments, Reason, Wall};
+use crate::model::{InstrumentId, Reason, Wall};
 use crate::topology::LinkId;
+use crate::universe::live::InstrumentView;
 use crate::venue::blofin::reply::{OrderReply, ReplyReader};
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::seam::{CallEvent, CallPort, Fault};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 /// Calls held per lane: `gate_send` is drained into these, so that an entry that waits for its lane
 /// never stands before a stop.
@@ -38,7 +38,7 @@ pub struct Parts {
     pub replies: Outlet<SendReply>,
     pub port: Box<dyn CallPort>,
     pub writer: RequestWriter,
-    pub instruments: Arc<Instruments>,
+    pub instruments: InstrumentView,
     pub order: InputOrder,
 }
 
@@ -56,7 +56,7 @@ pub struct Send {
     port: Box<dyn CallPort>,
     writer: RequestWriter,
     reader: ReplyReader,
-    instruments: Arc<Instruments>,
+    instruments: InstrumentView,
     order: InputOrder,
     waiting: [VecDeque<OrderCommand>; LANES.len()],
     outstanding: [Option<Outstanding>; LANES.len()],
@@ -268,6 +268,7 @@ impl Stage for Send {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        self.instruments.refresh();
         run_inputs(self, now)
     }
 

@@ -46,7 +46,8 @@ impl Ranking {
         symbol_order: impl Fn(InstrumentId) -> u16,
         decide: &mut impl FnMut(&Signal, Option<Reason>),
     ) {
-        let key = |signal: &Signal| symbol_order(InstrumentId(signal.instrument));
+        // Instruments that were listed while running share the last rank; their ids tell them apart.
+        let key = |signal: &Signal| (symbol_order(InstrumentId(signal.instrument)), signal.instrument);
         self.signals
             .sort_unstable_by(|one, other| compare(one, other).then_with(|| key(one).cmp(&key(other))));
         let mut of_timeframe = [0; Timeframe::ALL.len()];

@@ -2,13 +2,14 @@
 //!
 //! `read` asks the venue, `cache` remembers its last good answer, `select` ranks and drops by the
 //! rules of `[scan]`, `changes` compares two selections while running, `explain` puts it in words,
-//! and `open` joins them at start. Choosing is pure; only `read`, `cache` and `open` touch the
-//! outside. It never trades, subscribes or prints.
+//! `open` joins them at start, and `live` hands changes to the stages. Choosing is pure; only `read`,
+//! `cache` and `open` touch the outside. It never trades, subscribes or prints.
 
 pub mod cache;
 pub mod changes;
 pub mod explain;
 pub mod listing;
+pub mod live;
 pub mod open;
 pub mod read;
 pub mod rules;

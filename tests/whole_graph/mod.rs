@@ -95,6 +95,7 @@ impl Scene {
             seen,
             control: Arc::default(),
             tick_digest: None,
+            table: None,
             source: CandleSource::Socket,
             paper: None,
             intents: None,

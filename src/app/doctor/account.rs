@@ -83,7 +83,7 @@ async fn examine_in_turn(settings: &Settings) -> Vec<Finding> {
 /// What a run would follow, and the last price of each.
 async fn universe(settings: &Settings) -> Result<(Selection, BTreeMap<String, f64>), Finding> {
     let fail = |fault: String| Finding::fail("universe", fault, "correct [scan], or try again");
-    let rules = bootstrap::rules(settings).map_err(|failure| fail(failure.text))?;
+    let rules = bootstrap::rules(&settings.scan).map_err(|failure| fail(failure.text))?;
     let source = Source {
         base_url: &settings.venue.blofin_base_url,
         ca_file: settings.venue.blofin_ca_file.as_deref(),

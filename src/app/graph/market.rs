@@ -10,18 +10,16 @@ use crate::driver::{Inlet, Progress, Seat, Stage};
 use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::message::Volatility;
 use crate::model::time::NS_PER_SEC;
-use crate::model::{Timeframe, Wall};
+use crate::model::{INSTRUMENTS_MAX, Timeframe, Wall};
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::{decode, fetch, indicate};
 use crate::topology::{LinkId, StageId};
 use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
-use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::market_ws::MarketFeed;
 use crate::venue::blofin::read_queue::MarketPace;
 use crate::venue::blofin::rest_reader::RestReader;
 use crate::venue::seam::{CallPort, FramePort};
-use std::sync::Arc;
 
 /// The stages from frames and REST answers to feature rows: the caller holds the end of
 /// `indicate_score`.
@@ -149,7 +147,7 @@ pub(super) fn fetch_stage(
             pace,
         ),
         port,
-        instruments: Arc::clone(&plan.instruments),
+        instruments: ends.table.view(),
         order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
     };
     Ok(fetch::Fetch::new(parts, ends.bus)?)
@@ -249,12 +247,13 @@ pub(super) fn decode_stage(
         MARKET_CONNECTIONS_MAX,
         plan.seed,
     );
-    let mut wanted = decode::wanted(&plan.instruments, pushed, &books);
-    if !plan.scan {
+    let wants = decode::Wants {
+        live: pushed.to_vec(),
+        books,
         // The gate needs quotes to enter on; nobody is there for the rest.
-        wanted.retain(|subscription| matches!(subscription.channel, Channel::Tickers));
-    }
-    feed.set_wanted(&wanted);
+        tickers_only: !plan.scan,
+    };
+    feed.set_wanted(&wants.of(&plan.instruments, &plan.ranking));
     let plans = if plan.scan {
         series_plans(plan.settings)
     } else {
@@ -264,7 +263,7 @@ pub(super) fn decode_stage(
     let parts = decode::Parts {
         feed,
         port,
-        instruments: Arc::clone(&plan.instruments),
+        instruments: ends.table.view(),
         to_indicate: if plan.scan {
             Some(ends.outlet(LinkId::DecodeIndicate)?)
         } else {
@@ -283,9 +282,8 @@ pub(super) fn decode_stage(
         start: plan.start,
         history: fetch::history_plan(&timeframes, &live, plan.settings.score.warmup_bars),
         live,
-        ranking: plan.ranking.clone(),
+        wants,
         synthetic_gap_max: scan.max_synth_gap,
-        books,
         digest: plan.tick_digest.clone(),
     };
     Ok(decode::Decode::new(parts, ends.bus)?)
@@ -299,7 +297,7 @@ pub(super) fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicat
         .map(|plan| plan.timeframe)
         .filter(|timeframe| !live.contains(timeframe))
         .collect();
-    let instruments_max = plan.instruments.len();
+    let instruments_max = INSTRUMENTS_MAX;
     let parts = indicate::Parts {
         ticks: ends.inlet(LinkId::DecodeIndicate)?,
         rows: ends.outlet(LinkId::IndicateScore)?,

@@ -429,6 +429,7 @@ impl World {
             control: Arc::clone(&control),
             tick_digest: None,
             paper: None,
+            table: None,
             intents: Some(self.intents.clone()),
             start: self.clock.now(),
             scan: true,

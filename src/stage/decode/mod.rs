@@ -27,9 +27,10 @@ use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag};
-use crate::model::{Instrument, InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
+use crate::model::{INSTRUMENTS_MAX, Instrument, InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::MARKET_SYMBOL;
+use crate::universe::live::InstrumentView;
 use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::codec::{Decoded, Decoder, Window};
 use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
@@ -57,7 +58,7 @@ pub enum CandleSource {
 pub struct Parts {
     pub feed: MarketFeed,
     pub port: Box<dyn FramePort>,
-    pub instruments: Arc<Instruments>,
+    pub instruments: InstrumentView,
     /// `None` when nobody scans.
     pub to_indicate: Option<Outlet<Tick>>,
     pub to_gate: Outlet<Tick>,
@@ -73,10 +74,9 @@ pub struct Parts {
     pub live: Vec<Timeframe>,
     /// History to read at start: timeframe and number of rows, longest first.
     pub history: Vec<(Timeframe, u32)>,
-    /// Instruments in the order in which their history is read.
-    pub ranking: Vec<InstrumentId>,
+    /// What is subscribed of an instrument.
+    pub wants: Wants,
     pub synthetic_gap_max: u32,
-    pub books: BookPlan,
     /// Where the hash of what entered is left, for runs that want it.
     pub digest: Option<Arc<Mutex<TickDigest>>>,
 }
@@ -86,7 +86,7 @@ pub struct Decode {
     feed: MarketFeed,
     port: Box<dyn FramePort>,
     decoder: Decoder,
-    instruments: Arc<Instruments>,
+    instruments: InstrumentView,
     to_indicate: Option<Outlet<Tick>>,
     to_gate: Outlet<Tick>,
     to_fetch: Outlet<FetchRequest>,
@@ -100,6 +100,7 @@ pub struct Decode {
     polls: Option<Polls>,
     once: Option<Once>,
     ranking: Vec<InstrumentId>,
+    wants: Wants,
     timer_sequence: u64,
     /// Numbers of what came from the port and what was flushed, for the journal.
     port_sequence: u64,
@@ -115,11 +116,13 @@ pub struct Decode {
 impl Decode {
     /// The stage over `bus`, which holds its meter and counters.
     pub fn new(parts: Parts, bus: &Bus) -> Result<Self, BusError> {
-        let count = parts.instruments.len();
+        // Instruments may come while running.
+        let count = INSTRUMENTS_MAX;
+        let ranking = parts.instruments.followed().to_vec();
         let mut history = History::new(parts.history, bus)?;
         let mut series = SeriesIntake::new(&parts.live, count, parts.synthetic_gap_max);
         // Longest timeframe first for each instrument: 1m rows then continue what history began.
-        for &instrument in &parts.ranking {
+        for &instrument in &ranking {
             history.follow(instrument);
             for timeframe in history.timeframes() {
                 series.await_history(instrument, timeframe);
@@ -130,13 +133,13 @@ impl Decode {
             CandleSource::Socket | CandleSource::Once => None,
         };
         if let Some(polls) = &mut polls {
-            polls.set_instruments(&parts.ranking);
+            polls.set_instruments(&ranking);
         }
         Ok(Decode {
             feed: parts.feed,
             port: parts.port,
             decoder: Decoder::new(),
-            books: Books::new(parts.books, count),
+            books: Books::new(parts.wants.books, count),
             instruments: parts.instruments,
             to_indicate: parts.to_indicate,
             to_gate: parts.to_gate,
@@ -149,7 +152,8 @@ impl Decode {
             history,
             polls,
             once: (parts.source == CandleSource::Once).then(Once::new),
-            ranking: parts.ranking,
+            ranking,
+            wants: parts.wants,
             timer_sequence: 0,
             port_sequence: 0,
             flush_sequence: 0,
@@ -451,6 +455,28 @@ impl Decode {
         self.request(instrument, timeframe, rows as u32, from_ms, to_ms, now);
     }
 
+    /// Follows what is followed from now on, and leaves the rest. The one place of a running stage that
+    /// may allocate: it comes once in minutes, and only when something changed.
+    #[cold]
+    fn on_universe(&mut self) {
+        let followed = self.instruments.followed().to_vec();
+        let wanted = self.wants.of(&self.instruments, &followed);
+        self.feed.set_wanted(&wanted);
+        for &instrument in self.ranking.iter().filter(|id| !followed.contains(id)) {
+            self.history.leave(instrument);
+        }
+        for &instrument in followed.iter().filter(|id| !self.ranking.contains(id)) {
+            self.history.follow(instrument);
+            for timeframe in self.history.timeframes() {
+                self.series.await_history(instrument, timeframe);
+            }
+        }
+        if let Some(polls) = &mut self.polls {
+            polls.set_instruments(&followed);
+        }
+        self.ranking = followed;
+    }
+
     fn flush(&mut self, demanded: Option<u64>) -> Option<u64> {
         let count = match demanded {
             Some(count) if self.to_gate.room() < count as usize => return None,
@@ -513,6 +539,9 @@ impl Stage for Decode {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        if self.instruments.refresh() {
+            self.on_universe();
+        }
         run_inputs(self, now)
     }
 
@@ -542,31 +571,47 @@ fn channel_of(tick: &Tick) -> Option<Channel> {
     }
 }
 
-/// The subscriptions of a run: candles of the live timeframes and tickers for all, funding for all,
-/// books and trades where order flow is on.
-pub fn wanted(instruments: &Instruments, live: &[Timeframe], books: &BookPlan) -> Vec<Subscription> {
-    let mut wanted = Vec::new();
-    for (instrument, row) in instruments.iter() {
-        let subscribe = |channel| Subscription {
-            channel,
-            instrument,
-            symbol: row.symbol,
-        };
-        wanted.extend(
-            live.iter()
-                .map(|timeframe| subscribe(Channel::Candle(*timeframe))),
-        );
-        wanted.push(subscribe(Channel::Tickers));
-        wanted.push(subscribe(Channel::Funding));
-        if books.is_on {
-            let channel = if books.depth <= 5 {
-                Channel::Books5
-            } else {
-                Channel::Books
+/// What is subscribed of every instrument that is followed.
+#[derive(Clone, Debug)]
+pub struct Wants {
+    /// Timeframes whose candles are pushed.
+    pub live: Vec<Timeframe>,
+    pub books: BookPlan,
+    /// Nothing but quotes, for a gate that only takes orders from outside.
+    pub tickers_only: bool,
+}
+
+impl Wants {
+    /// The subscriptions for `followed`: candles and funding, books and trades where order flow is on,
+    /// and the ticker of each.
+    pub fn of(&self, instruments: &Instruments, followed: &[InstrumentId]) -> Vec<Subscription> {
+        let mut wanted = Vec::new();
+        let rows = followed
+            .iter()
+            .filter_map(|id| Some((*id, instruments.get(*id)?)));
+        for (instrument, row) in rows {
+            let subscribe = |channel| Subscription {
+                channel,
+                instrument,
+                symbol: row.symbol,
             };
-            wanted.push(subscribe(channel));
-            wanted.push(subscribe(Channel::Trades));
+            wanted.push(subscribe(Channel::Tickers));
+            if self.tickers_only {
+                continue;
+            }
+            let candles = self.live.iter();
+            wanted.extend(candles.map(|timeframe| subscribe(Channel::Candle(*timeframe))));
+            wanted.push(subscribe(Channel::Funding));
+            if self.books.is_on {
+                let channel = if self.books.depth <= 5 {
+                    Channel::Books5
+                } else {
+                    Channel::Books
+                };
+                wanted.push(subscribe(channel));
+                wanted.push(subscribe(Channel::Trades));
+            }
         }
+        wanted
     }
-    wanted
 }

@@ -13,9 +13,10 @@ use crate::model::message::{
     SendReply, Signal, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{Instruments, Price, Reason, Wall};
+use crate::model::{Price, Reason, Wall};
 use crate::stage::reasons::ReasonCounters;
 use crate::topology::LinkId;
+use crate::universe::live::InstrumentView;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,7 +47,7 @@ pub struct Parts {
     pub core: Gate,
     /// Where intents go before orders do; `None` in a replay.
     pub intents: Option<Intents>,
-    pub instruments: Arc<Instruments>,
+    pub instruments: InstrumentView,
     pub ticks: Inlet<Tick>,
     pub signals: Inlet<Signal>,
     pub volatility: Inlet<Volatility>,
@@ -399,6 +400,11 @@ impl Stage for GateStage {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        if self.parts.instruments.refresh() {
+            for (_, row) in self.parts.instruments.iter() {
+                self.parts.core.set_instrument(*row);
+            }
+        }
         let progress = run_inputs(self, now);
         if progress == Progress::Busy {
             self.show(now);

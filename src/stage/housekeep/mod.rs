@@ -12,8 +12,9 @@ pub mod lines;
 use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
 use crate::gateway::AlertLine;
+use crate::model::Wall;
 use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal, SignalLabel};
-use crate::model::{Instruments, Wall};
+use crate::universe::live::InstrumentView;
 use crossbeam::channel::Receiver;
 use line_file::LineFile;
 use lines::Names;
@@ -59,7 +60,7 @@ pub struct Rings {
 /// The stage.
 pub struct Housekeep {
     rings: Rings,
-    instruments: Arc<Instruments>,
+    instruments: InstrumentView,
     names: Names,
     file: Option<LineFile>,
     seen: SeenHandle,
@@ -69,7 +70,7 @@ impl Housekeep {
     /// A stage that appends metrics lines to `path`, or keeps only counts when there is none.
     pub fn new(
         rings: Rings,
-        instruments: Arc<Instruments>,
+        instruments: InstrumentView,
         names: Names,
         path: Option<&Path>,
         seen: SeenHandle,
@@ -165,6 +166,7 @@ impl Stage for Housekeep {
     }
 
     fn poll(&mut self, _now: Wall) -> Progress {
+        self.instruments.refresh();
         if self.drain() > 0 {
             return Progress::Busy;
         }

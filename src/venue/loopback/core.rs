@@ -21,6 +21,7 @@ use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Instrument, InstrumentId, Timeframe, Wall};
 use crate::venue::seam::Endpoint;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Where the exchange tells its clock, as no real venue does: `{"anchor":"<ns>","speed":60}`.
 pub const CLOCK_PATH: &str = "/embedded/clock";
@@ -140,6 +141,8 @@ pub struct LoopbackVenue {
     query_lag_ms: i64,
     events: Vec<Event>,
     tap: Option<MarketTap>,
+    /// When instruments are listed that are not always.
+    listed: BTreeMap<InstrumentId, (Wall, Wall)>,
 }
 
 impl LoopbackVenue {
@@ -163,6 +166,7 @@ impl LoopbackVenue {
             query_lag_ms: 0,
             events: Vec::new(),
             tap: None,
+            listed: BTreeMap::new(),
         }
     }
 
@@ -402,11 +406,29 @@ impl LoopbackVenue {
             .ok_or(Reject::new(401, "Invalid signature."))
     }
 
+    /// Lists `symbol` from `from` on and until `until`, instead of always; false for one that the
+    /// market does not have.
+    pub fn schedule(&mut self, symbol: &str, from: Option<Wall>, until: Option<Wall>) -> bool {
+        let Some(id) = self.exchange.instruments().id_of(symbol.as_bytes()) else {
+            return false;
+        };
+        let times = self.listed.entry(id).or_insert((Wall(0), Wall(u64::MAX)));
+        *times = (from.unwrap_or(times.0), until.unwrap_or(times.1));
+        true
+    }
+
+    /// Whether the venue shows the instrument now.
+    pub(super) fn is_listed(&self, instrument: InstrumentId) -> bool {
+        let times = self.listed.get(&instrument);
+        times.is_none_or(|(from, until)| *from <= self.now && self.now < *until)
+    }
+
     /// The instrument with this symbol, 152014 when there is none.
     pub(super) fn find_instrument(&self, symbol: &str) -> Result<(InstrumentId, Instrument), Reject> {
         let instruments = self.exchange.instruments();
         let id = instruments
             .id_of(symbol.as_bytes())
+            .filter(|id| self.is_listed(*id))
             .ok_or_else(Reject::no_instrument)?;
         let instrument = instruments.get(id).ok_or_else(Reject::no_instrument)?;
         Ok((id, *instrument))

@@ -129,6 +129,7 @@ impl LoopbackVenue {
                 .exchange
                 .instruments()
                 .iter()
+                .filter(|(id, _)| self.is_listed(*id))
                 .map(|(id, row)| (id, *row))
                 .collect()),
         }

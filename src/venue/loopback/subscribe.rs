@@ -128,6 +128,9 @@ impl LoopbackVenue {
                 None => Some((arg, None)),
                 Some(symbol) => {
                     let instrument = self.exchange.instruments().id_of(symbol.as_bytes())?;
+                    if !self.is_listed(instrument) {
+                        return None;
+                    }
                     Some((arg, Some(instrument)))
                 }
             })

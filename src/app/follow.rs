@@ -1,0 +1,217 @@
+//! The universe while `run` runs: the venue's lists are read again every five minutes, and what changed
+//! is followed or left without a restart.
+//!
+//! A thread of its own reads; the main thread chooses and publishes. An instrument with a position is
+//! never left, and one without is first closed for entries and left with the next reading, when no order
+//! of it can be on its way any more.
+
+use super::bootstrap::{self, Followed};
+use super::exit::Failure;
+use super::ws_tickers;
+use crate::driver::DecisionClock;
+use crate::model::{Instrument, InstrumentId, Symbol};
+use crate::settings::{Scan, Settings, Venue};
+use crate::sys;
+use crate::universe::live::{Table, Version};
+use crate::universe::{
+    self, Changes, Listing, ListingFault, Patience, Rules, Selection, cache, changes, explain,
+};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// From one reading to the next, in decision time.
+const EVERY_NS: u64 = 300_000_000_000;
+/// As long as nothing good has been read, the next try comes sooner.
+const RETRY_NS: u64 = 30_000_000_000;
+/// Shortest real pause between two readings, whatever the speed of the clock.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// What a reading came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// For the operator.
+    pub lines: Vec<String>,
+    /// The venue's own list has been read: nothing is stale any more.
+    pub is_fresh: bool,
+}
+
+/// Follows the universe of one run.
+pub struct Follower {
+    table: Table,
+    /// What is followed, with the ids of the run and the venue's own `live`.
+    selection: Selection,
+    rules: Rules,
+    print_dropped: bool,
+    cache_path: PathBuf,
+    /// Dropped by the rules at the last reading, and left at the next unless there is a position.
+    closing: BTreeSet<InstrumentId>,
+    readings: Receiver<Result<Listing, ListingFault>>,
+}
+
+impl Follower {
+    /// Starts the reading thread; the first reading comes at once when `followed` is stale.
+    pub fn start(
+        settings: &Settings,
+        table: Table,
+        followed: &Followed,
+        clock: &DecisionClock,
+    ) -> Result<Follower, Failure> {
+        let (sender, readings) = sync_channel(1);
+        let (venue, scan) = (settings.venue.clone(), settings.scan.clone());
+        let (clock, is_stale) = (clock.clone(), followed.is_stale);
+        std::thread::Builder::new()
+            .name("universe".into())
+            .spawn(move || read_again_and_again(&venue, &scan, &clock, is_stale, &sender))
+            .map_err(Failure::venue)?;
+        Ok(Follower {
+            table,
+            selection: followed.selection.clone(),
+            rules: bootstrap::rules(&settings.scan)?,
+            print_dropped: settings.scan.print_liquidity_debug,
+            cache_path: settings.scan.universe_cache_path.clone(),
+            closing: BTreeSet::new(),
+            readings,
+        })
+    }
+
+    /// Takes a reading when there is one. `has_position` is asked with the ids of the run; `list` gets
+    /// every instrument that is new to it before anybody hears of it.
+    pub fn look(
+        &mut self,
+        has_position: impl Fn(InstrumentId) -> bool,
+        list: impl FnMut(&Instrument),
+    ) -> Option<Outcome> {
+        match self.readings.try_recv().ok()? {
+            Ok(listing) => Some(self.take(&listing, has_position, list)),
+            Err(fault) => Some(Outcome {
+                lines: vec![format!(
+                    "universe: not read again, what is followed stays: {fault}"
+                )],
+                is_fresh: false,
+            }),
+        }
+    }
+
+    fn take(
+        &mut self,
+        listing: &Listing,
+        has_position: impl Fn(InstrumentId) -> bool,
+        mut list: impl FnMut(&Instrument),
+    ) -> Outcome {
+        let held_symbol = |symbol: &Symbol| {
+            let id = self.selection.instruments.id_of(symbol.as_bytes());
+            id.is_some_and(&has_position)
+        };
+        let new = universe::select(listing, &self.rules, held_symbol);
+        if new.ranking.is_empty() {
+            let why = explain::most_dropped(&new);
+            return Outcome {
+                lines: vec![format!(
+                    "universe: the new list leaves nothing to scan ({why}); what is followed stays"
+                )],
+                is_fresh: false,
+            };
+        }
+        let mut lines = Vec::new();
+        let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+        if let Err(fault) = cache::save(&self.cache_path, listing, now_ms) {
+            lines.push(format!("warning: {fault}"));
+        }
+        // One reading long nothing is entered any more; then no order can be on its way.
+        let closing = std::mem::take(&mut self.closing);
+        let stays = |id: InstrumentId| has_position(id) || !closing.contains(&id);
+        let mut changes = changes::diff(&self.selection, &new, stays);
+        let rescaled = keep_terms(&mut changes);
+        self.closing = changes.held.iter().map(|held| held.id).collect();
+        let first_held: Vec<_> = changes
+            .held
+            .iter()
+            .filter(|held| !closing.contains(&held.id))
+            .collect();
+        let mut told = changes.clone();
+        told.held = first_held.into_iter().copied().collect();
+        lines.extend(explain::change_lines(&told, &self.rules));
+        for listed in changes.listed.iter().filter(|listed| !listed.is_back) {
+            list(&listed.instrument);
+        }
+        let is_news = !changes.is_empty() || !self.closing.is_empty() || !closing.is_empty();
+        self.selection = changes::apply(&self.selection, &new, &changes);
+        if is_news {
+            self.table.publish(version(&self.selection, &rescaled));
+            if self.print_dropped {
+                lines.extend(explain::dropped_lines(&self.selection, &self.rules));
+            }
+        }
+        Outcome {
+            lines,
+            is_fresh: true,
+        }
+    }
+}
+
+/// Takes back new terms in which prices and sizes would mean something else than in positions, books and
+/// orders of this run; such an instrument is not entered until a restart. Returns which.
+fn keep_terms(changes: &mut Changes) -> Vec<InstrumentId> {
+    let mut rescaled = Vec::new();
+    for refreshed in changes
+        .refreshed
+        .iter_mut()
+        .filter(|refreshed| refreshed.is_rescaled)
+    {
+        rescaled.push(refreshed.id);
+        refreshed.after = refreshed.before;
+    }
+    rescaled
+}
+
+/// What the stages are told: `live` is only what may be entered.
+pub fn version(selection: &Selection, closed: &[InstrumentId]) -> Version {
+    let mut instruments = selection.instruments.clone();
+    for (id, row) in selection.instruments.iter() {
+        let live = row.live && selection.ranking.contains(&id) && !closed.contains(&id);
+        instruments.insert(Instrument { live, ..*row });
+    }
+    Version {
+        instruments,
+        followed: selection.followed().collect(),
+    }
+}
+
+/// Reads until the other end is gone.
+fn read_again_and_again(
+    venue: &Venue,
+    scan: &Scan,
+    clock: &DecisionClock,
+    mut is_stale: bool,
+    readings: &SyncSender<Result<Listing, ListingFault>>,
+) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
+    loop {
+        if !is_stale {
+            pause(clock, EVERY_NS);
+        }
+        let listing = runtime.block_on(universe::read::read(
+            &bootstrap::source(venue),
+            &Patience::default(),
+        ));
+        let listing = listing.map(|listing| ws_tickers::prefer(venue, scan, listing));
+        is_stale &= listing.is_err();
+        let is_over = readings.send(listing).is_err();
+        if is_over {
+            return;
+        }
+        if is_stale {
+            pause(clock, RETRY_NS);
+        }
+    }
+}
+
+fn pause(clock: &DecisionClock, time_ns: u64) {
+    let until = crate::model::Wall(clock.now().0.saturating_add(time_ns));
+    let real = clock.real_until(until).unwrap_or(Duration::from_nanos(time_ns));
+    std::thread::sleep(real.max(PAUSE_MIN));
+}
