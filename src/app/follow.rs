@@ -12,9 +12,9 @@ use crate::driver::DecisionClock;
 use crate::model::{Instrument, InstrumentId, Symbol};
 use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
-use crate::universe::live::{Table, Version};
+use crate::universe::live::{InstrumentView, Table, Version};
 use crate::universe::{
-    self, Changes, Listing, ListingFault, Patience, Rules, Selection, cache, changes, explain,
+    self, Changes, Delisted, Listing, ListingFault, Patience, Rules, Selection, cache, changes, explain,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub lines: Vec<String>,
     /// The venue's own list has been read: nothing is stale any more.
     pub is_fresh: bool,
+    /// Something changed: every symbol that the venue lists now.
+    pub listed: Option<Vec<String>>,
 }
 
 /// Follows the universe of one run.
@@ -76,6 +78,11 @@ impl Follower {
         })
     }
 
+    /// The instruments as they are now.
+    pub fn view(&self) -> InstrumentView {
+        self.table.view()
+    }
+
     /// Takes a reading when there is one. `has_position` is asked with the ids of the run; `list` gets
     /// every instrument that is new to it before anybody hears of it.
     pub fn look(
@@ -89,7 +96,7 @@ impl Follower {
                 lines: vec![format!(
                     "universe: not read again, what is followed stays: {fault}"
                 )],
-                is_fresh: false,
+                ..Outcome::default()
             }),
         }
     }
@@ -111,7 +118,7 @@ impl Follower {
                 lines: vec![format!(
                     "universe: the new list leaves nothing to scan ({why}); what is followed stays"
                 )],
-                is_fresh: false,
+                ..Outcome::default()
             };
         }
         let mut lines = Vec::new();
@@ -125,14 +132,17 @@ impl Follower {
         let mut changes = changes::diff(&self.selection, &new, stays);
         let rescaled = keep_terms(&mut changes);
         self.closing = changes.held.iter().map(|held| held.id).collect();
-        let first_held: Vec<_> = changes
-            .held
-            .iter()
-            .filter(|held| !closing.contains(&held.id))
-            .collect();
         let mut told = changes.clone();
-        told.held = first_held.into_iter().copied().collect();
+        told.held.retain(|held| !closing.contains(&held.id));
+        let (held, left_next) = told.held.iter().partition(|held| has_position(held.id));
+        told.held = held;
         lines.extend(explain::change_lines(&told, &self.rules));
+        let left_next: Vec<Delisted> = left_next;
+        lines.extend(
+            left_next
+                .iter()
+                .map(|row| explain::closing_line(row, &self.rules)),
+        );
         for listed in changes.listed.iter().filter(|listed| !listed.is_back) {
             list(&listed.instrument);
         }
@@ -144,9 +154,16 @@ impl Follower {
                 lines.extend(explain::dropped_lines(&self.selection, &self.rules));
             }
         }
+        let symbols = || {
+            listing
+                .instruments
+                .iter()
+                .map(|row| row.instrument.symbol.to_string())
+        };
         Outcome {
             lines,
             is_fresh: true,
+            listed: is_news.then(|| symbols().collect()),
         }
     }
 }

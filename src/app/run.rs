@@ -10,6 +10,7 @@ use super::learned::LearnedFiles;
 use super::screen::LiveScreen;
 use super::signals::Stop;
 use super::{bootstrap, demo, gateway, halt, once, params, progress, research, venue_clock};
+use crate::gateway::Gateway;
 use crate::model::Instrument;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
@@ -124,7 +125,13 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     }
     eprintln!("layout: {}", daemon.layout());
     eprintln!("bus: {}", settings.daemon.bus_path.display());
-    watch(&mut daemon, &mut follower, venue.as_ref(), &stop)?;
+    watch(
+        &mut daemon,
+        &mut follower,
+        venue.as_ref(),
+        gateway.as_ref(),
+        &stop,
+    )?;
     if let Some(gateway) = gateway.as_mut() {
         gateway.stop();
     }
@@ -182,7 +189,7 @@ fn paper_ports(sockets: Ports, venue: &SharedVenue) -> Ports {
 }
 
 /// Follows what a new reading of the venue's lists brings.
-fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>) {
+fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>, gateway: Option<&Gateway>) {
     let held = daemon.held();
     let has_position = |id| held.contains(&id);
     // The paper venue lists what is new before a stage can hear of it.
@@ -197,6 +204,9 @@ fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>)
     for line in &outcome.lines {
         eprintln!("{line}");
     }
+    if let (Some(gateway), Some(listed)) = (gateway, &outcome.listed) {
+        gateway.follow(&follower.view(), listed);
+    }
     if outcome.is_fresh && daemon.is_held() {
         daemon.release();
         eprintln!("the venue's own list has been read: entries as the settings say");
@@ -207,6 +217,7 @@ fn watch(
     daemon: &mut Daemon,
     follower: &mut Follower,
     venue: Option<&SharedVenue>,
+    gateway: Option<&Gateway>,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let began = Instant::now();
@@ -214,7 +225,7 @@ fn watch(
     while !stop.is_set() {
         std::thread::sleep(LOOK_EVERY);
         daemon.tend();
-        follow(daemon, follower, venue);
+        follow(daemon, follower, venue, gateway);
         if daemon.is_broken() {
             return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
         }

@@ -6,7 +6,8 @@
 
 use super::budget::network_of;
 use super::handover::Handover;
-use super::service::{Counts, Options, Peer, Service, router};
+use super::service::{Counts, Names, Options, Peer, Service, router};
+use crate::model::Instruments;
 use crate::sys;
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -56,6 +57,7 @@ pub enum GatewayFault {
 pub struct Gateway {
     address: SocketAddr,
     counts: Arc<Counts>,
+    names: Arc<Names>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -77,6 +79,7 @@ impl Gateway {
         let counts = Arc::new(Counts::default());
         let limit = options.connections_max;
         let service = Arc::new(Service::new(options, handover, Arc::clone(&counts)));
+        let names = service.names();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("webhook".into())
@@ -90,6 +93,7 @@ impl Gateway {
         Ok(Gateway {
             address,
             counts,
+            names,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -102,6 +106,12 @@ impl Gateway {
 
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// From now on alerts may name these `instruments`; `listed` is every symbol of the venue. Ids that
+    /// were given out before keep their meaning.
+    pub fn follow(&self, instruments: &Instruments, listed: &[String]) {
+        self.names.replace(instruments, listed);
     }
 
     /// Closes the socket and every connection, and waits for the thread.

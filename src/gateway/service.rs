@@ -25,7 +25,7 @@ use crossbeam::channel::Sender;
 use http_body_util::BodyExt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -126,13 +126,46 @@ impl Counts {
     }
 }
 
+/// Instruments and their names, replaced as a whole when the universe changes.
+pub(super) struct Names(RwLock<Arc<Table>>);
+
+/// One state of the names.
+struct Table {
+    instruments: Instruments,
+    symbols: Symbols,
+}
+
+impl Names {
+    fn new(instruments: &Instruments, listed: &[String]) -> Self {
+        Names(RwLock::new(Arc::new(Table::new(instruments, listed))))
+    }
+
+    /// The names from now on.
+    pub(super) fn replace(&self, instruments: &Instruments, listed: &[String]) {
+        let table = Arc::new(Table::new(instruments, listed));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    fn now(&self) -> Arc<Table> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Table {
+    fn new(instruments: &Instruments, listed: &[String]) -> Self {
+        Table {
+            instruments: instruments.clone(),
+            symbols: Symbols::new(instruments, listed.iter().map(String::as_str)),
+        }
+    }
+}
+
 /// The service: what every request needs.
 pub(super) struct Service {
     tokens: Tokens,
     sources: Sources,
     age_s_max: u32,
-    instruments: Arc<Instruments>,
-    symbols: Symbols,
+    names: Arc<Names>,
     clock: Arc<dyn Fn() -> Wall + Send + Sync>,
     lines: Option<Sender<AlertLine>>,
     capture: Option<Capture>,
@@ -153,13 +186,17 @@ struct Asked {
 }
 
 impl Service {
+    /// What alerts may name; shared, so that it can be replaced while the service runs.
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
+    }
+
     pub(super) fn new(options: Options, handover: Handover, counts: Arc<Counts>) -> Self {
         Service {
-            symbols: Symbols::new(&options.instruments, options.listed.iter().map(String::as_str)),
+            names: Arc::new(Names::new(&options.instruments, &options.listed)),
             tokens: options.tokens,
             sources: options.sources,
             age_s_max: options.age_s_max,
-            instruments: options.instruments,
             clock: options.clock,
             lines: options.lines,
             capture: options.capture,
@@ -227,7 +264,7 @@ impl Service {
     /// Fields, symbol and age.
     fn understand(&self, body: &AlertBody, kept: &[u8], is_dry: bool) -> Result<Asked, Refusal> {
         let fields = Fields::read(body)?;
-        let found = self.symbols.find(&fields.symbol)?;
+        let found = self.names.now().symbols.find(&fields.symbol)?;
         if let Some(time_ms) = fields.time_ms {
             let age_ms = wall_ms().saturating_sub(time_ms);
             if age_ms.unsigned_abs() > u64::from(self.age_s_max) * 1_000 {
@@ -247,8 +284,9 @@ impl Service {
     }
 
     async fn decide(&self, asked: &Asked, deadline: Instant) -> Result<Reply, Refusal> {
-        // Symbols only ever names rows of this table.
-        let instrument = self
+        // Symbols only ever names rows of this table, and rows stay where they are.
+        let table = self.names.now();
+        let instrument = table
             .instruments
             .get(asked.found.instrument)
             .ok_or(Refusal::NotFound)?;

@@ -99,12 +99,25 @@ pub fn funnel(selection: &Selection) -> String {
     text
 }
 
-/// A line for each thing that changed; none when nothing did.
-pub fn change_lines(changes: &Changes, rules: &Rules) -> Vec<String> {
-    let why = |delisted: &Delisted| match delisted.why {
+/// An instrument that is left with the next reading, unless something is opened in it until then.
+pub fn closing_line(closing: &Delisted, rules: &Rules) -> String {
+    format!(
+        "universe: {} takes no new entries and is left with the next reading: {}",
+        closing.symbol,
+        why_left(closing, rules)
+    )
+}
+
+fn why_left(delisted: &Delisted, rules: &Rules) -> String {
+    match delisted.why {
         Some(why) => because(why, rules),
         None => "the venue lists it no more".to_owned(),
-    };
+    }
+}
+
+/// A line for each thing that changed; none when nothing did.
+pub fn change_lines(changes: &Changes, rules: &Rules) -> Vec<String> {
+    let why = |delisted: &Delisted| why_left(delisted, rules);
     let mut lines = Vec::new();
     for listed in &changes.listed {
         let what = match (listed.is_back, listed.is_context) {

@@ -10,6 +10,7 @@ mod latest;
 mod once;
 mod poll;
 mod series;
+mod wants;
 
 pub use books::BookPlan;
 use books::Books;
@@ -20,6 +21,7 @@ use once::Once;
 use poll::FRESH_MS;
 pub use poll::Polls;
 use series::{CONSEQUENCES_MAX, Consequence, SeriesIntake};
+pub use wants::Wants;
 
 use super::digest::TickDigest;
 use super::reasons::ReasonCounters;
@@ -27,14 +29,13 @@ use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag};
-use crate::model::{INSTRUMENTS_MAX, Instrument, InstrumentId, Instruments, Mono, Reason, Timeframe, Wall};
+use crate::model::{INSTRUMENTS_MAX, Instrument, InstrumentId, Mono, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::MARKET_SYMBOL;
 use crate::universe::live::InstrumentView;
 use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::codec::{Decoded, Decoder, Window};
 use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
-use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
 use arrayvec::ArrayVec;
 use std::os::fd::RawFd;
@@ -568,50 +569,5 @@ fn channel_of(tick: &Tick) -> Option<Channel> {
         TickKind::Mark => Some(Channel::MarkCandle(Timeframe::from_code(tick.timeframe)?)),
         TickKind::Funding => Some(Channel::Funding),
         TickKind::Depth | TickKind::Stale | TickKind::Fresh => None,
-    }
-}
-
-/// What is subscribed of every instrument that is followed.
-#[derive(Clone, Debug)]
-pub struct Wants {
-    /// Timeframes whose candles are pushed.
-    pub live: Vec<Timeframe>,
-    pub books: BookPlan,
-    /// Nothing but quotes, for a gate that only takes orders from outside.
-    pub tickers_only: bool,
-}
-
-impl Wants {
-    /// The subscriptions for `followed`: candles and funding, books and trades where order flow is on,
-    /// and the ticker of each.
-    pub fn of(&self, instruments: &Instruments, followed: &[InstrumentId]) -> Vec<Subscription> {
-        let mut wanted = Vec::new();
-        let rows = followed
-            .iter()
-            .filter_map(|id| Some((*id, instruments.get(*id)?)));
-        for (instrument, row) in rows {
-            let subscribe = |channel| Subscription {
-                channel,
-                instrument,
-                symbol: row.symbol,
-            };
-            wanted.push(subscribe(Channel::Tickers));
-            if self.tickers_only {
-                continue;
-            }
-            let candles = self.live.iter();
-            wanted.extend(candles.map(|timeframe| subscribe(Channel::Candle(*timeframe))));
-            wanted.push(subscribe(Channel::Funding));
-            if self.books.is_on {
-                let channel = if self.books.depth <= 5 {
-                    Channel::Books5
-                } else {
-                    Channel::Books
-                };
-                wanted.push(subscribe(channel));
-                wanted.push(subscribe(Channel::Trades));
-            }
-        }
-        wanted
     }
 }

@@ -71,7 +71,11 @@ impl LoopbackVenue {
     }
 
     fn on_subscribe(&mut self, id: SessionId, text: &str, args: Vec<Arg>) {
-        let Some(resolved) = self.resolve_args(id, args) else {
+        let is_listed = |(_, instrument): &(Arg, Option<InstrumentId>)| {
+            instrument.is_none_or(|instrument| self.is_listed(instrument))
+        };
+        let resolved = self.resolve_args(id, args);
+        let Some(resolved) = resolved.filter(|all| all.iter().all(is_listed)) else {
             return self.send_invalid(id, text);
         };
         for (arg, instrument) in resolved {
@@ -128,9 +132,6 @@ impl LoopbackVenue {
                 None => Some((arg, None)),
                 Some(symbol) => {
                     let instrument = self.exchange.instruments().id_of(symbol.as_bytes())?;
-                    if !self.is_listed(instrument) {
-                        return None;
-                    }
                     Some((arg, Some(instrument)))
                 }
             })
