@@ -82,7 +82,9 @@ impl Daemon {
             "SCORE_MIN=7",
             "MIN_QUOTE_VOL_USDT=0",
             "MIN_LAST_PRICE=0",
-            "EXCLUDE_PATTERNS=0",
+            "EXCLUDE_PATTERNS=SOL-*",
+            "PRINT_LIQUIDITY_DEBUG=1",
+            "PRINT_DIAGNOSTICS=1",
             "TPSL_MODE=bps",
             "TP_BPS=3000",
             "SL_BPS=1500",
@@ -177,6 +179,9 @@ fn listings_come_delistings_go_and_a_position_stays() {
     schedule(&new, Some(Wall(u64::MAX)), None);
     let port = free_port();
     let daemon = Daemon::start(home.path(), &venue, port);
+    // What was left out is said with its reason, and how many passed each rule.
+    daemon.wait_for("universe: SOL-USDT dropped, excluded: matches SOL-* of EXCLUDE_PATTERNS");
+    daemon.wait_for(" after excluded, ");
     daemon.wait_for("gateway: POST");
     let ready = || alert(port, "/signal?dry=1", HELD).filter(|decision| decision == "dry");
     wait(ready, || format!("never ready: {}", daemon.said()));
@@ -215,6 +220,16 @@ fn listings_come_delistings_go_and_a_position_stays() {
     wait(is_left, || {
         format!("{gone} gets candles, or {HELD} none: {}", daemon.said())
     });
+    // Each scan is told with what its candidates failed at: hardly one reaches SCORE_MIN=7.
+    wait(
+        || {
+            let said = daemon.said();
+            let scans = said.lines().filter(|line| line.starts_with("scan "));
+            let failed = |line: &&str| line.contains(" closed candles, ") && line.contains("(dropped: ");
+            scans.clone().find(failed).map(|line| println!("{line}"))
+        },
+        || format!("no scan is told with candidates: {}", daemon.said()),
+    );
     let said = daemon.said();
     assert!(!said.contains(&format!("{HELD} dropped")), "{said}");
     // Whoever asks to enter it is told why not.

@@ -3,6 +3,7 @@
 //! It starts the connector, plugs sockets into the graph, starts the threads, and then only looks:
 //! heartbeat, saved histograms, the kill-switch file, signals, the view for the screen.
 
+use super::diagnostics::Diagnostics;
 use super::graph::{self, GraphError, Plan, Ports};
 use super::halt::{HaltFile, StateNote};
 use super::learned::LearnedFiles;
@@ -229,6 +230,11 @@ impl Daemon {
     /// Whether entries are off because contract terms are not fresh.
     pub fn is_held(&self) -> bool {
         self.control.load(Ordering::Acquire) & control::HOLD != 0
+    }
+
+    /// What the scan that just ended came to, for `told`; `None` between scans.
+    pub fn diagnose(&self, told: &mut Diagnostics) -> Option<String> {
+        told.look(self.clock.now(), || self.bus.counters().unwrap_or_default())
     }
 
     /// How far the candle histories have come.

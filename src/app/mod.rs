@@ -8,6 +8,7 @@ pub mod candle_sources;
 pub mod cli;
 pub mod daemon;
 pub mod demo;
+pub mod diagnostics;
 pub mod doctor;
 pub mod download;
 pub mod exchange;

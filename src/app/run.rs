@@ -2,6 +2,7 @@
 
 use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
+use super::diagnostics::Diagnostics;
 use super::exit::{Exit, Failure};
 use super::follow::Follower;
 use super::graph::{Plan, Ports};
@@ -130,6 +131,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         &mut follower,
         venue.as_ref(),
         gateway.as_ref(),
+        settings.scan.print_diagnostics,
         &stop,
     )?;
     if let Some(gateway) = gateway.as_mut() {
@@ -189,7 +191,13 @@ fn paper_ports(sockets: Ports, venue: &SharedVenue) -> Ports {
 }
 
 /// Follows what a new reading of the venue's lists brings.
-fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>, gateway: Option<&Gateway>) {
+fn follow(
+    daemon: &Daemon,
+    follower: &mut Follower,
+    venue: Option<&SharedVenue>,
+    gateway: Option<&Gateway>,
+    say: &mut impl FnMut(&str),
+) {
     let held = daemon.held();
     let has_position = |id| held.contains(&id);
     // The paper venue lists what is new before a stage can hear of it.
@@ -201,15 +209,13 @@ fn follow(daemon: &Daemon, follower: &mut Follower, venue: Option<&SharedVenue>,
     let Some(outcome) = follower.look(has_position, list) else {
         return;
     };
-    for line in &outcome.lines {
-        eprintln!("{line}");
-    }
+    outcome.lines.iter().for_each(|line| say(line));
     if let (Some(gateway), Some(listed)) = (gateway, &outcome.listed) {
         gateway.follow(&follower.view(), listed);
     }
     if outcome.is_fresh && daemon.is_held() {
         daemon.release();
-        eprintln!("the venue's own list has been read: entries as the settings say");
+        say("the venue's own list has been read: entries as the settings say");
     }
 }
 
@@ -218,14 +224,20 @@ fn watch(
     follower: &mut Follower,
     venue: Option<&SharedVenue>,
     gateway: Option<&Gateway>,
+    prints: bool,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let mut screen = LiveScreen::open(false);
+    let mut told = prints.then(Diagnostics::default);
     while !stop.is_set() {
         std::thread::sleep(LOOK_EVERY);
         daemon.tend();
-        follow(daemon, follower, venue, gateway);
+        let mut say = |line: &str| screen.say(line);
+        follow(daemon, follower, venue, gateway, &mut say);
+        if let Some(line) = told.as_mut().and_then(|told| daemon.diagnose(told)) {
+            say(&line);
+        }
         if daemon.is_broken() {
             return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
         }
@@ -233,6 +245,7 @@ fn watch(
             let mut view = daemon.view();
             view.foot = progress::words(&daemon.history(), began)
                 .unwrap_or_else(|| "q or Ctrl-C stops it in order: stops stay at the venue".to_string());
+            screen.add_said(&mut view);
             if screen.show(&view) {
                 break;
             }

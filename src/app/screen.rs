@@ -9,6 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -203,11 +204,15 @@ fn recent(view: &View) -> Paragraph<'_> {
 /// How often the screen is redrawn, and how often a line is printed where there is no terminal.
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Lines that stay on the terminal beside the events.
+const SAID_MAX: usize = 3;
 
 /// The terminal while a run goes on: redrawn, or a line of text now and then on standard error.
 pub struct LiveScreen {
     terminal: Option<DefaultTerminal>,
     shown_at: Option<Instant>,
+    /// What was said last, for the terminal.
+    said: VecDeque<String>,
 }
 
 impl LiveScreen {
@@ -222,7 +227,25 @@ impl LiveScreen {
         LiveScreen {
             terminal,
             shown_at: None,
+            said: VecDeque::new(),
         }
+    }
+
+    /// Says a line to the operator: on standard error, or among the last events of the terminal.
+    pub fn say(&mut self, line: &str) {
+        if self.terminal.is_none() {
+            eprintln!("{line}");
+            return;
+        }
+        if self.said.len() == SAID_MAX {
+            self.said.pop_front();
+        }
+        self.said.push_back(line.to_owned());
+    }
+
+    /// Puts what was said last among the last events of `view`.
+    pub fn add_said(&self, view: &mut View) {
+        view.recent.extend(self.said.iter().cloned());
     }
 
     /// Whether it is time to show something.
