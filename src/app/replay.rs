@@ -17,7 +17,7 @@ use super::summary::Summary;
 use super::{demo, params, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
-use crate::driver::{DecisionClock, Idle, Layout, Outlet, Running, Seat, Stepper, threads};
+use crate::driver::{DecisionClock, Idle, InTurns, Layout, Outlet, Seat, Stepper};
 use crate::exchange::amount::Amount;
 use crate::exchange::{Exchange, ExchangeConfig, Market, Recorded, RecordedOptions};
 use crate::metrics::Counter;
@@ -235,8 +235,8 @@ pub(super) fn play(
         }
         ReplayLayout::Staged => {
             let layout = staged();
-            let running = threads::start(&layout, seats, &clock).map_err(Failure::venue)?;
-            (Driver::Staged(running, clock.clone()), layout.to_string())
+            let running = InTurns::start(&layout, seats, &clock).map_err(Failure::venue)?;
+            (Driver::Staged(running), layout.to_string())
         }
     };
     let mut side = Side {
@@ -327,8 +327,7 @@ fn open_learned(args: &ReplayArgs, settings: &Settings) -> Result<Opened, Failur
     Ok(opened)
 }
 
-/// A thread for each stage of the decision path; the ports share one, so that what reaches the
-/// venue at one instant reaches it in one order.
+/// A thread for each stage of the decision path, in the order of the stepper; the ports share one.
 fn staged() -> Layout {
     let group = |stages: &[StageId]| Group {
         stages: stages.to_vec(),
@@ -349,31 +348,28 @@ fn staged() -> Layout {
 /// Either driver, in lock step with the feed.
 enum Driver {
     Fused(Stepper),
-    Staged(Running, DecisionClock),
+    Staged(InTurns),
 }
 
 impl Driver {
     fn settle(&mut self) -> Result<(), Failure> {
         match self {
             Driver::Fused(stepper) => stepper.settle().map_err(Failure::venue),
-            Driver::Staged(running, _) => {
-                running.settle();
-                Ok(())
-            }
+            Driver::Staged(running) => running.settle().map_err(Failure::venue),
         }
     }
 
     fn next_timer(&mut self) -> Option<Wall> {
         match self {
             Driver::Fused(stepper) => stepper.next_timer(),
-            Driver::Staged(running, clock) => running.next_timer().filter(|time| *time > clock.now()),
+            Driver::Staged(running) => running.next_timer(),
         }
     }
 
     fn into_seats(self) -> Vec<Seat> {
         match self {
             Driver::Fused(stepper) => stepper.into_seats(),
-            Driver::Staged(running, _) => running.stop(),
+            Driver::Staged(running) => running.stop(),
         }
     }
 }

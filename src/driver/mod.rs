@@ -1,4 +1,5 @@
-//! The two drivers that run the graph of stages, and what they share.
+//! The drivers that run the graph of stages, and what they share: threads, a stepper, and for a staged
+//! replay threads that take turns.
 
 pub mod clock;
 pub mod layout;
@@ -7,6 +8,7 @@ pub mod order;
 pub mod stage;
 pub mod stepper;
 pub mod threads;
+pub mod turns;
 mod wake;
 
 pub use clock::DecisionClock;
@@ -16,3 +18,4 @@ pub use order::{InputOrder, Inputs, run_inputs};
 pub use stage::{Progress, Stage};
 pub use stepper::Stepper;
 pub use threads::{Running, Seat};
+pub use turns::InTurns;

@@ -8,8 +8,8 @@ use super::stage::Progress;
 use super::threads::Seat;
 use crate::model::Wall;
 
-/// How often the stages may be polled at one instant before the stepper calls it a livelock.
-const POLLS_MAX: usize = 100_000;
+/// How often the stages may be polled at one instant before it is called a livelock.
+pub(super) const POLLS_MAX: usize = 100_000;
 
 /// Stages under a virtual clock.
 pub struct Stepper {
@@ -30,6 +30,17 @@ pub struct Livelock {
     pub busy: String,
 }
 
+/// Polls a stage, but not one that was idle at this very instant and has been reached by nothing since:
+/// only time or an input can give it work. `idle_at` is when it was last idle.
+pub(super) fn poll_unless_idle(seat: &mut Seat, idle_at: &mut Option<Wall>, now: Wall) -> Option<Progress> {
+    if *idle_at == Some(now) && !seat.stage.has_input() {
+        return None;
+    }
+    let progress = seat.stage.poll(now);
+    *idle_at = (progress == Progress::Idle).then_some(now);
+    Some(progress)
+}
+
 impl Stepper {
     /// A stepper over `seats`, polled in this order, starting at the time the clock shows.
     pub fn new(seats: Vec<Seat>, clock: DecisionClock) -> Self {
@@ -44,8 +55,7 @@ impl Stepper {
         self.clock.now()
     }
 
-    /// Polls every stage at this instant until none has work. A stage that was idle at this instant
-    /// is left alone until something reaches it: only time or an input can give it work.
+    /// Polls every stage at this instant until none has work.
     pub fn settle(&mut self) -> Result<(), Livelock> {
         self.settle_until(|| false).map(|_| ())
     }
@@ -57,16 +67,11 @@ impl Stepper {
         for _ in 0..POLLS_MAX {
             let mut progress = Progress::Idle;
             for (seat, idle_at) in self.seats.iter_mut().zip(&mut self.idle_at) {
-                if *idle_at == Some(now) && !seat.stage.has_input() {
-                    continue;
+                match poll_unless_idle(seat, idle_at, now) {
+                    None => continue,
+                    Some(Progress::Busy) => progress = Progress::Busy,
+                    Some(Progress::Idle) => {}
                 }
-                *idle_at = match seat.stage.poll(now) {
-                    Progress::Busy => {
-                        progress = Progress::Busy;
-                        None
-                    }
-                    Progress::Idle => Some(now),
-                };
                 if stop() {
                     return Ok(true);
                 }

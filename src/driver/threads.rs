@@ -1,7 +1,7 @@
 //! The driver for paper and live: groups of stages on threads of their own, pinned or floating.
 //!
-//! A thread polls its stages in turn and, when none had work, spins, yields or parks. It owns its
-//! stages; the only thing shared is the stop flag and, in lock step, the count of quiet cycles.
+//! A thread polls its stages one after the other and, when none had work, spins, yields or parks. It
+//! owns its stages; the only thing shared is the stop flag.
 
 use super::clock::DecisionClock;
 use super::layout::{Idle, Layout};
@@ -10,10 +10,9 @@ use super::wake::{Fed, Sleeper};
 use crate::model::Wall;
 use crate::sys;
 use crate::topology::StageId;
-use crossbeam::utils::CachePadded;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Longest sleep of a parked thread: how late a stage is polled that was fed by a link off the
@@ -32,18 +31,7 @@ pub struct Seat {
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<Vec<Seat>>>,
-    cycles: Vec<Arc<Cycles>>,
     sleepers: Vec<Arc<Sleeper>>,
-}
-
-/// One thread's progress, for lock step: quiet when two cycles in a row found nothing.
-#[derive(Default)]
-struct Cycles {
-    busy: CachePadded<AtomicU64>,
-    idle: CachePadded<AtomicU64>,
-    /// Earliest decision time at which a stage of the thread wants to be polled, as of its last
-    /// idle cycle; `u64::MAX` = none.
-    timer_ns: CachePadded<AtomicU64>,
 }
 
 /// Starts a thread for each group of `layout`. Seats that no group names are returned in error.
@@ -77,16 +65,14 @@ pub fn start_with(
         return Err(std::io::Error::other(text));
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let (mut threads, mut cycles) = (Vec::new(), Vec::new());
+    let mut threads = Vec::new();
     for (at, (group, mine)) in groups.into_iter().enumerate() {
-        cycles.push(Arc::new(Cycles::default()));
         let worker = Worker {
             seats: mine,
             idle: group.idle,
             core: group.core,
             clock: clock.clone(),
             stop: Arc::clone(&stop),
-            cycles: Arc::clone(&cycles[at]),
             sleeper: Arc::clone(&beds[at].1),
             fed: Fed::by(&beds[at].0, &beds),
             park_max,
@@ -101,7 +87,6 @@ pub fn start_with(
     Ok(Running {
         stop,
         threads,
-        cycles,
         sleepers: beds.into_iter().map(|(_, sleeper)| sleeper).collect(),
     })
 }
@@ -125,60 +110,6 @@ impl Running {
     pub fn is_finished(&self) -> bool {
         self.threads.iter().any(|thread| thread.is_finished())
     }
-
-    /// Waits until no stage has anything to do: every thread ran two whole idle cycles in a row
-    /// while no thread found work in between. For the lock-step driver and its tests.
-    pub fn settle(&self) {
-        loop {
-            let before = self.counts();
-            self.wait_two_cycles(&before);
-            let after = self.counts();
-            if before
-                .iter()
-                .zip(&after)
-                .all(|(earlier, later)| earlier.0 == later.0)
-            {
-                return;
-            }
-        }
-    }
-
-    /// The earliest timer of all stages, as of their last idle cycles. For the lock-step driver.
-    pub fn next_timer(&self) -> Option<Wall> {
-        let earliest = self
-            .cycles
-            .iter()
-            .map(|cycles| cycles.timer_ns.load(Ordering::Acquire))
-            .min()?;
-        (earliest != u64::MAX).then_some(Wall(earliest))
-    }
-
-    fn counts(&self) -> Vec<(u64, u64)> {
-        let read = |cycles: &Arc<Cycles>| {
-            (
-                cycles.busy.load(Ordering::Acquire),
-                cycles.idle.load(Ordering::Acquire),
-            )
-        };
-        self.cycles.iter().map(read).collect()
-    }
-
-    fn wait_two_cycles(&self, before: &[(u64, u64)]) {
-        for (cycles, earlier) in self.cycles.iter().zip(before) {
-            let mut spins = 0u32;
-            // Two cycles that began after `before` was read; the first may have begun earlier.
-            while cycles.idle.load(Ordering::Acquire) < earlier.1 + 2
-                && cycles.busy.load(Ordering::Acquire) == earlier.0
-            {
-                spins += 1;
-                if spins.is_multiple_of(64) {
-                    std::thread::sleep(Duration::from_micros(20));
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-        }
-    }
 }
 
 struct Worker {
@@ -187,7 +118,6 @@ struct Worker {
     core: Option<usize>,
     clock: DecisionClock,
     stop: Arc<AtomicBool>,
-    cycles: Arc<Cycles>,
     sleeper: Arc<Sleeper>,
     fed: Fed,
     park_max: Duration,
@@ -208,16 +138,10 @@ impl Worker {
                         self.sleeper.rise();
                     }
                     quiet_cycles = 0;
-                    self.cycles.busy.fetch_add(1, Ordering::AcqRel);
                     self.fed.wake();
                 }
                 Progress::Idle => {
                     quiet_cycles = quiet_cycles.saturating_add(1);
-                    let timer = self.seats.iter().filter_map(|seat| seat.stage.next_timer()).min();
-                    self.cycles
-                        .timer_ns
-                        .store(timer.map_or(u64::MAX, |time| time.0), Ordering::Release);
-                    self.cycles.idle.fetch_add(1, Ordering::AcqRel);
                     self.wait(quiet_cycles, &mut descriptors);
                 }
             }
