@@ -238,7 +238,7 @@ const CASES: &[Case] = &[
         trending(at_once) > trending(late)
     }),
     case("REGIME_SCORE_BOOST_TREND", FROZEN, ["0", "1"], |none, one| {
-        score_moves(none, one, |signal| aligned(signal), 1.0)
+        score_moves(none, one, aligned, 1.0)
     }),
     case("REGIME_SCORE_PENALTY_CHOP", CHOPPY, ["0", "0.5"], |none, half| {
         score_moves(none, half, |signal| signal.regime == Regime::Chop as u8, -0.5)

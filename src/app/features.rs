@@ -40,7 +40,7 @@ pub struct FeaturesArgs {
 }
 
 /// Features that candles of one instrument do not tell: order flow, funding, the rest of the market.
-const NOT_FROM_CANDLES: [Feature; 12] = [
+const NOT_FROM_CANDLES: [Feature; 13] = [
     Feature::DepthImbalance,
     Feature::AggressorBuy,
     Feature::CvdNorm,
@@ -53,6 +53,7 @@ const NOT_FROM_CANDLES: [Feature; 12] = [
     Feature::BtcRet5,
     Feature::Breadth,
     Feature::QuoteVolume24h,
+    Feature::ContractValue,
 ];
 
 /// What was written, for the last line.

@@ -74,6 +74,7 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
     params.flow.trades_per_min_min = flow.min_trades_per_min;
     params.flow.notional_per_min_usd_min = flow.min_notional_per_min_usd;
     params.flow.depth_usd_min = flow.min_depth_notional_usd;
+    params.flow.window_sec = flow.orderflow_window_sec;
     params.label.shadow_score_min = score.shadow_score_min;
     params.label.horizon_candles = score.label_horizon_bars;
     params.label.entry_slip_bps = settings.trade.order_slippage_bps;

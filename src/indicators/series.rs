@@ -62,11 +62,13 @@ const _: () = assert!(size_of::<Series>() <= 8192);
 struct Core {
     sma20: Sma,
     ema21: Ema,
+    ema50: Ema,
     ema55: Ema,
     ema21_history: Ring32,
     rsi14: Rsi,
     atr10: Atr,
     atr14: Atr,
+    atr14_ema: Ema,
     atr20: Atr,
     adx14: Adx,
     regime_atr: Atr,
@@ -216,11 +218,13 @@ impl Core {
         Core {
             sma20: Sma::new(20),
             ema21: Ema::new(21),
+            ema50: Ema::new(50),
             ema55: Ema::new(55),
             ema21_history: Ring32::new(),
             rsi14: Rsi::new(14, flat),
             atr10: Atr::new(10),
             atr14: Atr::new(14),
+            atr14_ema: Ema::new(14),
             atr20: Atr::new(20),
             adx14: Adx::new(14),
             regime_atr: Atr::new(u64::from(params.regime_atr_length)),
@@ -257,6 +261,7 @@ impl Core {
         let range = past.last().map(|before| true_range(candle, before.close));
         row.set(Feature::TrueRange, range);
         let atr14 = self.atr14.commit(range);
+        row.set(Feature::Atr14Ema, Some(self.range_average(candle, range)));
         let regime_atr = self.regime(candle, range, row);
         self.averages(candle, past, atr14, row);
         self.oscillators(candle, past, ranges, row);
@@ -265,6 +270,17 @@ impl Core {
         self.look_back(candle, past, row);
         self.previous.atr14 = stored(atr14);
         regime_atr
+    }
+
+    /// The Python scanner's ATR: it began with the range of the first candle, and knew no other seed.
+    fn range_average(&mut self, candle: &Candle, range: Option<f64>) -> f64 {
+        match range.and_then(|range| self.atr14_ema.commit(range)) {
+            Some(average) => average,
+            None => {
+                self.atr14_ema = Ema::seeded(14, candle.high - candle.low);
+                candle.high - candle.low
+            }
+        }
     }
 
     fn regime(&mut self, candle: &Candle, range: Option<f64>, row: &mut FeatureRow) -> Option<f64> {
@@ -290,6 +306,7 @@ impl Core {
         );
         let ema21 = self.ema21.commit(close);
         row.set(Feature::Ema21, ema21);
+        row.set(Feature::Ema50, self.ema50.commit(close));
         row.set(Feature::Ema55, self.ema55.commit(close));
         let known = self.ema21_history.count() >= EMA_SLOPE_STEPS;
         let before = known.then(|| self.ema21_history.ago(EMA_SLOPE_STEPS));

@@ -132,6 +132,12 @@ features! {
     RegimePdi = 88, "regime_pdi";
     RegimeMdi = 89, "regime_mdi";
     RegimeAtrPrev = 90, "regime_atr_prev";
+    Ema50 = 91, "ema50";
+    /// The true range's EMA with α = 2/15, begun with the first candle's range: what the Python scanner
+    /// called its ATR.
+    Atr14Ema = 92, "atr14_ema";
+    /// Base coins of one contract.
+    ContractValue = 93, "contract_value";
 }
 
 /// Bits of `FeatureRow::flags`.

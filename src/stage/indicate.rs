@@ -32,6 +32,7 @@ pub struct Indicate {
     /// What is known of an instrument beside its candles.
     context: Vec<Context>,
     flows: Vec<OrderFlow>,
+    contract_values: Vec<f64>,
     row: FeatureRow,
     meter: StageMeter,
     candle_count: Counter,
@@ -96,7 +97,7 @@ pub struct Parts {
     pub built: Vec<Timeframe>,
     pub instruments_max: usize,
     pub flow: FlowParams,
-    /// USD of one contract at a price of 1, by instrument.
+    /// Base coins of one contract, by instrument.
     pub contract_values: Vec<f64>,
 }
 
@@ -123,6 +124,7 @@ impl Indicate {
                 .iter()
                 .map(|contract_value| OrderFlow::new(parts.flow, *contract_value))
                 .collect(),
+            contract_values: parts.contract_values,
             row: FeatureRow::default(),
             meter: bus.stage_meter("indicate")?,
             candle_count: bus.counter("indicate_candle")?,
@@ -243,6 +245,8 @@ impl Indicate {
             self.row.set(feature, value);
         }
         self.row.set(Feature::QuoteVolume24h, context.quote_volume_24h);
+        let contract_value = self.contract_values.get(instrument.index()).copied();
+        self.row.set(Feature::ContractValue, contract_value);
         self.row.header.receive_ns = tick.header.receive_ns;
         self.row.header.time_ns = tick.header.time_ns;
         self.candle_count.add(1);

@@ -1,7 +1,8 @@
 //! The user's calibration file: a logistic model over `MODEL_FEATURES`, `{"bias":…,"coef":{…}}`, with
-//! optional winsor limits, stand-ins for absent features and an isotonic table. Parsing only; reading
-//! the file is the caller's.
+//! optional winsor limits, stand-ins for absent features and an isotonic table; or, without
+//! `feature_version`, over `LEGACY_FEATURES`. Parsing only; reading the file is the caller's.
 
+use super::legacy::LEGACY_FEATURES;
 use super::probability::{MODEL_FEATURES, ModelInputs, logistic};
 use serde_json::{Map, Value};
 
@@ -59,17 +60,13 @@ impl Calibration {
         let limits = object(root.get("clip"), "clip")?.unwrap_or(&empty);
         let stand_ins = object(root.get("absent"), "absent")?.unwrap_or(&empty);
         let feature_version = version(root.get("feature_version"))?;
+        let names = features_of(feature_version);
         let (mut terms, mut warnings) = (Vec::new(), Vec::new());
         for (name, value) in coefficients {
             let key = format!("coef.{name}");
             let coefficient = number(Some(value), &key)?;
-            let Some(index) = MODEL_FEATURES
-                .iter()
-                .position(|feature| *feature == name.as_str())
-            else {
-                warnings.push(format!(
-                    "calibration key `{key}` is no feature of this model; it is ignored"
-                ));
+            let Some(index) = names.iter().position(|feature| *feature == name.as_str()) else {
+                warnings.push(stranger(&key, name, feature_version));
                 continue;
             };
             let (low, high) = clip_of(limits, name)?;
@@ -105,7 +102,12 @@ impl Calibration {
         self.feature_version
     }
 
-    /// P(net R > 0) in 0.01..=0.99. A feature that is absent contributes what the file's `absent` says,
+    /// Whether `inputs` must be `legacy_inputs`: the file was made for the Python scanner.
+    pub fn is_legacy(&self) -> bool {
+        self.feature_version.is_none()
+    }
+
+    /// P(net R > 0) in 0.01..=0.99, for inputs of the file's own kind. A feature that is absent contributes what the file's `absent` says,
     /// or else nothing.
     pub fn probability(&self, inputs: &ModelInputs) -> f64 {
         let z = self.terms.iter().fold(self.bias, |z, term| {
@@ -124,7 +126,7 @@ impl Calibration {
     /// Before recalibration, for a signal of which nothing but the score is known.
     fn at_score(&self, score: f64) -> f64 {
         logistic(self.terms.iter().fold(self.bias, |z, term| {
-            let is_score = MODEL_FEATURES[term.index] == "score";
+            let is_score = features_of(self.feature_version)[term.index] == "score";
             let value = if is_score { Some(score) } else { term.absent };
             z + value.map_or(0.0, |value| term.coefficient * value)
         }))
@@ -181,6 +183,25 @@ fn version(value: Option<&Value>) -> Result<Option<u64>, CalibrationError> {
     value
         .map(|value| known(value).ok_or_else(|| bad("feature_version", "1, or absent")))
         .transpose()
+}
+
+/// The features that a file of this version is about.
+fn features_of(version: Option<u64>) -> &'static [&'static str] {
+    match version {
+        Some(_) => &MODEL_FEATURES,
+        None => &LEGACY_FEATURES,
+    }
+}
+
+/// What to say of a coefficient that belongs to no feature.
+fn stranger(key: &str, name: &str, version: Option<u64>) -> String {
+    if version.is_none() && MODEL_FEATURES.contains(&name) {
+        return format!(
+            "calibration key `{key}` is a feature of this scanner, but without \"feature_version\": 1 the file \
+             is read as the Python scanner's, which had none of that name; it is ignored"
+        );
+    }
+    format!("calibration key `{key}` is no feature of this model; it is ignored")
 }
 
 fn clip_of(limits: &Map<String, Value>, name: &str) -> Result<(f64, f64), CalibrationError> {

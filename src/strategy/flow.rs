@@ -17,6 +17,8 @@ pub struct FlowParams {
     pub trades_per_min_min: f64,
     pub notional_per_min_usd_min: f64,
     pub depth_usd_min: f64,
+    /// ORDERFLOW_WINDOW_SEC.
+    pub window_sec: u32,
 }
 
 impl Default for FlowParams {
@@ -28,6 +30,7 @@ impl Default for FlowParams {
             trades_per_min_min: 2.0,
             notional_per_min_usd_min: 5_000.0,
             depth_usd_min: 10_000.0,
+            window_sec: 60,
         }
     }
 }

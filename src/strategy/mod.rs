@@ -12,6 +12,7 @@ mod explore;
 pub mod flow;
 pub mod labels;
 pub mod learner;
+pub mod legacy;
 pub mod market;
 pub mod params;
 pub mod plan;

@@ -91,12 +91,16 @@ impl ModelInputs {
         (self.present >> index & 1 == 1).then(|| self.values[index])
     }
 
-    fn push(&mut self, index: &mut usize, value: Option<f64>) {
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            self.present |= 1 << *index;
-            self.values[*index] = value;
+    /// Values in their order; what is absent or not finite is absent.
+    pub(super) fn of(ordered: &[Option<f64>]) -> ModelInputs {
+        let mut inputs = ModelInputs::default();
+        for (index, value) in ordered.iter().enumerate() {
+            if let Some(value) = value.filter(|value| value.is_finite()) {
+                inputs.present |= 1 << index;
+                inputs.values[index] = value;
+            }
         }
-        *index += 1;
+        inputs
     }
 }
 
@@ -132,8 +136,6 @@ pub fn model_inputs(row: &FeatureRow, candidate: &Candidate) -> ModelInputs {
     let day_part = candidate.close_ms.rem_euclid(86_400_000) as f64 / 86_400_000.0;
     let (sin, cos) = (day_part * std::f64::consts::TAU).sin_cos();
 
-    let mut inputs = ModelInputs::default();
-    let mut index = 0;
     let ordered = [
         Some(candidate.score),
         Some(f64::from(candidate.component_count)),
@@ -172,10 +174,7 @@ pub fn model_inputs(row: &FeatureRow, candidate: &Candidate) -> ModelInputs {
         signed(Ema21Slope5),
     ];
     const _: () = assert!(MODEL_FEATURES.len() == 35);
-    for value in ordered {
-        inputs.push(&mut index, value);
-    }
-    inputs
+    ModelInputs::of(&ordered)
 }
 
 /// 1 / (1 + e^−z), without overflow.

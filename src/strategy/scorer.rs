@@ -10,6 +10,7 @@ use super::components::{COMPONENT_COUNT, COMPONENTS, Family};
 use super::flow;
 use super::labels::{Label, Labels};
 use super::learner::{Learner, mask_of};
+use super::legacy::legacy_inputs;
 use super::market::Market;
 use super::params::Params;
 use super::plan::{Plan, PlanInputs, expected_value_r, plan};
@@ -509,7 +510,11 @@ impl Scorer {
             plan,
         };
         let inputs = model_inputs(row, &candidate);
-        let (p, source) = probability(&candidate, &inputs, self.calibration.as_ref());
+        let calibration = self.calibration.as_ref();
+        let legacy = calibration
+            .filter(|calibration| calibration.is_legacy())
+            .map(|_| legacy_inputs(row, &candidate, &self.params.flow));
+        let (p, source) = probability(&candidate, legacy.as_ref().unwrap_or(&inputs), calibration);
         let (votes, vote_count) = votes_of(side, judged.against);
         let mut signal = Signal {
             header: row.header,

@@ -46,15 +46,15 @@ fn mirror(feature: Feature) -> (Feature, Mirror) {
         LowerWick => (UpperWick, Mirror::Same),
         Rsi14 | Rsi14Prev | StochK | StochD | Mfi14 => (feature, Mirror::From100),
         Clv | AggressorBuy => (feature, Mirror::From1),
-        Sma20 | Ema21 | Ema55 | Macd | MacdSig | MacdHist | MacdHistPrev1 | MacdHistPrev2 | MacdHistPrev3
-        | BbM | Obv | Cci20 | LinReg20 | LinRegSlope20 | Supertrend | SupertrendDirection
+        Sma20 | Ema21 | Ema50 | Ema55 | Macd | MacdSig | MacdHist | MacdHistPrev1 | MacdHistPrev2
+        | MacdHistPrev3 | BbM | Obv | Cci20 | LinReg20 | LinRegSlope20 | Supertrend | SupertrendDirection
         | SqueezeMomentum | SqueezeMomentumPrev | Slope | Ret1 | Ret5 | Ret15 | Ret20 | Vwap | VwapZ
         | VwapZPrev | ClosePrev | ClosePrev2 | Htf1Direction | Htf2Direction | DepthImbalance | CvdNorm
         | Funding8h | FundingZ | BtcRet5 | Breadth | Ema21Slope5 => (feature, Mirror::Negated),
-        Atr14 | Atr14Prev | Adx14 | SupertrendAge | SqueezeBars | SqueezeReleaseAge | Atr14Pct | VolumeZ
-        | VolumeRatio | RealisedVol | EwmaVol | BodyRatio | RangeAtr | AtrRatio | TrueRange | SpreadBps
-        | DepthUsd | TradesPerMin | NotionalPerMin | QuoteVolume24h | VolBurst20 | RegimeAdx
-        | RegimeAtrPrev => (feature, Mirror::Same),
+        Atr14 | Atr14Prev | Atr14Ema | Adx14 | SupertrendAge | SqueezeBars | SqueezeReleaseAge | Atr14Pct
+        | VolumeZ | VolumeRatio | RealisedVol | EwmaVol | BodyRatio | RangeAtr | AtrRatio | TrueRange
+        | SpreadBps | DepthUsd | TradesPerMin | NotionalPerMin | QuoteVolume24h | ContractValue
+        | VolBurst20 | RegimeAdx | RegimeAtrPrev => (feature, Mirror::Same),
     }
 }
 

@@ -410,6 +410,7 @@ fn a_used_row_is_filled_like_an_empty_one() {
         BtcRet5,
         Breadth,
         QuoteVolume24h,
+        ContractValue,
     ];
     let (mut board, series) = board(TaCompat::Neutral);
     let (mut other, _) = self::board(TaCompat::Neutral);
