@@ -1,45 +1,16 @@
 //! The promise: `gateway` trades on alerts without a scanner, remembers them over a kill, writes them
 //! down without their token, and `demo` listens when its environment says so.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod running;
+
+use running::{Running, exchange, program, start_until};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const TOKEN: &str = "CANARY-token-of-thirty-two-letters";
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn program(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smart-scanner"));
-    command.current_dir(directory).env_clear();
-    command
-}
-
-/// The embedded exchange, and the address that it says it listens at.
-fn exchange(directory: &Path) -> (Running, String) {
-    let mut child = program(directory)
-        .args(["exchange", "--listen", "127.0.0.1:0", "--instruments", "4"])
-        .args(["--speed", "1", "--account", "key:secret:words"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the exchange starts");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a ready line");
-    let ready: serde_json::Value = serde_json::from_str(&line).expect("one JSON line");
-    let url = ready["rest"].as_str().expect("its address").to_owned();
-    (Running(child), url)
-}
 
 /// A port that is free now.
 fn free_port() -> u16 {
@@ -49,22 +20,7 @@ fn free_port() -> u16 {
 
 /// Starts `command` and returns once it says that it listens, with what it said until then.
 fn listening(command: &mut Command) -> (Running, String) {
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
-    let running = Running(child);
-    let mut said = String::new();
-    while !said.contains("gateway: POST http://127.0.0.1:") {
-        let before = said.len();
-        lines.read_line(&mut said).expect("a line");
-        assert!(said.len() > before, "it ended: {said}");
-    }
-    // Read on, or the program stops at a full pipe.
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    (running, said)
+    start_until(command, "gateway: POST http://127.0.0.1:")
 }
 
 fn post(port: u16, path: &str, headers: &str, body: &str) -> (u16, serde_json::Value) {
@@ -141,7 +97,7 @@ fn until_written(directory: &Path, wanted: &[(&str, &str, &str)]) -> Vec<serde_j
 fn alerts_become_orders_once_also_when_the_daemon_is_killed() {
     let directory = tempfile::tempdir().expect("a directory");
     let bus = directory.path().join("bus").display().to_string();
-    let (_exchange, url) = exchange(directory.path());
+    let (_exchange, url) = exchange(directory.path(), 4);
     let port = free_port();
     let start = || {
         let mut command = program(directory.path());

@@ -1,15 +1,11 @@
 //! The promise: a halt is latched. It reaches a running daemon, outlives restarts, is found from any
 //! directory, and names the daemon it could not find.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+mod running;
 
-fn program(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smart-scanner"));
-    command.current_dir(directory).env_clear();
-    command
-}
+use running::{Running, exchange, program, start_until};
+use std::path::Path;
+use std::process::Output;
 
 fn say(directory: &Path, words: &[&str]) -> (i32, String) {
     let Output {
@@ -21,50 +17,13 @@ fn say(directory: &Path, words: &[&str]) -> (i32, String) {
     (status.code().expect("a code"), text)
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The embedded exchange, and the address that it says it listens at.
-fn exchange(directory: &Path) -> (Running, String) {
-    let mut child = program(directory)
-        .args(["exchange", "--listen", "127.0.0.1:0", "--instruments", "3"])
-        .args(["--speed", "1", "--account", "key:secret:words"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the exchange starts");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a ready line");
-    let ready: serde_json::Value = serde_json::from_str(&line).expect("one JSON line");
-    let url = ready["rest"].as_str().expect("its address").to_string();
-    (Running(child), url)
-}
-
 /// A daemon on paper; returns once it says where its bus is, with what it said until then.
 fn daemon(directory: &Path, url: &str, bus: &str) -> (Running, String) {
-    let mut child = program(directory)
+    let mut command = program(directory);
+    command
         .args(["run", "--set", &format!("BLOFIN_BASE_URL={url}")])
-        .args(["--set", "INSTANCE=night", "--set", &format!("BUS_PATH={bus}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the daemon starts");
-    let mut said = String::new();
-    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
-    while !said.contains("\nbus: ") {
-        let read = lines.read_line(&mut said).expect("lines");
-        assert!(read > 0, "the daemon ended: {said}");
-    }
-    // Somebody must go on reading, or the daemon would wait for room.
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    (Running(child), said)
+        .args(["--set", "INSTANCE=night", "--set", &format!("BUS_PATH={bus}")]);
+    start_until(&mut command, "\nbus: ")
 }
 
 #[test]
@@ -72,7 +31,7 @@ fn a_halt_reaches_the_daemon_from_anywhere_and_outlives_a_restart() {
     let home = tempfile::tempdir().expect("a directory");
     let elsewhere = tempfile::tempdir().expect("a directory");
     let bus = home.path().join("x.bus").display().to_string();
-    let (_exchange, url) = exchange(home.path());
+    let (_exchange, url) = exchange(home.path(), 3);
     let words = ["--set", "INSTANCE=night", "--set", &format!("BUS_PATH={bus}")];
     let halt = |directory: &Path, extra: &[&str]| say(directory, &[&["halt"], extra, &words[..]].concat());
     let resume = |directory: &Path| say(directory, &[&["resume"], &words[..]].concat());
