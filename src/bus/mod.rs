@@ -19,7 +19,7 @@ pub mod words;
 pub use layout::BusError;
 pub use live::{BusFound, find_buses};
 pub use map::Bus;
-pub use plan::BusBuilder;
+pub use plan::{BusBuilder, CounterKind};
 pub use record::{Record, Row};
 pub use ring::{Consumer, Full, Observed, Observer, Producer};
 pub use table::{Table, TableWriter};
