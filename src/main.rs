@@ -6,7 +6,7 @@ use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
 use smart_scanner::app::{
     backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, migrate, replay, run,
-    simulate,
+    simulate, why,
 };
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Halt(args) => halt::halt(args),
         Command::Resume(args) => halt::resume(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Why(args) => why::run(args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -62,6 +62,8 @@ pub enum Command {
     Features(FeaturesArgs),
     /// What the signals of a metrics file would have earned on candles: figures, controls, tables, plots
     Backtest(super::backtest::BacktestArgs),
+    /// Explain one decision of a metrics file, taken or not: votes, probability, margins, what followed
+    Why(super::why::WhyArgs),
     /// Fetch candle history for backtest and replay; stopped, it goes on where it was
     Download(super::download::DownloadArgs),
     /// Say whether this machine, these settings and the venue are fit for a run
@@ -401,7 +403,8 @@ fn parse_balance(text: &str) -> Result<f64, String> {
     parse_within(text, 0.0, 1e9)
 }
 
-fn parse_instant(text: &str) -> Result<Instant, String> {
+/// A day or a time in UTC.
+pub fn parse_instant(text: &str) -> Result<Instant, String> {
     let day = || {
         text.parse::<jiff::civil::Date>()
             .ok()?

@@ -36,4 +36,5 @@ pub mod simulate;
 pub mod summary;
 pub mod venue_clock;
 pub mod whole_file;
+pub mod why;
 pub mod ws_tickers;

@@ -187,21 +187,28 @@ pub fn logistic(z: f64) -> f64 {
     }
 }
 
-/// The placeholder: a ranking, not evidence. In 0.05..=0.80.
-pub fn heuristic(candidate: &Candidate) -> f64 {
+/// The terms of the heuristic's log-odds, by name; `chop` is for a trend follower in chop.
+pub fn heuristic_terms(candidate: &Candidate) -> [(&'static str, f64); 6] {
     let base = candidate.plan.sl_distance / (candidate.plan.tp_distance + candidate.plan.sl_distance);
     let chop_follower = candidate.relative == Relative::Chop && candidate.follows_trend;
-    let z = (base / (1.0 - base)).ln()
-        + 0.5 * (candidate.score - 3.5)
-        + 0.15 * (f64::from(candidate.family_count) - 2.0).min(2.0)
-        + if candidate.relative == Relative::Aligned {
-            0.25
-        } else {
-            0.0
-        }
-        - if chop_follower { 0.25 } else { 0.0 }
-        - 8.0 * (candidate.plan.cost_r - 0.15).max(0.0);
-    logistic(z).clamp(0.05, 0.80)
+    let is_aligned = candidate.relative == Relative::Aligned;
+    [
+        ("anchor", (base / (1.0 - base)).ln()),
+        ("score", 0.5 * (candidate.score - 3.5)),
+        (
+            "families",
+            0.15 * (f64::from(candidate.family_count) - 2.0).min(2.0),
+        ),
+        ("aligned", if is_aligned { 0.25 } else { 0.0 }),
+        ("chop", if chop_follower { -0.25 } else { 0.0 }),
+        ("cost", -8.0 * (candidate.plan.cost_r - 0.15).max(0.0)),
+    ]
+}
+
+/// The placeholder: a ranking, not evidence. In 0.05..=0.80.
+pub fn heuristic(candidate: &Candidate) -> f64 {
+    let terms = heuristic_terms(candidate);
+    logistic(terms.iter().map(|(_, term)| term).sum()).clamp(0.05, 0.80)
 }
 
 /// The probability and where it came from.
