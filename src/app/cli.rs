@@ -19,6 +19,7 @@ use super::features::FeaturesArgs;
 use super::gateway::GatewayArgs;
 use super::halt::HaltArgs;
 use super::halt::ResumeArgs;
+use super::instant::{Instant, parse_instant};
 use super::migrate::MigrateArgs;
 use crate::settings::Idle;
 use crate::settings::Layout;
@@ -357,12 +358,6 @@ impl FromStr for AccountArg {
     }
 }
 
-/// An instant on the decision clock, in Unix milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant {
-    pub unix_ms: i64,
-}
-
 /// Longest time a command may be asked to run.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -401,26 +396,6 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 
 fn parse_balance(text: &str) -> Result<f64, String> {
     parse_within(text, 0.0, 1e9)
-}
-
-/// A day or a time in UTC.
-pub fn parse_instant(text: &str) -> Result<Instant, String> {
-    let day = || {
-        text.parse::<jiff::civil::Date>()
-            .ok()?
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .ok()
-    };
-    let timestamp = match text.parse::<jiff::Timestamp>() {
-        Ok(timestamp) => timestamp,
-        Err(_) => day()
-            .ok_or("write 2025-06-01 or 2025-06-01T12:00:00Z")?
-            .timestamp(),
-    };
-    match timestamp.as_millisecond() {
-        unix_ms if unix_ms >= 0 => Ok(Instant { unix_ms }),
-        _ => Err("nothing was recorded before 1970".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod graph;
 pub mod halt;
 pub mod history;
+pub mod instant;
 pub mod learned;
 pub mod migrate;
 pub mod once;

@@ -5,9 +5,10 @@
 mod find;
 mod page;
 
-use super::cli::{Instant, SettingsArgs, parse_instant};
+use super::cli::SettingsArgs;
 use super::download::load_settings;
 use super::exit::{Exit, Failure};
+use super::instant::{Instant, parse_instant};
 use crate::model::{Symbol, Timeframe};
 use clap::Args;
 use find::{Decision, Found, Question};
