@@ -21,6 +21,8 @@ pub mod strategy;
 // The outside, and its stand-ins.
 pub mod gateway;
 pub mod venue;
+// What came in from outside and what was decided, on disk and back.
+pub mod capture;
 // What history says: metrics files, trades judged on candles. It uses no engine.
 pub mod research;
 // Which instruments a run follows, read and chosen before the engine starts.

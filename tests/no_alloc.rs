@@ -208,7 +208,7 @@ impl Rig {
             .expect("memory for a bus");
         let seen = SeenHandle::default();
         let on = Arc::new(AtomicBool::new(false));
-        let plan = scene.plan(false, Vec::new(), seen.clone());
+        let plan = scene.plan(seen.clone());
         let seats = graph::build(&bus, plan, ports).expect("a graph");
         let watch = |seat: Seat| match COUNTED.iter().position(|id| *id == seat.id) {
             Some(index) => Seat {

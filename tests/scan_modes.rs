@@ -115,7 +115,7 @@ impl Way {
         settings.scan.scan_timeframes = vec![Timeframe::M1, Timeframe::M3, Timeframe::M5, Timeframe::M15];
         (self.adjust)(settings);
         let bus = graph::plan_bus("scan", Stamp::process()).heap().expect("a bus");
-        let mut plan = scene.plan(false, Vec::new(), SeenHandle::default());
+        let mut plan = scene.plan(SeenHandle::default());
         (plan.source, plan.start) = (self.source, begin);
         let ports = scene.ports();
         let market = ports.market.expect("a market");

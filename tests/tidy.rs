@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use what stands before it, and itself.
 /// Pure decisions (`indicators`, `strategy`, `risk`, `orders`, `exchange`) use only `model`.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "model",
     "sys",
     "bus",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 19] = [
     "orders",
     "exchange",
     "venue",
+    "capture",
     "gateway",
     "research",
     "universe",

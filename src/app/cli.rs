@@ -21,6 +21,7 @@ use super::halt::HaltArgs;
 use super::halt::ResumeArgs;
 use super::instant::{Instant, parse_instant};
 use super::migrate::MigrateArgs;
+use super::parity::ParityArgs;
 use crate::settings::Idle;
 use crate::settings::Layout;
 use crate::settings::LoadOptions;
@@ -57,6 +58,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say what a directory of the Python scanner means here, and what its thresholds let through
     Migrate(MigrateArgs),
+    /// Repeat a captured day and list every decision that comes out differently
+    Parity(ParityArgs),
     /// Fit the probability of a signal to what became of earlier ones
     Calibrate(CalibrateArgs),
     /// Write every indicator of a file of candles, one CSV row a candle
@@ -434,6 +437,7 @@ mod tests {
                 "exchange",
                 "replay",
                 "migrate",
+                "parity",
                 "calibrate",
                 "features",
                 "backtest",

@@ -3,6 +3,7 @@
 //! Nothing of the user's is read: no credentials, no `.env`, no state. Everything is written below
 //! `--out`, but for the bus, which lies in shared memory where `latency-report` looks for it.
 
+use super::capturing::{self, Facts};
 use super::cli::{AttachRule, DemoArgs, MarketSource, TwoStopsRule};
 use super::daemon::{self, Daemon};
 use super::exchange::{self, ExchangeError, ExchangeOptions};
@@ -15,6 +16,7 @@ use super::screen::LiveScreen;
 use super::signals::Stop;
 use super::summary::{Ledger, Summary};
 use super::{bootstrap, gateway};
+use crate::capture::Stream;
 use crate::driver::DecisionClock;
 use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
 use crate::settings::{Credentials, Secret, Settings};
@@ -77,6 +79,26 @@ fn trade(
     let (ports, connector) = daemon::socket_ports(settings, args.market.seed).map_err(Failure::venue)?;
     let seen = SeenHandle::default();
     let instruments = Arc::new(followed.instruments);
+    let ticks = Arc::new(Mutex::new(TickDigest::default()));
+    let credentials = bootstrap::credentials(settings)
+        .ok_or_else(|| Failure::usage("the demo's own credentials are missing"))?;
+    let host = bootstrap::host(settings)?;
+    let intents = settings.daemon.state_dir.join("gate.snapshot");
+    let start = clock.now();
+    let mut capture = capturing::begin(&Facts {
+        settings,
+        bus: &bus,
+        instruments: &instruments,
+        ranking: &followed.ranking,
+        credentials: &credentials,
+        host: &host,
+        epoch,
+        seed: args.market.seed,
+        start,
+        intents: Some(&intents),
+        scan: true,
+        source: CandleSource::Socket,
+    })?;
     let lines = gateway::Lines::when_on(settings);
     let alerts = gateway::Parts {
         settings,
@@ -84,23 +106,21 @@ fn trade(
         instruments: &instruments,
         listed: followed.listed,
         clock: &clock,
-        capture: None,
+        capture: capture.taping.webhook_bodies(),
+        tape: capture.taping.tape(Stream::WebhookGate),
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
-    let ticks = Arc::new(Mutex::new(TickDigest::default()));
     let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,
         instruments,
         ranking: followed.ranking,
-        credentials: bootstrap::credentials(settings)
-            .ok_or_else(|| Failure::usage("the demo's own credentials are missing"))?,
-        host: bootstrap::host(settings)?,
+        credentials,
+        host,
         epoch,
         seed: args.market.seed,
-        journal: false,
-        repeat: Vec::new(),
+        taping: std::mem::take(&mut capture.taping),
         metrics_path: settings
             .record
             .metrics_enabled
@@ -110,9 +130,9 @@ fn trade(
         tick_digest: Some(Arc::clone(&ticks)),
         paper: None,
         table: None,
+        intents: Some(intents),
+        start,
         source: CandleSource::Socket,
-        intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
-        start: clock.now(),
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
@@ -141,6 +161,7 @@ fn trade(
         }
     }
     daemon.stop();
+    capturing::end(&mut capture.writer);
     let mut summary = daemon.summary();
     summary.set_ledger(&ledger_of(&server.with(|venue| venue.exchange().report())));
     let ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner).finish();

@@ -7,6 +7,7 @@ use super::cli::SettingsArgs;
 use super::exit::{Exit, Failure};
 use super::run;
 use crate::bus::Bus;
+use crate::capture::Tape;
 use crate::driver::DecisionClock;
 use crate::gateway::sources::Sources;
 use crate::gateway::{AlertLine, Capture, Gateway, Handover, Ids, Options, Tokens};
@@ -100,6 +101,8 @@ pub struct Parts<'a> {
     pub listed: Vec<String>,
     pub clock: &'a DecisionClock,
     pub capture: Option<Capture>,
+    /// Where alerts are recorded on their way to the gate.
+    pub tape: Option<Tape>,
 }
 
 /// Listens, when `lines` says that these settings do. The stages must be built over
@@ -151,7 +154,7 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
     let answers = bus
         .consumer(LinkId::GateWebhook.link().name)
         .map_err(Failure::state)?;
-    let handover = Handover::new(alerts, answers, bus.stamp());
+    let handover = Handover::new(alerts, answers, bus.stamp(), parts.tape);
     let gateway = Gateway::start(options, handover).map_err(Failure::usage)?;
     Ok(gateway)
 }

@@ -10,11 +10,13 @@ pub use market::{
 };
 
 use super::params;
+use super::taping::{DECISIONS, Taping};
 use crate::bus::{Bus, BusBuilder, BusError, Record};
+use crate::capture::feeds::{Pace, Played};
+use crate::capture::{AccountTape, MarketTape, PlayedCalls, RecordedCalls, Stream};
 use crate::driver::{Inlet, InputOrder, Outlet, Seat};
 use crate::gateway::AlertLine;
 use crate::model::client_id::instance_tag;
-use crate::model::message::JournalEntry;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, Instruments, Timeframe, Wall};
 use crate::settings::Settings;
@@ -38,9 +40,8 @@ use crate::venue::blofin::account_ws::AccountFeed;
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::blofin::sign::{Credentials, NonceSource};
 use crate::venue::loopback::SharedVenue;
-use crate::venue::seam::{CallPort, FramePort};
+use crate::venue::seam::{CallPort, FramePort, Silent};
 use crossbeam::channel::Receiver;
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -59,6 +60,18 @@ pub struct Ports {
     pub reads: Box<dyn CallPort>,
 }
 
+impl Ports {
+    /// Ports that nothing ever comes through, for a graph that repeats a capture.
+    pub fn silent() -> Ports {
+        Ports {
+            market: Some(Box::new(Silent)),
+            account: Box::new(Silent),
+            orders: Box::new(Silent),
+            reads: Box::new(Silent),
+        }
+    }
+}
+
 /// What a graph is made from.
 pub struct Plan<'a> {
     pub settings: &'a Settings,
@@ -73,10 +86,8 @@ pub struct Plan<'a> {
     /// Run number, never used before on this account by this instance.
     pub epoch: u32,
     pub seed: u64,
-    /// Keep the journal of inputs.
-    pub journal: bool,
-    /// Journals to repeat, by stage; empty for a run of its own.
-    pub repeat: Vec<JournalEntry>,
+    /// Whether a capture records the run, or is repeated by it.
+    pub taping: Taping,
     pub metrics_path: Option<PathBuf>,
     pub seen: SeenHandle,
     pub control: ControlWord,
@@ -192,7 +203,7 @@ pub fn build(bus: &Bus, plan: Plan<'_>, ports: Ports) -> Result<Vec<Seat>, Graph
     Ok(seats)
 }
 
-/// `gate` alone over `bus`, to repeat a journal of it.
+/// `gate` alone over `bus`.
 pub fn build_gate(bus: &Bus, plan: &Plan<'_>) -> Result<GateStage, GraphError> {
     gate_stage(&Ends::new(bus, plan), plan)
 }
@@ -222,7 +233,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     let parts = send::Parts {
         commands: ends.inlet(LinkId::GateSend)?,
         replies: ends.outlet(LinkId::SendGate)?,
-        port: ports.orders,
+        port: ends.calls(Stream::Send, ports.orders),
         writer: writer(plan, StageId::Send),
         instruments: ends.table.view(),
         order: ends.order(StageId::Send, LinkId::SendJournal)?,
@@ -234,6 +245,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     let parts = account::Parts {
         feed: AccountFeed::new(0, plan.seed),
         port: ports.account,
+        tape: ends.account_tape(&plan.instruments),
         writer: writer(plan, StageId::Account),
         instruments: ends.table.view(),
         events: ends.outlet(LinkId::AccountGate)?,
@@ -255,10 +267,13 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
             stage: Box::new(stage),
         });
     }
-    seats.push(Seat {
-        id: StageId::Housekeep,
-        stage: Box::new(housekeep_stage(&ends, plan)?),
-    });
+    // What a repeat tells goes to whoever compares it.
+    if !plan.taping.is_repeat() {
+        seats.push(Seat {
+            id: StageId::Housekeep,
+            stage: Box::new(housekeep_stage(&ends, plan)?),
+        });
+    }
     Ok(seats)
 }
 
@@ -267,8 +282,7 @@ struct Ends<'a> {
     bus: &'a Bus,
     table: Table,
     stamp: Stamp,
-    journal: bool,
-    repeat: &'a [JournalEntry],
+    taping: &'a Taping,
 }
 
 impl<'a> Ends<'a> {
@@ -277,31 +291,74 @@ impl<'a> Ends<'a> {
             bus,
             table: plan.table(),
             stamp: bus.stamp(),
-            journal: plan.journal,
-            repeat: &plan.repeat,
+            taping: &plan.taping,
         }
     }
 
     fn inlet<T: Record>(&self, link: LinkId) -> Result<Inlet<T>, BusError> {
-        Ok(Inlet::new(self.bus.consumer(link.link().name)?))
+        let bus = match self.taping {
+            Taping::Repeat(repeating) if DECISIONS.contains(&link) => &repeating.given,
+            _ => self.bus,
+        };
+        Ok(Inlet::new(bus.consumer(link.link().name)?))
     }
 
     fn outlet<T: Record>(&self, link: LinkId) -> Result<Outlet<T>, BusError> {
-        Ok(Outlet::new(self.bus.producer(link.link().name)?, self.stamp))
+        let outlet = Outlet::new(self.bus.producer(link.link().name)?, self.stamp);
+        Ok(outlet.tapped(self.taping.tap(link)))
     }
 
     fn order(&self, stage: StageId, link: LinkId) -> Result<InputOrder, BusError> {
-        let mine = |entry: &&JournalEntry| entry.stage == stage as u16;
-        let entries: VecDeque<JournalEntry> = self.repeat.iter().filter(mine).copied().collect();
-        if !self.repeat.is_empty() {
-            return Ok(InputOrder::repeating(stage, entries));
-        }
-        let outlet = if self.journal {
-            Some(self.outlet(link)?)
-        } else {
-            None
+        let outlet = match self.taping {
+            Taping::Off => None,
+            Taping::Record(_) => Some(self.outlet(link)?),
+            Taping::Repeat(repeating) => {
+                let entries = repeating.journals.get(&stage).cloned().unwrap_or_default();
+                return Ok(InputOrder::repeating(stage, entries));
+            }
         };
         Ok(InputOrder::declared(stage, outlet))
+    }
+
+    pub(super) fn calls(&self, stream: Stream, port: Box<dyn CallPort>) -> Box<dyn CallPort> {
+        if let Taping::Repeat(repeating) = self.taping {
+            return Box::new(PlayedCalls::new(repeating.queue(stream)));
+        }
+        match self.taping.tape(stream) {
+            Some(tape) => Box::new(RecordedCalls::new(port, tape)),
+            None => port,
+        }
+    }
+
+    fn played(&self, stream: Stream, instruments: &Arc<Instruments>) -> Option<Played> {
+        match self.taping {
+            Taping::Repeat(repeating) => Some(Played::new(
+                repeating.queue(stream),
+                Pace::Journal,
+                Arc::clone(instruments),
+            )),
+            _ => None,
+        }
+    }
+
+    pub(super) fn market_tape(&self, instruments: &Arc<Instruments>) -> MarketTape {
+        match self.played(Stream::Market, instruments) {
+            Some(played) => MarketTape::Play(played),
+            None => self
+                .taping
+                .tape(Stream::Market)
+                .map_or(MarketTape::Off, MarketTape::Record),
+        }
+    }
+
+    fn account_tape(&self, instruments: &Arc<Instruments>) -> AccountTape {
+        match self.played(Stream::Account, instruments) {
+            Some(played) => AccountTape::Play(played),
+            None => self
+                .taping
+                .tape(Stream::Account)
+                .map_or(AccountTape::Off, AccountTape::Record),
+        }
     }
 }
 
@@ -345,6 +402,11 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
     let gate_params = params::gate(settings);
     let tag = instance_tag(&settings.daemon.instance);
     let mut core = Gate::new(gate_params, (*plan.instruments).clone(), tag, plan.epoch);
+    if let Taping::Repeat(repeating) = &plan.taping
+        && let Some(image) = &repeating.gate_image
+    {
+        core.restore(image, plan.start).map_err(IntentError::from)?;
+    }
     let intents = match &plan.intents {
         None => None,
         Some(path) => {
@@ -381,31 +443,17 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
 }
 
 /// Which account a snapshot belongs to: key and host, never the secret.
-pub(super) fn account_hash(key: &str, host: &str) -> u64 {
+pub fn account_hash(key: &str, host: &str) -> u64 {
     let hash = blake3::hash(format!("{key}@{host}").as_bytes());
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }
 
 fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphError> {
-    let mut journals = Vec::new();
-    if plan.journal {
-        for link in [
-            LinkId::DecodeJournal,
-            LinkId::ScoreJournal,
-            LinkId::GateJournal,
-            LinkId::SendJournal,
-            LinkId::FetchJournal,
-            LinkId::AccountJournal,
-        ] {
-            journals.push(ends.inlet(link)?);
-        }
-    }
     let rings = crate::stage::housekeep::Rings {
         gate: ends.inlet(LinkId::GateHousekeep)?,
         score: ends.inlet(LinkId::ScoreHousekeep)?,
         labels: ends.inlet(LinkId::ScoreLabels)?,
         refusals: ends.inlet(LinkId::ScoreRefusals)?,
-        journals,
         alerts: plan.alerts.clone(),
     };
     let instruments = ends.table.view();

@@ -60,8 +60,7 @@ pub fn run(
         host: bootstrap::host(settings)?,
         epoch: 1,
         seed: 1,
-        journal: false,
-        repeat: Vec::new(),
+        taping: super::taping::Taping::Off,
         metrics_path: settings
             .record
             .metrics_enabled

@@ -14,6 +14,7 @@ use super::learned::{LearnedFiles, Opened};
 use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
 use super::summary::Summary;
+use super::taping::Taping;
 use super::{demo, params, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
@@ -206,8 +207,7 @@ pub(super) fn play(
         host: "paper".to_string(),
         epoch: 1,
         seed: args.seed,
-        journal: false,
-        repeat: Vec::new(),
+        taping: Taping::Off,
         metrics_path: settings
             .record
             .metrics_enabled

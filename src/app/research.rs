@@ -57,3 +57,16 @@ pub fn list_changes(settings: &Settings, out: &Path) {
         eprintln!("warning: {warning}");
     }
 }
+
+/// Copies the state files of a capture to where research settings under `out` look for them.
+pub fn copy_state(capture: &Path, out: &Path) -> std::io::Result<()> {
+    let state = capture.join(crate::capture::manifest::STATE_DIR);
+    for name in crate::app::capturing::STATE_FILES {
+        match std::fs::copy(state.join(name), out.join(name)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

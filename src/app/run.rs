@@ -1,5 +1,6 @@
 //! `run`: the daemon. On paper unless two settings and three credentials say live.
 
+use super::capturing::{self, Facts};
 use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
 use super::diagnostics::Diagnostics;
@@ -13,6 +14,7 @@ use super::signals::Stop;
 use super::{bootstrap, demo, gateway, halt, once, params, progress, research, venue_clock};
 use crate::gateway::Gateway;
 use crate::model::Instrument;
+use crate::capture::Stream;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
@@ -64,6 +66,23 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         let venue = paper::open(&instruments, clock.now(), seed);
         (paper_ports(sockets, &venue), Some(venue), paper::credentials())
     };
+    let host = bootstrap::host(settings)?;
+    let intents = settings.daemon.state_dir.join("gate.snapshot");
+    let start = clock.now();
+    let mut capture = capturing::begin(&Facts {
+        settings,
+        bus: &bus,
+        instruments: &instruments,
+        ranking: &followed.ranking,
+        credentials: &credentials,
+        host: &host,
+        epoch,
+        seed,
+        start,
+        intents: Some(&intents),
+        scan,
+        source,
+    })?;
     let lines = gateway::Lines::when_on(settings);
     let alerts = gateway::Parts {
         settings,
@@ -71,7 +90,8 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         instruments: &instruments,
         listed: followed.listed,
         clock: &clock,
-        capture: None,
+        capture: capture.taping.webhook_bodies(),
+        tape: capture.taping.tape(Stream::WebhookGate),
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
     let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
@@ -81,11 +101,10 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         instruments: Arc::clone(&instruments),
         ranking: followed.ranking,
         credentials,
-        host: bootstrap::host(settings)?,
+        host,
         epoch,
         seed,
-        journal: settings.record.capture,
-        repeat: Vec::new(),
+        taping: std::mem::take(&mut capture.taping),
         metrics_path: settings
             .record
             .metrics_enabled
@@ -95,9 +114,9 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         tick_digest: None,
         paper: venue.clone(),
         table: Some(table.clone()),
+        intents: Some(intents),
+        start,
         source,
-        intents: Some(settings.daemon.state_dir.join("gate.snapshot")),
-        start: clock.now(),
         scan,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
@@ -139,6 +158,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     }
     eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
     daemon.stop();
+    capturing::end(&mut capture.writer);
     if let Ok(history) = history {
         let counts = history.stop();
         eprintln!(

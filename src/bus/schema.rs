@@ -40,7 +40,7 @@ records! {
     Alert = 0x0901,
     AlertAnswer = 0x0a01,
     GateEvent = 0x0b01,
-    JournalEntry = 0x0c01,
+    JournalEntry = 0x0c02,
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
     Volatility = 0x0f01,

@@ -7,10 +7,10 @@
 
 use super::link::Outlet;
 use super::stage::Progress;
+use crate::capture::JournalQueue;
 use crate::model::Wall;
 use crate::model::message::JournalEntry;
 use crate::topology::{LinkId, StageId};
-use std::collections::VecDeque;
 
 /// How many inputs one poll may take from one link, so that no input starves the others.
 pub const TAKE_MAX: usize = 64;
@@ -35,12 +35,10 @@ pub trait Inputs {
 pub struct InputOrder {
     stage: StageId,
     journal: Option<Outlet<JournalEntry>>,
-    repeat: Option<VecDeque<JournalEntry>>,
-    /// Entries that could not be written because the ring was full; a hole in the journal.
-    pub lost_count: u64,
+    repeat: Option<JournalQueue>,
+    /// Entries so far, those that were lost because the ring was full included.
+    number: u64,
     is_blocked: bool,
-    /// Inputs that were not what the journal said; a repeat with any is not a repeat.
-    pub mismatch_count: u64,
 }
 
 impl InputOrder {
@@ -50,35 +48,26 @@ impl InputOrder {
             stage,
             journal,
             repeat: None,
-            lost_count: 0,
+            number: 0,
             is_blocked: false,
-            mismatch_count: 0,
         }
     }
 
-    /// Repeats `entries` (those of this stage, in order).
-    pub fn repeating(stage: StageId, entries: VecDeque<JournalEntry>) -> Self {
+    /// Repeats `entries` (those of this stage, in order), as far as they have come yet.
+    pub fn repeating(stage: StageId, entries: JournalQueue) -> Self {
         InputOrder {
             stage,
             journal: None,
             repeat: Some(entries),
-            lost_count: 0,
+            number: 0,
             is_blocked: false,
-            mismatch_count: 0,
         }
-    }
-
-    /// Whether one more entry can be written; a stage whose journal is full takes nothing.
-    pub fn has_room(&mut self) -> bool {
-        self.journal.as_mut().is_none_or(|journal| journal.room() > 0)
     }
 
     /// Decision time of the next input of a repeated journal.
     pub fn next_repeat(&self) -> Option<Wall> {
-        self.repeat
-            .as_ref()?
-            .front()
-            .map(|entry| Wall(entry.header.time_ns))
+        let entry = self.repeat.as_ref()?.front()?;
+        Some(Wall(entry.header.time_ns))
     }
 
     /// Whether the last poll left inputs where they were for want of room, or follows a journal: it
@@ -100,9 +89,10 @@ impl InputOrder {
         entry.link = link as u16;
         entry.stage = self.stage as u16;
         entry.sequence = sequence;
-        if journal.publish(entry).is_err() {
-            self.lost_count += 1;
-        }
+        self.number += 1;
+        entry.number = self.number;
+        // A full journal costs the repeat, never the trade: the gap in the numbers tells.
+        journal.publish_or_drop(entry);
     }
 }
 
@@ -115,7 +105,7 @@ pub fn run_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
     stage.order().is_blocked = false;
     for &link in S::LINKS {
         for _ in 0..TAKE_MAX {
-            if !stage.has_room() || !stage.order().has_room() {
+            if !stage.has_room() {
                 stage.order().is_blocked = true;
                 return progress;
             }
@@ -130,14 +120,12 @@ pub fn run_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
 }
 
 fn repeat_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
+    let Some(entries) = stage.order().repeat.clone() else {
+        return Progress::Idle;
+    };
     let mut progress = Progress::Idle;
     for _ in 0..TAKE_MAX {
-        let Some(entry) = stage
-            .order()
-            .repeat
-            .as_ref()
-            .and_then(|entries| entries.front().copied())
-        else {
+        let Some(entry) = entries.front() else {
             return progress;
         };
         let time = Wall(entry.header.time_ns);
@@ -145,18 +133,16 @@ fn repeat_inputs<S: Inputs>(stage: &mut S, now: Wall) -> Progress {
             return progress;
         }
         let Some(link) = LinkId::from_code(entry.link) else {
-            stage.order().mismatch_count += 1;
+            entries.mismatch();
             return progress;
         };
         let Some(sequence) = stage.take(link, time, Some(entry.sequence)) else {
             return progress;
         };
         if sequence != entry.sequence {
-            stage.order().mismatch_count += 1;
+            entries.mismatch();
         }
-        if let Some(entries) = stage.order().repeat.as_mut() {
-            entries.pop_front();
-        }
+        entries.pop();
         progress = Progress::Busy;
     }
     progress

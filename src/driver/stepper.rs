@@ -105,10 +105,4 @@ impl Stepper {
     pub fn into_seats(self) -> Vec<Seat> {
         self.seats
     }
-
-    /// The stages, in polling order.
-    pub fn seats_mut(&mut self) -> &mut [Seat] {
-        self.idle_at.fill(None);
-        &mut self.seats
-    }
 }

@@ -5,6 +5,7 @@
 //! for four times as many, so a gateway that stands still cannot stop the gate.
 
 use crate::bus::{Consumer, Producer};
+use crate::capture::Tape;
 use crate::model::message::{Alert, AlertAnswer};
 use crate::sys::clock::Stamp;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ struct Ends {
     alerts: Producer<Alert>,
     answers: Consumer<AlertAnswer>,
     stamp: Stamp,
+    /// Where alerts are recorded.
+    tape: Option<Tape>,
     pending: HashMap<u64, oneshot::Sender<AlertAnswer>>,
     /// Alerts handed over whose answer was not taken yet; their senders may have left.
     unanswered: usize,
@@ -41,12 +44,18 @@ struct Ends {
 }
 
 impl Handover {
-    /// Over the ends of `webhook_gate` and `gate_webhook`.
-    pub fn new(alerts: Producer<Alert>, answers: Consumer<AlertAnswer>, stamp: Stamp) -> Self {
+    /// Over the ends of `webhook_gate` and `gate_webhook`; a run that is captured has a tape.
+    pub fn new(
+        alerts: Producer<Alert>,
+        answers: Consumer<AlertAnswer>,
+        stamp: Stamp,
+        tape: Option<Tape>,
+    ) -> Self {
         let ends = Ends {
             alerts,
             answers,
             stamp,
+            tape,
             pending: HashMap::new(),
             unanswered: 0,
             next_request: 1,
@@ -65,7 +74,10 @@ impl Handover {
         }
         alert.request = ends.next_request;
         alert.header.publish_ns = ends.stamp.now_ns();
-        ends.alerts.publish(&alert).map_err(|_| Busy)?;
+        let sequence = ends.alerts.publish(&alert).map_err(|_| Busy)?;
+        if let Some(tape) = ends.tape.as_mut() {
+            tape.push_record(sequence, alert.header.time_ns, bytemuck::bytes_of(&alert));
+        }
         ends.next_request += 1;
         ends.unanswered += 1;
         let (sender, receiver) = oneshot::channel();

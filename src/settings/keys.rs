@@ -360,6 +360,8 @@ pub const KEYS: &[Key] = &[
     key("METRICS_ENABLED", Record, Flag, "1", "", "write signals, fills and outcomes"),
     key("METRICS_PATH", Record, Kind::Path, "scanner_metrics.jsonl", "", "where; one JSON object a line"),
     key("CAPTURE", Record, Flag, "0", "", "record raw frames for replay and parity; gigabytes a day"),
+    key("CAPTURE_DIR", Record, Kind::Path, "capture", "", "where; a directory a day, one in it for each run"),
+    key("CAPTURE_MAX_MB", Record, Whole(16, 10_000_000), "20000", "MiB", "all captures together: the oldest runs make room for a new one, which ends at what is left"),
 ];
 
 /// The key of that exact name.

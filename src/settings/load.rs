@@ -138,13 +138,14 @@ impl Settings {
 }
 
 /// Where research keeps what a daemon would keep in the user's files.
-const RESEARCH_PLACES: [(&str, &str); 6] = [
+const RESEARCH_PLACES: [(&str, &str); 7] = [
     ("BUS_PATH", "smart-scanner.bus"),
     ("STATE_DIR", "state"),
     ("UNIVERSE_CACHE_PATH", ".universe_cache.json"),
     ("BANDIT_STATE_PATH", "bandit_state.json"),
     ("CALIBRATION_PATH", "calibration.json"),
     ("METRICS_PATH", "scanner_metrics.jsonl"),
+    ("CAPTURE_DIR", "capture"),
 ];
 
 /// Why a research command decides this key itself, or `None` when it does not.

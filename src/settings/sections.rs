@@ -270,6 +270,8 @@ pub struct Record {
     pub metrics_enabled: bool,
     pub metrics_path: PathBuf,
     pub capture: bool,
+    pub capture_dir: PathBuf,
+    pub capture_max_mb: u32,
 }
 
 fn optional_path(text: &str) -> Option<PathBuf> {
@@ -518,5 +520,7 @@ pub(super) fn record(values: &Values) -> Record {
         metrics_enabled: values.flag("METRICS_ENABLED"),
         metrics_path: PathBuf::from(values.text("METRICS_PATH")),
         capture: values.flag("CAPTURE"),
+        capture_dir: PathBuf::from(values.text("CAPTURE_DIR")),
+        capture_max_mb: values.whole("CAPTURE_MAX_MB"),
     }
 }

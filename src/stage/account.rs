@@ -5,6 +5,7 @@
 
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
+use crate::capture::AccountTape;
 use crate::driver::{InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{AccountEvent, AccountKind};
@@ -24,6 +25,8 @@ const ROOM_MIN: usize = 256;
 pub struct Parts {
     pub feed: AccountFeed,
     pub port: Box<dyn FramePort>,
+    /// Records what the feed says, or stands in its place.
+    pub tape: AccountTape,
     pub writer: RequestWriter,
     pub instruments: InstrumentView,
     pub events: Outlet<AccountEvent>,
@@ -34,6 +37,7 @@ pub struct Parts {
 pub struct Account {
     feed: AccountFeed,
     port: Box<dyn FramePort>,
+    tape: AccountTape,
     writer: RequestWriter,
     decoder: AccountDecoder,
     instruments: InstrumentView,
@@ -52,6 +56,7 @@ impl Account {
         Ok(Account {
             feed: parts.feed,
             port: parts.port,
+            tape: parts.tape,
             writer: parts.writer,
             decoder: AccountDecoder::new(),
             instruments: parts.instruments,
@@ -67,7 +72,9 @@ impl Account {
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
         let mono = Mono(self.meter.stamp().now_ns());
-        match self.feed.poll(self.port.as_mut(), &mut self.writer, now, mono) {
+        let input = self.port_sequence + 1;
+        let edge = (self.port.as_mut(), &mut self.writer);
+        match self.tape.poll(&mut self.feed, edge, input, now, mono) {
             AccountFeedEvent::Idle => return None,
             AccountFeedEvent::Working => {}
             AccountFeedEvent::SocketUp => self.events.publish_or_drop(of_kind(AccountKind::SocketUp, now)),

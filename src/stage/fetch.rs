@@ -65,6 +65,7 @@ impl Fetch {
     }
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
+        self.parts.port.expect_input(self.port_sequence + 1);
         match self
             .parts
             .reader
@@ -249,6 +250,9 @@ impl Stage for Fetch {
     }
 
     fn next_timer(&self) -> Option<Wall> {
+        if self.parts.order.is_repeating() {
+            return self.parts.order.next_repeat();
+        }
         self.parts.reader.next_timer()
     }
 }

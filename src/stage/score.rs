@@ -269,7 +269,9 @@ impl Inputs for Score {
                 self.on_row(&row);
                 Some(row.header.seq)
             }
-            LinkId::Flush if demanded.is_some() || (self.is_whole && self.rows.is_empty()) => self.settle(),
+            // A journal may ask where a repeat has no candidates: it goes on, and the difference shows.
+            LinkId::Flush if demanded.is_some() => self.settle().or(Some(0)),
+            LinkId::Flush if self.is_whole && self.rows.is_empty() => self.settle(),
             _ => None,
         }
     }

@@ -151,6 +151,7 @@ impl Send {
     }
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
+        self.port.expect_input(self.port_sequence + 1);
         let (lane, call, result) = match self.port.poll(now) {
             CallEvent::Idle => return None,
             CallEvent::Reply {

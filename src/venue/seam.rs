@@ -104,6 +104,10 @@ pub struct Busy;
 
 /// Warm request-reply connections, one outstanding call a lane.
 pub trait CallPort: Send {
+    /// The next event will be input `number` of its owner's journal. Only ports that record or play
+    /// a recording care.
+    fn expect_input(&mut self, _number: u64) {}
+
     /// Whether `lane` can take a call now.
     fn is_ready(&self, lane: Lane) -> bool;
 
@@ -116,4 +120,36 @@ pub trait CallPort: Send {
 
     /// The next finished call.
     fn poll(&mut self, now: Wall) -> CallEvent<'_>;
+}
+
+/// A port of either kind that nothing ever comes through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl FramePort for Silent {
+    fn open(&mut self, _connection: u16, _endpoint: Endpoint) {}
+
+    fn send(&mut self, _connection: u16, _text: &[u8]) -> bool {
+        false
+    }
+
+    fn close(&mut self, _connection: u16) {}
+
+    fn poll(&mut self, _now: Wall) -> FrameEvent<'_> {
+        FrameEvent::Idle
+    }
+}
+
+impl CallPort for Silent {
+    fn is_ready(&self, _lane: Lane) -> bool {
+        false
+    }
+
+    fn submit(&mut self, _lane: Lane, _call: u64, _request: &[u8], _deadline: Wall) -> Result<(), Busy> {
+        Err(Busy)
+    }
+
+    fn poll(&mut self, _now: Wall) -> CallEvent<'_> {
+        CallEvent::Idle
+    }
 }

@@ -100,6 +100,7 @@ impl Desk {
             bus.producer("webhook_gate").expect("an end"),
             bus.consumer("gate_webhook").expect("an end"),
             stamp,
+            None,
         );
         let (sender, lines) = crossbeam::channel::bounded(1024);
         let (alerts, bodies) = (

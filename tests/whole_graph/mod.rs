@@ -2,9 +2,9 @@
 //! generated market, one account, the lively research settings.
 
 use smart_scanner::app::graph::{Plan, Ports};
+use smart_scanner::app::taping::Taping;
 use smart_scanner::exchange::amount::Amount;
 use smart_scanner::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOptions, Market};
-use smart_scanner::model::message::JournalEntry;
 use smart_scanner::model::{Instruments, Wall};
 use smart_scanner::settings::Settings;
 use smart_scanner::stage::decode::CandleSource;
@@ -75,8 +75,8 @@ impl Scene {
         }
     }
 
-    /// The plan of a graph; `repeat` is a journal to repeat, empty for a run of its own.
-    pub fn plan(&self, journal: bool, repeat: Vec<JournalEntry>, seen: SeenHandle) -> Plan<'_> {
+    /// The plan of a graph that nobody records.
+    pub fn plan(&self, seen: SeenHandle) -> Plan<'_> {
         Plan {
             settings: &self.settings,
             instruments: Arc::clone(&self.instruments),
@@ -89,8 +89,7 @@ impl Scene {
             host: "exchange".to_string(),
             epoch: 1,
             seed: self.seed,
-            journal,
-            repeat,
+            taping: Taping::Off,
             metrics_path: None,
             seen,
             control: Arc::default(),

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::app::params;
 use crate::bus::Bus;
+use crate::capture::Stream;
 use crate::driver::{Inlet, Progress, Seat, Stage};
 use crate::indicators::{Board, SeriesPlan, context_of};
 use crate::model::message::Volatility;
@@ -146,7 +147,7 @@ pub(super) fn fetch_stage(
             plan.seed,
             pace,
         ),
-        port,
+        port: ends.calls(Stream::Fetch, port),
         instruments: ends.table.view(),
         order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
     };
@@ -263,6 +264,7 @@ pub(super) fn decode_stage(
     let parts = decode::Parts {
         feed,
         port,
+        tape: ends.market_tape(&plan.instruments),
         instruments: ends.table.view(),
         to_indicate: if plan.scan {
             Some(ends.outlet(LinkId::DecodeIndicate)?)

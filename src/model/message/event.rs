@@ -102,9 +102,12 @@ pub struct JournalEntry {
     /// `topology::StageId` code.
     pub stage: u16,
     pub zero: u32,
-    /// Sequence number of the record on its link; for timers their running number.
+    /// Sequence number of the record on its link; for timers and ports their running number.
     pub sequence: u64,
-    pub zero_2: [u64; 2],
+    /// Running number of the stage's entries, from 1. An entry that found no room had one too: a gap
+    /// is a hole in the journal.
+    pub number: u64,
+    pub zero_2: u64,
 }
 
 const _: () = assert!(size_of::<JournalEntry>() == 64);

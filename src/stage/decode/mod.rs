@@ -26,6 +26,7 @@ pub use wants::Wants;
 use super::digest::TickDigest;
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
+use crate::capture::MarketTape;
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag};
@@ -59,6 +60,8 @@ pub enum CandleSource {
 pub struct Parts {
     pub feed: MarketFeed,
     pub port: Box<dyn FramePort>,
+    /// Records what the feed says, or stands in its place.
+    pub tape: MarketTape,
     pub instruments: InstrumentView,
     /// `None` when nobody scans.
     pub to_indicate: Option<Outlet<Tick>>,
@@ -86,6 +89,7 @@ pub struct Parts {
 pub struct Decode {
     feed: MarketFeed,
     port: Box<dyn FramePort>,
+    tape: MarketTape,
     decoder: Decoder,
     instruments: InstrumentView,
     to_indicate: Option<Outlet<Tick>>,
@@ -139,6 +143,7 @@ impl Decode {
         Ok(Decode {
             feed: parts.feed,
             port: parts.port,
+            tape: parts.tape,
             decoder: Decoder::new(),
             books: Books::new(parts.wants.books, count),
             instruments: parts.instruments,
@@ -169,7 +174,11 @@ impl Decode {
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
         let mono = Mono(self.meter.stamp().now_ns());
-        match self.feed.poll(self.port.as_mut(), now, mono) {
+        let input = self.port_sequence + 1;
+        match self
+            .tape
+            .poll(&mut self.feed, self.port.as_mut(), input, now, mono)
+        {
             FeedEvent::Idle => return None,
             FeedEvent::Working => {}
             FeedEvent::Frame {
@@ -551,7 +560,13 @@ impl Stage for Decode {
     }
 
     fn next_timer(&self) -> Option<Wall> {
-        self.polls.as_ref().and_then(Polls::next_timer)
+        if self.order.is_repeating() {
+            return self.order.next_repeat();
+        }
+        self.polls
+            .as_ref()
+            .and_then(Polls::next_timer)
+            .or_else(|| self.tape.next_time())
     }
 }
 

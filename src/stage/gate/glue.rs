@@ -37,6 +37,9 @@ pub mod control {
     pub const SHUT_DOWN: u64 = 2;
     /// As `HALT`, for as long as this process runs: its contract terms are not fresh.
     pub const HOLD: u64 = 4;
+    /// Orders and fills can no longer be told to `housekeep`: no entry leaves. Set by the stage itself
+    /// and never in the shared word; it stands there so that the journal has it.
+    pub(super) const TELLING_FULL: u64 = 1 << 63;
 }
 
 /// The control word, shared with the signal handler and the kill-switch watcher.
@@ -185,6 +188,9 @@ impl GateStage {
     fn on_control(&mut self, word: u64) {
         self.control_seen = word;
         self.parts.core.set_kill_switch(is_halted(word));
+        self.parts
+            .core
+            .set_journal_full(word & control::TELLING_FULL != 0);
         self.status_at = Wall(0);
         if word & control::SHUT_DOWN != 0 {
             self.parts.core.set_shutting_down();
@@ -256,6 +262,16 @@ impl GateStage {
     }
 }
 
+/// What people ask for, and whether there is room to tell of entries.
+fn control_word(parts: &mut Parts) -> u64 {
+    let asked = parts.control.load(Ordering::Acquire) & !control::TELLING_FULL;
+    if parts.events.room() < HOUSEKEEP_ROOM_MIN {
+        asked | control::TELLING_FULL
+    } else {
+        asked
+    }
+}
+
 fn is_halted(word: u64) -> bool {
     word & (control::HALT | control::HOLD) != 0
 }
@@ -306,7 +322,6 @@ impl Inputs for GateStage {
     fn has_room(&mut self) -> bool {
         let need = Outputs::PER_INPUT;
         let events = self.parts.events.room();
-        self.parts.core.set_journal_full(events < HOUSEKEEP_ROOM_MIN);
         self.parts.commands.room() >= need.commands
             && self.parts.fetches.room() >= need.fetches
             && events >= need.events
@@ -375,7 +390,7 @@ impl Inputs for GateStage {
                 (self.timer_sequence, (0, 0))
             }
             LinkId::Flush => {
-                let word = demanded.unwrap_or_else(|| parts.control.load(Ordering::Acquire));
+                let word = demanded.unwrap_or_else(|| control_word(parts));
                 if word == self.control_seen {
                     return None;
                 }
@@ -406,7 +421,8 @@ impl Stage for GateStage {
             }
         }
         let progress = run_inputs(self, now);
-        if progress == Progress::Busy {
+        // Nobody looks at a repeat, and its `now` may be ahead of the inputs that it takes.
+        if progress == Progress::Busy && !self.parts.order.is_repeating() {
             self.show(now);
         }
         progress

@@ -45,8 +45,12 @@ impl Intents {
         })
     }
 
-    /// The newest image in the file, for who looks at it from outside; `None` when there is none yet.
+    /// The newest image in the file, for who looks at it from outside: the state that `open` would put
+    /// back. `None` when there is none yet.
     pub fn read(path: &Path, account_hash: u64) -> Result<Option<Vec<u8>>, IntentError> {
+        if !path.exists() {
+            return Ok(None);
+        }
         let store = SnapshotStore::open(path, SNAPSHOT_MAX, account_hash, VERSION)?;
         Ok(store.load().map(|(_, image)| image))
     }

@@ -1,6 +1,6 @@
 //! `housekeep`: everything that touches a disk, so that nothing else does.
 //!
-//! It drains the `*_housekeep` and journal rings into the metrics file and the order digest. It runs
+//! It drains the `*_housekeep` rings into the metrics file and the order digest. It runs
 //! on a parked thread of its own; when the disk is slow, signals lose lines (counted) and orders
 //! wait in a deep ring, but the trading path never waits for it.
 
@@ -13,7 +13,7 @@ use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
 use crate::gateway::AlertLine;
 use crate::model::Wall;
-use crate::model::message::{GateEvent, GateEventKind, JournalEntry, Signal, SignalLabel};
+use crate::model::message::{GateEvent, GateEventKind, Signal, SignalLabel};
 use crate::universe::live::InstrumentView;
 use crossbeam::channel::Receiver;
 use line_file::LineFile;
@@ -37,9 +37,7 @@ pub struct Seen {
     pub lines_lost: u64,
     /// The last things that happened, oldest first, as people read them.
     pub recent: std::collections::VecDeque<String>,
-    /// Inputs that stages took, when the run keeps its journal in memory.
-    pub journal: Option<Vec<JournalEntry>>,
-    /// Order events, when the run keeps them in memory (tests, parity).
+    /// Order events, when the run keeps them in memory (tests).
     pub events: Option<Vec<GateEvent>>,
 }
 
@@ -52,7 +50,6 @@ pub struct Rings {
     pub score: Inlet<Signal>,
     pub labels: Inlet<SignalLabel>,
     pub refusals: Inlet<Signal>,
-    pub journals: Vec<Inlet<JournalEntry>>,
     /// Alerts as they were decided; `None` when nobody listens for them.
     pub alerts: Option<Receiver<AlertLine>>,
 }
@@ -147,15 +144,6 @@ impl Housekeep {
             let line = lines::label(&label, &self.instruments, &self.names);
             Self::write(&mut self.file, &mut seen, &line);
         }
-        for journal in &mut self.rings.journals {
-            for _ in 0..TAKE_MAX {
-                let Some(entry) = journal.take() else { break };
-                taken += 1;
-                if let Some(kept) = seen.journal.as_mut() {
-                    kept.push(entry);
-                }
-            }
-        }
         taken
     }
 }
@@ -178,9 +166,7 @@ impl Stage for Housekeep {
 
     fn has_input(&self) -> bool {
         let rings = &self.rings;
-        !rings.gate.is_empty()
-            || !rings.score.is_empty()
-            || rings.journals.iter().any(|journal| !journal.is_empty())
+        !rings.gate.is_empty() || !rings.score.is_empty()
     }
 
     fn next_timer(&self) -> Option<Wall> {
