@@ -309,15 +309,17 @@ impl<'a> Ends<'a> {
     }
 
     fn order(&self, stage: StageId, link: LinkId) -> Result<InputOrder, BusError> {
-        let outlet = match self.taping {
-            Taping::Off => None,
-            Taping::Record(_) => Some(self.outlet(link)?),
+        match self.taping {
+            Taping::Off => Ok(InputOrder::declared(stage, None)),
+            Taping::Record(recording) => {
+                let order = InputOrder::declared(stage, Some(self.outlet(link)?));
+                Ok(order.counted(recording.issued(stage)))
+            }
             Taping::Repeat(repeating) => {
                 let entries = repeating.journals.get(&stage).cloned().unwrap_or_default();
-                return Ok(InputOrder::repeating(stage, entries));
+                Ok(InputOrder::repeating(stage, entries))
             }
-        };
-        Ok(InputOrder::declared(stage, outlet))
+        }
     }
 
     pub(super) fn calls(&self, stream: Stream, port: Box<dyn CallPort>) -> Box<dyn CallPort> {

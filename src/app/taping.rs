@@ -1,14 +1,14 @@
 //! What a graph is watched or fed by: nothing, a capture that records it, or one that it repeats.
 
-use crate::bus::{Bus, BusError, Consumer};
+use crate::bus::{Bus, BusError};
 use crate::capture::event::{EventHead, EventKind};
-use crate::capture::writer::Sources;
+use crate::capture::writer::{Journal, Sources};
 use crate::capture::{EventQueue, JournalQueue, LinkSum, Stream, SumHandle, Tape, TapeEnd, tape};
 use crate::driver::link::Tap;
 use crate::gateway::Capture;
-use crate::model::message::JournalEntry;
 use crate::topology::{LINKS, LinkId, StageId};
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Stages with a journal, and its link.
@@ -41,12 +41,14 @@ pub enum Taping {
 pub struct Recording {
     tapes: Mutex<BTreeMap<Stream, Tape>>,
     sums: Vec<(LinkId, SumHandle)>,
+    issued: BTreeMap<StageId, Arc<AtomicU64>>,
 }
 
 /// The ends of a recording, for the writer's thread.
 pub struct RecordingEnds {
     ends: Vec<TapeEnd>,
     sums: Vec<(&'static str, SumHandle)>,
+    issued: BTreeMap<StageId, Arc<AtomicU64>>,
 }
 
 /// Links that are summed: all between stages that decide.
@@ -78,11 +80,26 @@ impl Recording {
             .iter()
             .map(|(link, sum)| (link.link().name, SumHandle::clone(sum)))
             .collect();
+        let issued: BTreeMap<StageId, Arc<AtomicU64>> = JOURNALS
+            .iter()
+            .map(|(stage, _)| (*stage, Arc::default()))
+            .collect();
         let recording = Recording {
             tapes: Mutex::new(tapes),
             sums,
+            issued: issued.clone(),
         };
-        (recording, RecordingEnds { ends, sums: named })
+        let ends = RecordingEnds {
+            ends,
+            sums: named,
+            issued,
+        };
+        (recording, ends)
+    }
+
+    /// Where the journal of `stage` tells its last number.
+    pub fn issued(&self, stage: StageId) -> Arc<AtomicU64> {
+        self.issued.get(&stage).cloned().unwrap_or_default()
     }
 
     /// The tape of `stream`, once.
@@ -97,10 +114,14 @@ impl Recording {
 impl RecordingEnds {
     /// What the writer reads, with the journal rings of `bus`.
     pub fn sources(self, bus: &Bus) -> Result<Sources, BusError> {
-        let journals: Result<Vec<Consumer<JournalEntry>>, BusError> = JOURNALS
-            .iter()
-            .map(|(_, link)| bus.consumer(link.link().name))
-            .collect();
+        let journal = |(stage, link): &(StageId, LinkId)| {
+            Ok(Journal {
+                stage: *stage as u16,
+                entries: bus.consumer(link.link().name)?,
+                issued: self.issued.get(stage).cloned().unwrap_or_default(),
+            })
+        };
+        let journals: Result<Vec<Journal>, BusError> = JOURNALS.iter().map(journal).collect();
         Ok(Sources {
             tapes: self.ends,
             journals: journals?,

@@ -75,6 +75,11 @@ pub fn write_journal(out: &mut Vec<u8>, entry: &JournalEntry) {
     );
 }
 
+/// How the last line names the journal of a stage.
+pub fn journal_name(stage: u16) -> String {
+    format!("journal {stage}")
+}
+
 /// Appends the last line.
 pub fn write_end(out: &mut Vec<u8>, json: &str) {
     let _ = writeln!(out, "end {json}");

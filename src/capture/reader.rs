@@ -7,7 +7,7 @@ use super::event::{EventKind, Stream};
 use super::line::{self, Line};
 use super::writer::segment_name;
 use flate2::bufread::MultiGzDecoder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -51,8 +51,8 @@ pub struct CaptureReader {
     line: Vec<u8>,
     streams: BTreeMap<Stream, u64>,
     journals: BTreeMap<u16, u64>,
-    /// A line that waits behind a hole found before it.
-    waiting: Option<Line>,
+    /// What waits behind a hole found before it.
+    waiting: VecDeque<Found>,
     has_end: bool,
     is_over: bool,
 }
@@ -84,7 +84,7 @@ impl CaptureReader {
             line: Vec::new(),
             streams: BTreeMap::new(),
             journals: BTreeMap::new(),
-            waiting: None,
+            waiting: VecDeque::new(),
             has_end: false,
             is_over: false,
         })
@@ -92,8 +92,8 @@ impl CaptureReader {
 
     /// The next line or hole; `None` after the last.
     pub fn next_found(&mut self) -> Option<Found> {
-        if let Some(line) = self.waiting.take() {
-            return Some(Found::Line(line));
+        if let Some(found) = self.waiting.pop_front() {
+            return Some(found);
         }
         loop {
             if self.open.is_none() {
@@ -145,9 +145,11 @@ impl CaptureReader {
                 let what = format!("journal entries of stage {}", entry.stage);
                 (last, entry.number, what, entry.header.time_ns)
             }
-            Line::End(_) => {
+            Line::End(json) => {
                 self.has_end = true;
-                return Found::Line(line);
+                self.waiting = self.missing_at_end(json);
+                self.waiting.push_back(Found::Line(line));
+                return self.waiting.pop_front().expect("the line was put there");
             }
         };
         let expected = *last + 1;
@@ -155,12 +157,40 @@ impl CaptureReader {
         if number == expected {
             return Found::Line(line);
         }
-        self.waiting = Some(line);
+        self.waiting.push_back(Found::Line(line));
         Found::Hole(Hole {
             what,
             missing: number.checked_sub(expected),
             before_ns: time_ns,
         })
+    }
+
+    /// Holes before the end: numbers that were given, and whose lines never came.
+    fn missing_at_end(&self, json: &[u8]) -> VecDeque<Found> {
+        let end: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+        let streams = Stream::ALL.iter().map(|stream| {
+            let last = self.streams.get(stream).copied().unwrap_or(0);
+            (
+                stream.text().to_string(),
+                format!("events of {}", stream.text()),
+                last,
+            )
+        });
+        let journals = self.journals.iter().map(|(stage, last)| {
+            let what = format!("journal entries of stage {stage}");
+            (line::journal_name(*stage), what, *last)
+        });
+        streams
+            .chain(journals)
+            .filter_map(|(name, what, last)| {
+                let missing = end["last"][&name].as_u64()?.checked_sub(last)?;
+                (missing > 0).then_some(Found::Hole(Hole {
+                    what,
+                    missing: Some(missing),
+                    before_ns: 0,
+                }))
+            })
+            .collect()
     }
 
     fn over(&mut self) -> Option<Found> {

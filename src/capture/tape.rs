@@ -13,6 +13,8 @@ const HEAD_BYTES: usize = size_of::<EventHead>();
 pub struct Tape {
     producer: rtrb::Producer<u8>,
     index: u64,
+    /// As `index`, for the writer.
+    issued: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
 }
 
@@ -20,21 +22,24 @@ pub struct Tape {
 pub struct TapeEnd {
     pub stream: Stream,
     consumer: rtrb::Consumer<u8>,
+    issued: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
 }
 
 /// A tape for `stream` that holds `bytes`.
 pub fn tape(stream: Stream, bytes: usize) -> (Tape, TapeEnd) {
     let (producer, consumer) = rtrb::RingBuffer::new(bytes);
-    let lost = Arc::new(AtomicU64::new(0));
+    let (issued, lost) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let tape = Tape {
         producer,
         index: 0,
+        issued: Arc::clone(&issued),
         lost: Arc::clone(&lost),
     };
     let end = TapeEnd {
         stream,
         consumer,
+        issued,
         lost,
     };
     (tape, end)
@@ -56,6 +61,7 @@ impl Tape {
     pub fn push(&mut self, mut head: EventHead, payload: &[u8]) {
         self.index += 1;
         head.index = self.index;
+        self.issued.store(self.index, Ordering::Relaxed);
         head.length = payload.len() as u32;
         let is_written = self.producer.slots() >= HEAD_BYTES + payload.len()
             && self.producer.push_entire_slice(bytemuck::bytes_of(&head)).is_ok()
@@ -104,6 +110,11 @@ impl TapeEnd {
         chunk.commit_all();
         let event = Event::of(&head, payload)?;
         Some((event, HEAD_BYTES + length))
+    }
+
+    /// The last number given to an event, kept or lost.
+    pub fn issued_count(&self) -> u64 {
+        self.issued.load(Ordering::Relaxed)
     }
 
     /// Events that found no room since the start.

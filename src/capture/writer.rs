@@ -13,6 +13,7 @@ use crate::bus::Consumer;
 use crate::model::message::JournalEntry;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -69,9 +70,18 @@ impl CaptureStatus {
 /// What the thread reads.
 pub struct Sources {
     pub tapes: Vec<TapeEnd>,
-    pub journals: Vec<Consumer<JournalEntry>>,
+    pub journals: Vec<Journal>,
     /// Links and their sums, for the last line.
     pub sums: Vec<(&'static str, SumHandle)>,
+}
+
+/// The journal of one stage.
+pub struct Journal {
+    /// `topology::StageId` code.
+    pub stage: u16,
+    pub entries: Consumer<JournalEntry>,
+    /// The last number given to an entry, kept or lost.
+    pub issued: Arc<AtomicU64>,
 }
 
 /// A capture under way.
@@ -167,7 +177,7 @@ impl Work {
     fn pass(&mut self) -> bool {
         self.entries.clear();
         for journal in &mut self.sources.journals {
-            while let Some(entry) = journal.take() {
+            while let Some(entry) = journal.entries.take() {
                 self.entries.push(entry);
                 if self.entries.len().is_multiple_of(1 << 16) {
                     break;
@@ -229,7 +239,16 @@ impl Work {
             })
             .collect();
         let lost = self.segments.status.lost_count();
-        serde_json::json!({"links": links, "lost": lost}).to_string()
+        // What was lost at the very end leaves no gap that could be seen.
+        let tapes = self.sources.tapes.iter();
+        let tapes = tapes.map(|tape| (tape.stream.text().to_string(), tape.issued_count()));
+        let journals = self.sources.journals.iter();
+        let journals = journals.map(|journal| {
+            let name = line::journal_name(journal.stage);
+            (name, journal.issued.load(Ordering::Relaxed))
+        });
+        let last: BTreeMap<String, u64> = tapes.chain(journals).collect();
+        serde_json::json!({"links": links, "lost": lost, "last": last}).to_string()
     }
 }
 

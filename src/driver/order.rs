@@ -11,6 +11,8 @@ use crate::capture::JournalQueue;
 use crate::model::Wall;
 use crate::model::message::JournalEntry;
 use crate::topology::{LinkId, StageId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many inputs one poll may take from one link, so that no input starves the others.
 pub const TAKE_MAX: usize = 64;
@@ -38,6 +40,8 @@ pub struct InputOrder {
     repeat: Option<JournalQueue>,
     /// Entries so far, those that were lost because the ring was full included.
     number: u64,
+    /// As `number`, for whoever writes the journal down.
+    issued: Arc<AtomicU64>,
     is_blocked: bool,
 }
 
@@ -49,6 +53,7 @@ impl InputOrder {
             journal,
             repeat: None,
             number: 0,
+            issued: Arc::default(),
             is_blocked: false,
         }
     }
@@ -60,8 +65,15 @@ impl InputOrder {
             journal: None,
             repeat: Some(entries),
             number: 0,
+            issued: Arc::default(),
             is_blocked: false,
         }
+    }
+
+    /// The same, which tells `issued` the number of its last entry.
+    pub fn counted(mut self, issued: Arc<AtomicU64>) -> Self {
+        self.issued = issued;
+        self
     }
 
     /// Decision time of the next input of a repeated journal.
@@ -91,6 +103,7 @@ impl InputOrder {
         entry.sequence = sequence;
         self.number += 1;
         entry.number = self.number;
+        self.issued.store(self.number, Ordering::Relaxed);
         // A full journal costs the repeat, never the trade: the gap in the numbers tells.
         journal.publish_or_drop(entry);
     }

@@ -65,6 +65,14 @@ impl Fetch {
     }
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
+        // A page that waits for room was read at a time of its own, so giving it out is an input too.
+        if self.parts.reader.page().is_some() {
+            if !self.publish_page(now) {
+                return None;
+            }
+            self.port_sequence += 1;
+            return Some(self.port_sequence);
+        }
         self.parts.port.expect_input(self.port_sequence + 1);
         match self
             .parts
@@ -72,15 +80,10 @@ impl Fetch {
             .poll(self.parts.port.as_mut(), &self.parts.instruments, now)
         {
             ReadEvent::Idle => return None,
-            ReadEvent::Working => {}
+            ReadEvent::Working | ReadEvent::Page => {}
             ReadEvent::Failed { request, reason } => {
                 self.waiting = self.waiting.saturating_sub(1);
                 self.fail(&request, reason, now);
-            }
-            ReadEvent::Page => {
-                if !self.publish_page(now) {
-                    return None;
-                }
             }
         }
         self.port_sequence += 1;

@@ -68,12 +68,24 @@ pub struct Outcome {
     pub not_compared: u64,
     /// Inputs that were not what the journal says, and calls that the capture has not.
     pub strays: u64,
-    /// Stages that could not take everything that their journal has: entries left.
-    pub stuck: Vec<(StageId, usize)>,
+    /// Stages that could not take everything that their journal has.
+    pub stuck: Vec<Stuck>,
     pub input_count: u64,
     pub line_count: u64,
     /// Decision time of the first and the last input.
     pub span_ns: (u64, u64),
+}
+
+/// A stage that waits for an input which never came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    pub stage: StageId,
+    /// Journal entries left.
+    pub left: usize,
+    /// Link and number of the input that is missing; `None` when the journal names no link.
+    pub link: Option<LinkId>,
+    pub sequence: u64,
+    pub time_ns: u64,
 }
 
 /// One link in both runs.
@@ -295,8 +307,16 @@ impl Reading {
         let stuck = self
             .journals
             .values()
-            .filter(|(_, queue)| !queue.is_empty())
-            .map(|(stage, queue)| (*stage, queue.len()))
+            .filter_map(|(stage, queue)| {
+                let next = queue.front()?;
+                Some(Stuck {
+                    stage: *stage,
+                    left: queue.len(),
+                    link: LinkId::from_code(next.link),
+                    sequence: next.sequence,
+                    time_ns: next.header.time_ns,
+                })
+            })
             .collect();
         let links = match &self.end {
             Some(end) if self.holes.is_empty() => sums

@@ -1,7 +1,7 @@
 //! The differences of a repeat in words: one for each decision, with what hangs on it below.
 
 use super::compare::{Body, Pair, time_of};
-use super::repeat::Outcome;
+use super::repeat::{Outcome, Stuck};
 use crate::app::graph;
 use crate::bus::Record;
 use crate::model::message::{CommandKind, GateEvent, OrderCommand, Signal};
@@ -96,15 +96,29 @@ impl Report {
             holes: outcome.holes.iter().map(hole_text).collect(),
             not_compared: outcome.not_compared,
             strays: outcome.strays,
-            stuck: outcome
-                .stuck
-                .iter()
-                .map(|(stage, left)| format!("{} ({left} inputs left)", stage.text()))
-                .collect(),
+            stuck: outcome.stuck.iter().map(stuck_text).collect(),
             from: time_text(outcome.span_ns.0),
             to: time_text(outcome.span_ns.1),
         }
     }
+}
+
+fn stuck_text(stuck: &Stuck) -> String {
+    let what = match stuck.link {
+        Some(LinkId::Port) => "event of its port",
+        Some(LinkId::Flush) => "flush",
+        Some(LinkId::Model) => "model",
+        Some(LinkId::Timer) => "timer",
+        Some(link) => link.link().name,
+        None => "input of an unknown link",
+    };
+    format!(
+        "{} at {}: {what} {} never came; {} inputs left",
+        stuck.stage.text(),
+        time_text(stuck.time_ns),
+        stuck.sequence,
+        stuck.left
+    )
 }
 
 fn hole_text(hole: &crate::capture::Hole) -> String {
@@ -331,10 +345,7 @@ impl std::fmt::Display for Report {
             )?;
         }
         for stuck in &self.stuck {
-            writeln!(
-                f,
-                "stuck     {stuck}: the repeat did not come to what the run did there"
-            )?;
+            writeln!(f, "stuck     {stuck}")?;
         }
         if self.links_compared > 0 && self.links_that_differ.is_empty() {
             writeln!(

@@ -189,6 +189,16 @@ struct LaneQueue {
     /// Calls of the present chunk, and when the next chunk may begin once it is whole.
     chunk_count: u32,
     chunk_at: Option<Wall>,
+    /// Before this time the budget would refuse again.
+    budget_at: Wall,
+}
+
+/// Which read goes out next, and in which place.
+#[derive(Clone, Copy)]
+enum Choice {
+    GoOn { slot: usize },
+    First { slot: usize, at: usize },
+    Waiting { slot: usize, at: usize },
 }
 
 /// The queues of all lanes.
@@ -226,6 +236,7 @@ impl ReadQueue {
                 pace: own,
                 chunk_count: 0,
                 chunk_at: None,
+                budget_at: Wall(0),
             }
         });
         ReadQueue {
@@ -272,7 +283,8 @@ impl ReadQueue {
         LANES.iter().all(|lane| self.len(*lane) == 0)
     }
 
-    /// The most urgent call that may go out now; it counts as out, and is paid for, when returned.
+    /// The most urgent call that may go out now; it counts as out, and is paid for, when returned. When
+    /// there is none, nothing has changed that another call could depend on: looking is no input.
     pub fn next(
         &mut self,
         budget: &mut CallBudget,
@@ -283,19 +295,20 @@ impl ReadQueue {
             if !queue.may_begin(now) {
                 continue;
             }
-            let Some(at) = queue.fill_slot(now) else { continue };
+            let Some(choice) = queue.choose(now) else { continue };
             if !is_ready(queue.lane) {
                 continue;
             }
-            let slot = &mut queue.slots[at];
-            let Some(job) = slot.job else { continue };
-            if let Err(over) = budget.take(queue.lane, job.read.is_trade(), now) {
-                // No other slot would fare better.
-                for slot in &mut queue.slots {
-                    slot.not_before = slot.not_before.max(over.retry_at);
-                }
+            let Some(is_trade) = queue.job_of(choice).map(|job| job.read.is_trade()) else {
+                continue;
+            };
+            if let Err(over) = budget.take(queue.lane, is_trade, now) {
+                queue.budget_at = over.retry_at;
                 continue;
             }
+            let Some((slot, job)) = queue.begin(choice) else {
+                continue;
+            };
             self.next_call += 1;
             slot.call = Some(self.next_call);
             queue.chunk_count = queue.chunk_count.saturating_add(1);
@@ -315,9 +328,9 @@ impl ReadQueue {
     }
 
     /// A page was read; `next` is where the following one begins.
-    pub fn on_page(&mut self, lane: Lane, call: u64, next: Option<Cursor>) -> ReadProgress {
+    pub fn on_page(&mut self, lane: Lane, call: u64, next: Option<Cursor>, now: Wall) -> ReadProgress {
         self.pause_ns = PAUSE_NS_MIN;
-        let Some((slot, mut job)) = self.lane_mut(lane).answered(call) else {
+        let Some((slot, mut job)) = self.lane_mut(lane).answered(call, now) else {
             return ReadProgress::Unknown;
         };
         slot.backoff.reset();
@@ -346,7 +359,7 @@ impl ReadQueue {
         now: Wall,
     ) -> ReadProgress {
         let pause_ns = self.pause_ns;
-        let Some((slot, mut job)) = self.lane_mut(lane).answered(call) else {
+        let Some((slot, mut job)) = self.lane_mut(lane).answered(call, now) else {
             return ReadProgress::Unknown;
         };
         match trouble {
@@ -375,8 +388,8 @@ impl ReadQueue {
     }
 
     /// The call could not even be submitted; it goes again at the next chance.
-    pub fn on_busy(&mut self, lane: Lane, call: u64) {
-        if let Some((slot, job)) = self.lane_mut(lane).answered(call) {
+    pub fn on_busy(&mut self, lane: Lane, call: u64, now: Wall) {
+        if let Some((slot, job)) = self.lane_mut(lane).answered(call, now) {
             slot.job = Some(job);
         }
     }
@@ -388,10 +401,15 @@ impl ReadQueue {
 }
 
 impl LaneQueue {
-    /// Takes the read whose call this is, with its place.
-    fn answered(&mut self, call: u64) -> Option<(&mut Slot, Job)> {
-        let slot = self.slots.iter_mut().find(|slot| slot.call == Some(call))?;
-        slot.call = None;
+    /// Takes the read whose call this is, with its place. The pause after a whole chunk begins with its
+    /// last answer.
+    fn answered(&mut self, call: u64, now: Wall) -> Option<(&mut Slot, Job)> {
+        let at = self.slots.iter().position(|slot| slot.call == Some(call))?;
+        self.slots[at].call = None;
+        if self.chunk_count >= self.pace.chunk && !self.is_calling() {
+            self.chunk_at = Some(Wall(now.0.saturating_add(self.pace.pause_ns)));
+        }
+        let slot = &mut self.slots[at];
         let job = slot.job.take()?;
         Some((slot, job))
     }
@@ -400,35 +418,24 @@ impl LaneQueue {
         self.slots.iter().any(|slot| slot.call.is_some())
     }
 
-    /// Whether the chunk has room; a whole chunk is answered to its end before the pause begins.
-    fn may_begin(&mut self, now: Wall) -> bool {
-        if self.chunk_count < self.pace.chunk {
-            return true;
-        }
-        if self.is_calling() {
-            return false;
-        }
-        let at = *self
-            .chunk_at
-            .get_or_insert(Wall(now.0.saturating_add(self.pace.pause_ns)));
-        if now < at {
-            return false;
-        }
-        (self.chunk_count, self.chunk_at) = (0, None);
-        true
+    /// Whether the chunk has room and the budget may have some; a whole chunk is answered to its end
+    /// before the pause begins.
+    fn may_begin(&self, now: Wall) -> bool {
+        let has_paused = self.chunk_at.is_some_and(|at| now >= at);
+        now >= self.budget_at && (self.chunk_count < self.pace.chunk || has_paused)
     }
 
-    /// A place without a call whose read may go on; takes the next read when there is none.
-    fn fill_slot(&mut self, now: Wall) -> Option<usize> {
+    /// A place without a call whose read may go on, else such a place and the next read for it.
+    fn choose(&self, now: Wall) -> Option<Choice> {
         let idle = |slot: &Slot| slot.call.is_none() && now >= slot.not_before;
         let going_on = self
             .slots
             .iter()
             .position(|slot| idle(slot) && slot.job.is_some());
-        if going_on.is_some() {
-            return going_on;
+        if let Some(slot) = going_on {
+            return Some(Choice::GoOn { slot });
         }
-        let at = self
+        let slot = self
             .slots
             .iter()
             .position(|slot| idle(slot) && slot.job.is_none())?;
@@ -439,9 +446,34 @@ impl LaneQueue {
             .take(AT_ONCE_MAX)
             .collect();
         let is_free = |job: &Job| subject(job).is_none_or(|instrument| !busy.contains(&instrument));
-        let job = take_first(&mut self.first, is_free).or_else(|| take_first(&mut self.waiting, is_free))?;
-        self.slots[at].job = Some(job);
-        Some(at)
+        if let Some(at) = self.first.iter().position(is_free) {
+            return Some(Choice::First { slot, at });
+        }
+        let at = self.waiting.iter().position(is_free)?;
+        Some(Choice::Waiting { slot, at })
+    }
+
+    fn job_of(&self, choice: Choice) -> Option<&Job> {
+        match choice {
+            Choice::GoOn { slot } => self.slots.get(slot)?.job.as_ref(),
+            Choice::First { at, .. } => self.first.get(at),
+            Choice::Waiting { at, .. } => self.waiting.get(at),
+        }
+    }
+
+    /// Puts the chosen read at work; a whole chunk is over with it.
+    fn begin(&mut self, choice: Choice) -> Option<(&mut Slot, Job)> {
+        let (slot, job) = match choice {
+            Choice::GoOn { slot } => (slot, self.slots.get(slot)?.job?),
+            Choice::First { slot, at } => (slot, self.first.remove(at)?),
+            Choice::Waiting { slot, at } => (slot, self.waiting.remove(at)?),
+        };
+        if self.chunk_at.take().is_some() {
+            self.chunk_count = 0;
+        }
+        let slot = self.slots.get_mut(slot)?;
+        slot.job = Some(job);
+        Some((slot, job))
     }
 
     fn next_timer(&self) -> Option<Wall> {
@@ -449,7 +481,7 @@ impl LaneQueue {
         let slots = self.slots.iter();
         let at = slots
             .filter(|slot| slot.call.is_none() && (waits || slot.job.is_some()))
-            .map(|slot| slot.not_before)
+            .map(|slot| slot.not_before.max(self.budget_at))
             .min()?;
         if self.chunk_count < self.pace.chunk {
             return Some(at);
@@ -472,9 +504,4 @@ fn subject(job: &Job) -> Option<u16> {
         Read::List(request) if request.list == ListKind::Candles as u8 => Some(request.instrument),
         _ => None,
     }
-}
-
-fn take_first(waiting: &mut VecDeque<Job>, is_free: impl Fn(&Job) -> bool) -> Option<Job> {
-    let at = waiting.iter().position(is_free)?;
-    waiting.remove(at)
 }

@@ -238,8 +238,9 @@ impl RestReader {
         };
         let deadline = Wall(now.0.saturating_add(READ_NS_MAX));
         if port.submit(call.lane, call.call, bytes, deadline).is_err() {
-            self.queue.on_busy(call.lane, call.call);
-            return ReadEvent::Idle;
+            self.queue.on_busy(call.lane, call.call, now);
+            // It was paid for: whoever repeats this must repeat that.
+            return ReadEvent::Working;
         }
         self.counts.calls += 1;
         self.asked.push(call);
@@ -262,7 +263,7 @@ impl RestReader {
             Err(fault) => return self.on_trouble(lane, call, ReadTrouble::of(fault), now),
         };
         held.receive_ns = receive_ns;
-        match self.queue.on_page(lane, call, next) {
+        match self.queue.on_page(lane, call, next, now) {
             ReadProgress::Failed(read, reason) => {
                 self.give_up(&read);
                 ReadEvent::Failed {
