@@ -108,7 +108,7 @@ impl Reasons {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::CounterKind;
+    use crate::bus::plan::CounterKind;
 
     fn values(pairs: &[(&str, u64)]) -> Vec<NamedValue> {
         let named = |(name, value): &(&str, u64)| NamedValue {

@@ -5,7 +5,7 @@
 
 pub mod candles;
 
-use smart_scanner::app::graph::{self, GraphError, Plan};
+use smart_scanner::app::graph::{self, GraphError, Learned, Plan};
 use smart_scanner::app::taping::Taping;
 use smart_scanner::bus::{Bus, Record};
 use smart_scanner::driver::{DecisionClock, Inlet, Outlet, Seat, Stepper};
@@ -190,6 +190,7 @@ impl<'a> Judges<'a> {
             host: "none".to_string(),
             epoch: 1,
             seed: 1,
+            table: None,
             taping: Taping::Off,
             metrics_path: None,
             seen: SeenHandle::default(),
