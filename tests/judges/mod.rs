@@ -112,69 +112,25 @@ impl<'a> Judges<'a> {
     /// Lets the stages judge `ticks`, each at its own time.
     pub fn judge(&self, ticks: &[Tick]) -> Said {
         let mut said = Said::default();
-        let bus = self.run(ticks, graph::build_judges, |bus| {
-            let mut signals = inlet::<Signal>(bus, LinkId::ScoreGate);
-            let mut copies = inlet::<Signal>(bus, LinkId::ScoreHousekeep);
-            let mut labels = inlet::<SignalLabel>(bus, LinkId::ScoreLabels);
-            let mut refusals = inlet::<Signal>(bus, LinkId::ScoreRefusals);
-            let said = &mut said;
-            move || {
-                while copies.take().is_some() {}
-                said.signals.extend(std::iter::from_fn(|| signals.take()));
-                said.labels.extend(std::iter::from_fn(|| labels.take()));
-                said.refusals.extend(std::iter::from_fn(|| refusals.take()));
-            }
-        });
-        let counters = bus.counters().expect("counters");
-        for reason in Reason::ALL {
-            let name = format!("score_{}", reason.text());
-            let counter = counters.iter().find(|counter| counter.name == name);
-            let count = counter.expect("planned").value;
-            if count > 0 {
-                said.reasons.insert(reason.text(), count);
-            }
+        let mut court = Court::open(self, ticks.first());
+        for tick in ticks {
+            court.take(tick);
+            court.drain(&mut said);
         }
+        said.reasons = court.reasons();
         said
     }
 
     /// The feature rows that the ticks cause.
     pub fn rows(&self, ticks: &[Tick]) -> Vec<FeatureRow> {
+        let mut desk = Desk::open(self, ticks.first(), graph::build_indicators);
+        let mut rows = inlet::<FeatureRow>(&desk.bus, LinkId::IndicateScore);
         let mut found = Vec::new();
-        self.run(ticks, graph::build_indicators, |bus| {
-            let mut rows = inlet::<FeatureRow>(bus, LinkId::IndicateScore);
-            let found = &mut found;
-            move || found.extend(std::iter::from_fn(|| rows.take()))
-        });
-        found
-    }
-
-    fn run<Drain: FnMut()>(
-        &self,
-        ticks: &[Tick],
-        build: fn(&Bus, &Plan<'_>) -> Result<Vec<Seat>, GraphError>,
-        open: impl FnOnce(&Bus) -> Drain,
-    ) -> Bus {
-        let stamp = Stamp::process();
-        let bus = graph::plan_bus("judges", stamp).heap().expect("a bus");
-        let start = ticks.first().map_or(Wall(0), |tick| Wall(tick.header.time_ns));
-        let plan = self.plan(start);
-        let seats = build(&bus, &plan).expect("a graph");
-        let mut feed: Outlet<Tick> = Outlet::new(
-            bus.producer(LinkId::DecodeIndicate.link().name).expect("an end"),
-            stamp,
-        );
-        let mut drain = open(&bus);
-        let clock = DecisionClock::stepped(start);
-        let mut stepper = Stepper::new(seats, clock.clone());
         for tick in ticks {
-            clock.advance_to(Wall(tick.header.time_ns));
-            feed.publish(*tick).expect("the ring is empty between ticks");
-            stepper.settle().expect("it comes to rest");
-            drain();
+            desk.take(std::slice::from_ref(tick));
+            found.extend(std::iter::from_fn(|| rows.take()));
         }
-        drop(drain);
-        drop(stepper);
-        bus
+        found
     }
 
     fn plan(&self, start: Wall) -> Plan<'_> {
@@ -203,7 +159,107 @@ impl<'a> Judges<'a> {
             scan: true,
             alerts: None,
             learned: self.learned.clone(),
+            table: None,
         }
+    }
+}
+
+/// Stages on the stepper, and the end that feeds them.
+pub struct Desk {
+    pub bus: Bus,
+    stepper: Stepper,
+    feed: Outlet<Tick>,
+    clock: DecisionClock,
+}
+
+type Build = fn(&Bus, &Plan<'_>) -> Result<Vec<Seat>, GraphError>;
+
+impl Desk {
+    fn open(judges: &Judges<'_>, first: Option<&Tick>, build: Build) -> Desk {
+        let stamp = Stamp::process();
+        let bus = graph::plan_bus("judges", stamp).heap().expect("a bus");
+        let start = first.map_or(Wall(0), |tick| Wall(tick.header.time_ns));
+        let seats = build(&bus, &judges.plan(start)).expect("a graph");
+        let producer = bus.producer(LinkId::DecodeIndicate.link().name);
+        let clock = DecisionClock::stepped(start);
+        Desk {
+            stepper: Stepper::new(seats, clock.clone()),
+            feed: Outlet::new(producer.expect("an end"), stamp),
+            clock,
+            bus,
+        }
+    }
+
+    /// Ticks of one instant, and everything they cause.
+    pub fn take(&mut self, ticks: &[Tick]) {
+        for tick in ticks {
+            self.clock.advance_to(Wall(tick.header.time_ns));
+            self.feed
+                .publish(*tick)
+                .expect("the ring has room for an instant");
+        }
+        self.stepper.settle().expect("it comes to rest");
+    }
+}
+
+/// `indicate` and `score`, and the ends on which they say what they think.
+pub struct Court {
+    desk: Desk,
+    signals: Inlet<Signal>,
+    copies: Inlet<Signal>,
+    labels: Inlet<SignalLabel>,
+    refusals: Inlet<Signal>,
+}
+
+impl Court {
+    pub fn open(judges: &Judges<'_>, first: Option<&Tick>) -> Court {
+        let desk = Desk::open(judges, first, graph::build_judges);
+        Court {
+            signals: inlet(&desk.bus, LinkId::ScoreGate),
+            copies: inlet(&desk.bus, LinkId::ScoreHousekeep),
+            labels: inlet(&desk.bus, LinkId::ScoreLabels),
+            refusals: inlet(&desk.bus, LinkId::ScoreRefusals),
+            desk,
+        }
+    }
+
+    pub fn take(&mut self, tick: &Tick) {
+        self.desk.take(std::slice::from_ref(tick));
+    }
+
+    /// Ticks that arrive together.
+    pub fn take_all(&mut self, ticks: &[Tick]) {
+        self.desk.take(ticks);
+    }
+
+    /// Adds what was said since the last call.
+    pub fn drain(&mut self, said: &mut Said) {
+        while self.copies.take().is_some() {}
+        said.signals.extend(std::iter::from_fn(|| self.signals.take()));
+        said.labels.extend(std::iter::from_fn(|| self.labels.take()));
+        said.refusals.extend(std::iter::from_fn(|| self.refusals.take()));
+    }
+
+    /// One counter of the stages.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.desk.bus.counters().expect("counters");
+        let counter = counters.into_iter().find(|counter| counter.name == name);
+        counter.expect("planned").value
+    }
+
+    /// Refused candidates so far, by reason.
+    pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
+        let counters = self.desk.bus.counters().expect("counters");
+        let count = |reason: &Reason| {
+            let name = format!("score_{}", reason.text());
+            let counter = counters.iter().find(|counter| counter.name == name);
+            (reason.text(), counter.expect("planned").value)
+        };
+        Reason::ALL
+            .iter()
+            .map(count)
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 }
 
