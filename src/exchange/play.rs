@@ -23,10 +23,9 @@ impl Exchange {
                     market.mark = step.mark;
                     market.index = step.index;
                     market.funding_rate = step.funding_rate;
-                    market
-                        .ladder
-                        .synthetic(key)
-                        .set(step.bid, step.ask, step.level_lots);
+                    let book = market.ladder.synthetic(key);
+                    book.lean_to(step.lean);
+                    book.set(step.bid, step.ask, step.level_lots);
                 }
                 self.print(
                     step.instrument,

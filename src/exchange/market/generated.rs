@@ -60,6 +60,10 @@ struct Live {
     trades: u64,
     /// Loudness of the recent past: volume follows it for a while.
     heat: f64,
+    /// Who took in the last minute: +1 only buyers, −1 only sellers.
+    pressure: f64,
+    /// How the book leans; it follows the pressure in jumps, so that most levels stay as they are.
+    lean: f64,
 }
 
 /// One step of one instrument: all that its market becomes.
@@ -69,8 +73,9 @@ pub struct Step {
     pub instrument: InstrumentId,
     pub bid: Price,
     pub ask: Price,
-    /// Mean lots of a level of its book.
+    /// Mean lots of a level of its book, and the part by which its bids are thicker and asks thinner.
     pub level_lots: f64,
+    pub lean: f64,
     pub trade_price: Price,
     pub trade_lots: Lots,
     pub trade_side: Side,
@@ -96,6 +101,25 @@ pub struct Generated {
     /// Number of the interval, and the next place in `order`.
     interval: u64,
     next: usize,
+}
+
+/// Seconds over which takers are remembered.
+const PRESSURE_SEC: f64 = 45.0;
+/// A book leans this many times the pressure of its takers, at most so far, in jumps of at least so much.
+const LEAN_PER_PRESSURE: f64 = 3.0;
+const LEAN_MAX: f64 = 0.5;
+const LEAN_JUMP: f64 = 0.15;
+
+impl Live {
+    /// A taker bought or sold: makers crowd behind him.
+    fn take_side(&mut self, bought: bool, seconds: f64) {
+        let side = if bought { 1.0 } else { -1.0 };
+        self.pressure += (side - self.pressure) * (seconds / (PRESSURE_SEC + seconds));
+        let wanted = (LEAN_PER_PRESSURE * self.pressure).clamp(-LEAN_MAX, LEAN_MAX);
+        if (wanted - self.lean).abs() >= LEAN_JUMP {
+            self.lean = wanted;
+        }
+    }
 }
 
 impl Coin {
@@ -127,6 +151,8 @@ impl Generated {
             funding_rate: coin.funding_rate,
             trades: 100_000_000,
             heat: 1.0,
+            pressure: 0.0,
+            lean: 0.0,
         });
         let lives = lives.collect();
         // 7,919 is prime to every interval: neighbours in the list are far apart in time.
@@ -208,6 +234,7 @@ impl Generated {
         let bid = ((live.price - spread as f64 / 2.0).round() as i64).max(1);
         let ask = bid + spread;
         let up = live.stream.uniform() < 0.5 + 0.35 * (change / (shock.sigma + 1e-12)).clamp(-1.0, 1.0);
+        live.take_side(up, seconds);
         let lot_quote = coin.instrument.lot_base_f64() * live.price * tick;
         let mood = (0.2 + 1.2 * live.stream.uniform()) * (0.4 + 0.4 * loudness + 0.3 * live.heat);
         let lots = (coin.turnover_minute / 60.0 * seconds * mood / lot_quote)
@@ -224,6 +251,7 @@ impl Generated {
             bid: Price(bid),
             ask: Price(ask),
             level_lots: coin.turnover_minute * 0.01 / lot_quote,
+            lean: live.lean,
             trade_price: Price(if up { ask } else { bid }),
             trade_lots: Lots(lots as i64),
             trade_side: if up { Side::Buy } else { Side::Sell },
@@ -272,13 +300,13 @@ impl Generated {
 impl Step {
     /// The step as events: quote, mark, trade.
     pub fn events(&self) -> [MarketEvent; 3] {
-        let lots = Lots((self.level_lots as i64).max(1));
+        let lots = |part: f64| Lots(((self.level_lots * part) as i64).max(1));
         let kinds = [
             MarketKind::Quote {
                 bid: self.bid,
-                bid_lots: lots,
+                bid_lots: lots(1.0 + self.lean),
                 ask: self.ask,
-                ask_lots: lots,
+                ask_lots: lots(1.0 - self.lean),
             },
             MarketKind::Mark {
                 mark: self.mark,

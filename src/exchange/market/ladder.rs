@@ -22,6 +22,8 @@ pub struct Synthetic {
     gap: i64,
     /// Mean lots of a level.
     level_lots: f64,
+    /// Part by which bids are thicker and asks thinner, −1..1.
+    lean: f64,
     /// Makes the sizes of two instruments differ.
     key: u64,
     /// Advances with every step; a level changes its size every 16 of them.
@@ -61,6 +63,7 @@ impl Synthetic {
             ask: 0,
             gap: 1,
             level_lots: 1.0,
+            lean: 0.0,
             key,
             epoch: 0,
             taken: [0; 2],
@@ -78,11 +81,17 @@ impl Synthetic {
         self.taken = [0; 2];
     }
 
+    /// Lets the book lean to a side from now on: bids are thicker by this part and asks thinner, −1..1.
+    pub fn lean_to(&mut self, lean: f64) {
+        self.lean = lean.clamp(-1.0, 1.0);
+    }
+
     fn lots(&self, price: i64) -> i64 {
         let place = mix(self.key ^ (price as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let age = (self.epoch + (place & 15)) >> 4;
         let part = (mix(place ^ age) >> 11) as f64 / (1u64 << 53) as f64;
-        ((self.level_lots * (0.4 + 1.2 * part)) as i64).max(1)
+        let lean = if price <= self.bid { self.lean } else { -self.lean };
+        ((self.level_lots * (1.0 + lean) * (0.4 + 1.2 * part)) as i64).max(1)
     }
 
     fn price(&self, side: Side, index: usize) -> i64 {
