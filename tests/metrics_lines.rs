@@ -117,6 +117,11 @@ fn a_label_line_has_every_field_and_research_reads_it() {
         side: Side::Sell as u8,
         outcome: 1,
         mask: 0b1_0000_0001,
+        vote_count: 2,
+        votes: signal().votes,
+        features_present: signal().features_present,
+        features: signal().features,
+        sl_distance: 0.5,
         horizon_candles: 20,
         created_ms: 1_748_169_360_250,
         end_ms: OPEN_MS + 360_000,
@@ -154,6 +159,8 @@ fn a_label_line_has_every_field_and_research_reads_it() {
             "ev_r",
             "prob_src",
             "regime",
+            "votes",
+            "features",
             "stamps_ns",
             "r",
             "outcome",
@@ -169,6 +176,12 @@ fn a_label_line_has_every_field_and_research_reads_it() {
         line["components"],
         serde_json::json!(["trend_pullback", "volume_spike"])
     );
+    let of_signal = lines::signal(&signal(), &Instruments::new(), &names(true));
+    assert_eq!(
+        (&line["votes"], &line["features"]),
+        (&of_signal["votes"], &of_signal["features"])
+    );
+    assert_eq!(line["meta"]["sl_distance"], 0.5);
     line["symbol"] = "BTC-USDT".into();
     let Ok(MetricsLine::Label(read)) = metrics_line::parse(&line.to_string(), false) else {
         panic!("research does not read {line}")

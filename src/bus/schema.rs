@@ -44,7 +44,7 @@ records! {
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
     Volatility = 0x0f01,
-    SignalLabel = 0x1001,
+    SignalLabel = 0x1002,
 }
 
 /// Rows of the candle history; they travel on no ring.

@@ -133,6 +133,13 @@ impl Learner {
                 score: signal.score,
                 probability: signal.probability,
                 ev_r: signal.ev_r,
+                sl_distance: signal.sl_distance,
+                tp_distance: signal.tp_distance,
+                cost_r: signal.cost_r,
+                vote_count: signal.vote_count,
+                features_present: signal.features_present,
+                votes: signal.votes,
+                features: signal.features,
                 ..SignalLabel::zeroed()
             },
             series: series as u32,

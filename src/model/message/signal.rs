@@ -80,7 +80,8 @@ pub struct Signal {
 const _: () = assert!(size_of::<Signal>() == 760);
 
 /// How the virtual trade of a signal ended, on `score_labels`: first touch under the signal's own
-/// bracket and horizon, costs included. 160 bytes.
+/// bracket and horizon, costs included. What the signal was made of goes with it, so that a line of it
+/// can be learned from alone. 744 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub struct SignalLabel {
@@ -97,7 +98,7 @@ pub struct SignalLabel {
     pub regime: u8,
     /// 1 heuristic, 2 calibrated.
     pub probability_source: u8,
-    pub zero: u8,
+    pub vote_count: u8,
     /// Bit i: component i voted for it.
     pub mask: u32,
     /// Most candles that the virtual trade could last.
@@ -115,10 +116,18 @@ pub struct SignalLabel {
     pub score: f64,
     pub probability: f64,
     pub ev_r: f64,
-    pub zero_2: [u64; 4],
+    /// Distances planned from the signal's price, in price units, and the cost as a part of the first.
+    pub sl_distance: f64,
+    pub tp_distance: f64,
+    pub cost_r: f64,
+    pub zero: u64,
+    /// As on the signal.
+    pub features_present: u64,
+    pub votes: [Vote; VOTES_MAX],
+    pub features: [f64; MODEL_FEATURES_MAX],
 }
 
-const _: () = assert!(size_of::<SignalLabel>() == 160);
+const _: () = assert!(size_of::<SignalLabel>() == 744);
 
 /// How a trade of ours ended, on `gate_score`: it teaches the bandit. 64 bytes.
 #[repr(C)]

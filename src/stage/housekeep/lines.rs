@@ -2,7 +2,7 @@
 //!
 //! `ts` is seconds, as the Python scanner wrote it; everything new stands beside the old names.
 
-use crate::model::message::{Signal, SignalLabel};
+use crate::model::message::{Signal, SignalLabel, Vote};
 use crate::model::{InstrumentId, Instruments, Reason, Side, Timeframe};
 use serde_json::{Value, json};
 
@@ -34,30 +34,13 @@ pub fn candidate(candidate: &Signal, instruments: &Instruments, names: &Names) -
 fn opinion(kind: &str, signal: &Signal, instruments: &Instruments, names: &Names) -> Value {
     let ts_ms = (signal.header.time_ns / 1_000_000) as i64;
     let cast = &signal.votes[..usize::from(signal.vote_count).min(signal.votes.len())];
-    let votes: Vec<Value> = cast
-        .iter()
-        .map(|vote| {
-            json!({
-                "name": (names.component)(vote.component),
-                "side": side_text(vote.side),
-                "strength": plain(vote.strength),
-                "points": plain(vote.points),
-                "weight": plain(vote.weight),
-            })
-        })
-        .collect();
+    let votes = votes_json(cast, names);
     let components: Vec<&str> = cast
         .iter()
         .filter(|vote| vote.side == signal.side)
         .map(|vote| (names.component)(vote.component))
         .collect();
-    let features: serde_json::Map<String, Value> = (0..signal.features.len())
-        .filter(|index| signal.features_present >> index & 1 == 1)
-        .map(|index| {
-            let name = (names.model_feature)(index).to_string();
-            (name, json!(signal.features[index]))
-        })
-        .collect();
+    let features = features_json(signal.features_present, &signal.features, names);
     let regime = (names.regime)(signal.regime);
     json!({
         "v": LINE_VERSION,
@@ -109,6 +92,7 @@ pub fn label(label: &SignalLabel, instruments: &Instruments, names: &Names) -> V
     let horizon_ms =
         Timeframe::from_code(label.timeframe).map_or(0, Timeframe::ms) * i64::from(label.horizon_candles);
     let sign = if label.side == Side::Sell as u8 { -1.0 } else { 1.0 };
+    let cast = &label.votes[..usize::from(label.vote_count).min(label.votes.len())];
     let components: Vec<&str> = (0..32u8)
         .filter(|component| label.mask >> component & 1 == 1)
         .map(names.component)
@@ -139,9 +123,40 @@ pub fn label(label: &SignalLabel, instruments: &Instruments, names: &Names) -> V
         "ev": label.ev_r,
         "ev_r": label.ev_r,
         "regime": (names.regime)(label.regime),
+        "votes": votes_json(cast, names),
+        "features": features_json(label.features_present, &label.features, names),
         "stamps_ns": { "publish": label.header.publish_ns },
-        "meta": {},
+        "meta": {
+            "sl_distance": label.sl_distance,
+            "tp_distance": label.tp_distance,
+            "cost_r": label.cost_r,
+        },
     })
+}
+
+fn votes_json(cast: &[Vote], names: &Names) -> Vec<Value> {
+    cast.iter()
+        .map(|vote| {
+            json!({
+                "name": (names.component)(vote.component),
+                "side": side_text(vote.side),
+                "strength": plain(vote.strength),
+                "points": plain(vote.points),
+                "weight": plain(vote.weight),
+            })
+        })
+        .collect()
+}
+
+/// Those that existed, by name.
+fn features_json(present: u64, values: &[f64], names: &Names) -> serde_json::Map<String, Value> {
+    let existing = values
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| present >> index & 1 == 1);
+    existing
+        .map(|(index, value)| ((names.model_feature)(index).to_string(), json!(value)))
+        .collect()
 }
 
 /// The shortest decimal that is this float, so that 0.4 does not become 0.4000000059604645.
