@@ -200,29 +200,12 @@ fn polled_candles_give_the_signals_of_pushed_ones() {
     println!("{} signals", pushed.len());
     let timeframes: std::collections::BTreeSet<&String> = pushed.keys().map(|key| &key.1).collect();
     assert_eq!(timeframes.len(), 4, "on every timeframe: {timeframes:?}");
-    // Funding counts as it stands when a candle is scored, and polled candles are scored seconds later:
-    // signals in which it has a word are left out; they are fewer than half.
-    let has_funding = |found: &Found, key: &Key| {
-        found
-            .get(key)
-            .is_some_and(|(_, _, votes)| votes.iter().any(|vote| vote.starts_with("funding_extreme:")))
-    };
-    let without = |found: &Found| -> Found {
-        let kept = found
-            .iter()
-            .filter(|(key, _)| !has_funding(&pushed, key) && !has_funding(&polled, key));
-        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    let (rest, polled_rest) = (without(&pushed), without(&polled));
-    println!("{} without a word of funding", rest.len());
-    assert!(
-        rest.len() * 2 >= pushed.len(),
-        "{} of {}",
-        rest.len(),
-        pushed.len()
-    );
-    // Scores are not compared: what funding moved has taught the weights of the others too.
-    same(&rest, &polled_rest, f64::INFINITY);
+    let has_funding = |votes: &[String]| votes.iter().any(|vote| vote.starts_with("funding_extreme:"));
+    let with_funding = pushed.values().filter(|(_, _, votes)| has_funding(votes)).count();
+    println!("{with_funding} with a word of funding");
+    assert!(with_funding > 0, "funding has a word in some");
+    // Funding is taken as of the close, so it does not matter that polled candles are scored later.
+    same(&pushed, &polled, 1e-9);
 }
 
 #[test]

@@ -441,6 +441,7 @@ mod tests {
                 "calibrate",
                 "features",
                 "backtest",
+                "why",
                 "download",
                 "doctor",
                 "simulate"

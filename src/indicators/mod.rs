@@ -14,6 +14,7 @@ pub mod cci;
 pub mod donchian;
 pub mod ema;
 pub mod flow;
+pub mod funding;
 pub mod intake;
 pub mod keltner;
 pub mod linreg;

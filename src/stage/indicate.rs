@@ -6,11 +6,13 @@
 use crate::bus::Bus;
 use crate::driver::{Inlet, Outlet, Progress, Stage};
 use crate::indicators::flow::{FlowParams, OrderFlow, TapeTrade};
+use crate::indicators::funding::FundingState;
 use crate::indicators::{Board, Builder};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
 use crate::model::message::{Tick, TickKind, Volatility, tick_flag};
-use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Timeframe, Wall};
+use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Instruments, Timeframe, Wall};
+use crate::universe::live::InstrumentView;
 use bytemuck::Zeroable;
 
 /// Ticks taken in one poll.
@@ -31,8 +33,10 @@ pub struct Indicate {
     builders_per_instrument: usize,
     /// What is known of an instrument beside its candles.
     context: Vec<Context>,
+    instruments: InstrumentView,
+    /// Of the instruments known so far, by id.
     flows: Vec<OrderFlow>,
-    contract_values: Vec<f64>,
+    flow: FlowParams,
     row: FeatureRow,
     meter: StageMeter,
     candle_count: Counter,
@@ -43,46 +47,8 @@ pub struct Indicate {
 /// Latest order flow, funding and volume of one instrument; absent until first seen.
 #[derive(Clone, Copy, Default)]
 struct Context {
-    funding_8h: Option<f64>,
-    funding: FundingPast,
+    funding: FundingState,
     quote_volume_24h: Option<f64>,
-}
-
-/// Funding intervals that its deviation is measured over.
-const FUNDING_PERIODS: usize = 30;
-/// Intervals before the deviation means anything: three days and a third.
-const FUNDING_PERIODS_MIN: usize = 10;
-
-/// Rates of the last intervals, the one that is running last.
-#[derive(Clone, Copy, Default)]
-struct FundingPast {
-    rates: [f64; FUNDING_PERIODS],
-    count: usize,
-    settle_ms: i64,
-}
-
-impl FundingPast {
-    fn take(&mut self, rate: f64, settle_ms: i64) {
-        if settle_ms != self.settle_ms {
-            self.settle_ms = settle_ms;
-            self.rates.rotate_left(1);
-            self.count = (self.count + 1).min(FUNDING_PERIODS);
-        }
-        self.rates[FUNDING_PERIODS - 1] = rate;
-    }
-
-    /// Standard deviations from the mean of the last intervals, thirty at most; `None` before ten.
-    fn z(&self) -> Option<f64> {
-        if self.count < FUNDING_PERIODS_MIN {
-            return None;
-        }
-        let rates = &self.rates[FUNDING_PERIODS - self.count..];
-        let count = self.count as f64;
-        let mean = rates.iter().sum::<f64>() / count;
-        let square = rates.iter().map(|rate| (rate - mean) * (rate - mean));
-        let deviation = (square.sum::<f64>() / count).sqrt();
-        (deviation > 0.0).then(|| (self.rates[FUNDING_PERIODS - 1] - mean) / deviation)
-    }
 }
 
 /// What the stage is made of.
@@ -97,8 +63,8 @@ pub struct Parts {
     pub built: Vec<Timeframe>,
     pub instruments_max: usize,
     pub flow: FlowParams,
-    /// Base coins of one contract, by instrument.
-    pub contract_values: Vec<f64>,
+    /// Contract values are read from it; instruments may come while running.
+    pub instruments: InstrumentView,
 }
 
 impl Indicate {
@@ -119,18 +85,22 @@ impl Indicate {
             builders,
             builders_per_instrument: parts.built.len(),
             context: vec![Context::default(); parts.instruments_max],
-            flows: parts
-                .contract_values
-                .iter()
-                .map(|contract_value| OrderFlow::new(parts.flow, *contract_value))
-                .collect(),
-            contract_values: parts.contract_values,
+            flows: flows_of(parts.flow, &parts.instruments, 0).collect(),
+            instruments: parts.instruments,
+            flow: parts.flow,
             row: FeatureRow::default(),
             meter: bus.stage_meter("indicate")?,
             candle_count: bus.counter("indicate_candle")?,
             late_count: bus.counter("indicate_late")?,
             refused_count: bus.counter("indicate_refused")?,
         })
+    }
+
+    /// Makes room for the order flow of new instruments: allocates, once a listing.
+    #[cold]
+    fn on_universe(&mut self) {
+        let first = self.flows.len();
+        self.flows.extend(flows_of(self.flow, &self.instruments, first));
     }
 
     fn on_tick(&mut self, tick: &Tick) {
@@ -166,8 +136,7 @@ impl Indicate {
             }
             Some(TickKind::Funding) => {
                 if let Some(context) = self.context.get_mut(tick.instrument().index()) {
-                    context.funding_8h = Some(tick.v[0]);
-                    context.funding.take(tick.v[0], tick.venue_ms);
+                    context.funding.take(tick.v[0], tick.venue_ms, receive_ms(tick));
                 }
             }
             Some(TickKind::Mark | TickKind::Fresh) | None => {}
@@ -224,6 +193,8 @@ impl Indicate {
 
     fn publish(&mut self, tick: &Tick, instrument: InstrumentId) {
         let context = self.context.get(instrument.index()).copied().unwrap_or_default();
+        let timeframe_ms = Timeframe::from_code(self.row.timeframe).map_or(0, Timeframe::ms);
+        let funding = context.funding.at(self.row.candle.open_ms + timeframe_ms);
         let flow = self
             .flows
             .get_mut(instrument.index())
@@ -239,13 +210,14 @@ impl Indicate {
             ),
             (Feature::AggressorBuy, flow.map(|flow| flow.aggressor_buy)),
             (Feature::CvdNorm, flow.map(|flow| flow.cvd_norm)),
-            (Feature::Funding8h, context.funding_8h),
-            (Feature::FundingZ, context.funding.z()),
+            (Feature::Funding8h, funding.map(|funding| funding.rate_8h)),
+            (Feature::FundingZ, funding.and_then(|funding| funding.z)),
         ] {
             self.row.set(feature, value);
         }
         self.row.set(Feature::QuoteVolume24h, context.quote_volume_24h);
-        let contract_value = self.contract_values.get(instrument.index()).copied();
+        let terms = self.instruments.get(instrument);
+        let contract_value = terms.map(|terms| terms.contract_value.to_f64());
         self.row.set(Feature::ContractValue, contract_value);
         self.row.header.receive_ns = tick.header.receive_ns;
         self.row.header.time_ns = tick.header.time_ns;
@@ -270,6 +242,12 @@ impl Indicate {
     }
 }
 
+/// Order flow of every instrument from id `first` on.
+fn flows_of(params: FlowParams, instruments: &Instruments, first: usize) -> impl Iterator<Item = OrderFlow> {
+    let new = instruments.iter().skip(first);
+    new.map(move |(_, row)| OrderFlow::new(params, row.contract_value.to_f64()))
+}
+
 /// Decision time at which a tick was received.
 fn receive_ms(tick: &Tick) -> i64 {
     (tick.header.time_ns / 1_000_000) as i64
@@ -281,6 +259,9 @@ impl Stage for Indicate {
     }
 
     fn poll(&mut self, _now: Wall) -> Progress {
+        if self.instruments.refresh() {
+            self.on_universe();
+        }
         let mut progress = Progress::Idle;
         for _ in 0..TAKE_MAX {
             if self.rows.room() < ROWS_PER_TICK_MAX || self.to_gate.room() < ROWS_PER_TICK_MAX {

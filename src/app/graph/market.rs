@@ -309,11 +309,7 @@ pub(super) fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicat
         built,
         instruments_max,
         flow: params::flow_window(plan.settings),
-        contract_values: plan
-            .instruments
-            .iter()
-            .map(|(_, row)| row.contract_value.to_f64())
-            .collect(),
+        instruments: ends.table.view(),
     };
     Ok(indicate::Indicate::new(parts, ends.bus)?)
 }
