@@ -159,7 +159,6 @@ impl<'a> Judges<'a> {
             scan: true,
             alerts: None,
             learned: self.learned.clone(),
-            table: None,
         }
     }
 }
