@@ -6,7 +6,9 @@
 
 pub mod check;
 pub mod draw;
+pub mod life;
 pub mod plant;
+pub mod sender;
 pub mod story;
 pub mod watch;
 pub mod wire;
@@ -225,9 +227,10 @@ fn print(report: &Report, plant: Option<Plant>) {
         report.seeds, report.calm_seeds, report.seconds, report.virtual_hours, counts.steps, report.repeated
     );
     println!(
-        "traded: {} candles, {} signals, {} entries sent, {} accepted, {} fills, {} trades closed, {} closed for want of a stop; {} signals refused",
+        "traded: {} candles, {} signals, {} alerts, {} entries sent, {} accepted, {} fills, {} trades closed, {} closed for want of a stop; {} signals refused",
         counts.candles,
         counts.signals,
+        counts.alerts,
         counts.entries,
         counts.entries_accepted,
         counts.fills,

@@ -4,7 +4,13 @@
 //! that failed says nothing at all. Pushed sets and sets read by REST are told apart, because their
 //! rows may interleave.
 
+use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionSide, Side, Wall};
+
+/// How far what is read may lie behind what is pushed (E18 of the failure modes). A position that a
+/// living feed named since is not called flat by a list that lacks it: believed, such a list would take
+/// the stops of a position that stands, and let another entry in.
+const READ_LAG_NS: u64 = 120 * NS_PER_SEC;
 
 /// One slot for the net or long position of an instrument and one for the short.
 pub const SLOTS: usize = 2 * INSTRUMENTS_MAX;
@@ -29,6 +35,8 @@ pub struct Position {
     pub changed: Wall,
     /// When we last heard of it at all.
     pub heard: Wall,
+    /// When a push last named it, on a feed that has not broken since; 0 = never.
+    pushed: Wall,
     seen: [u32; 2],
 }
 
@@ -114,11 +122,26 @@ impl Positions {
         row.mark_price = report.mark_price;
         row.liquidation_price = report.liquidation_price;
         row.heard = now;
+        if source == Source::Push {
+            row.pushed = if lots == 0 { Wall(0) } else { now };
+        }
         self.set_lots(slot, lots, now);
     }
 
+    /// The feed broke off: what it said may have changed unheard.
+    pub fn on_feed_lost(&mut self) {
+        for slot in &self.open {
+            self.slots[usize::from(*slot)].pushed = Wall(0);
+        }
+    }
+
+    /// Something of this position was closed: a list that lacks it may well be right.
+    pub fn on_exit(&mut self, slot: usize) {
+        self.slots[slot].pushed = Wall(0);
+    }
+
     /// The set is complete: what it did not name is flat. `asked` protects positions that changed
-    /// after a read was asked for; a push leaves it at `now`.
+    /// after a read was asked for, or that were pushed shortly before; a push leaves it at `now`.
     pub fn on_complete(&mut self, source: Source, asked: Wall, now: Wall) {
         let generation = self.generation[source as usize];
         let mut index = 0;
@@ -126,8 +149,8 @@ impl Positions {
             let slot = usize::from(self.open[index]);
             let row = &self.slots[slot];
             let named = row.seen[source as usize] == generation;
-            let newer = source == Source::Read && row.changed >= asked;
-            if named || newer {
+            let pushed = row.pushed > Wall(0) && asked.0 < row.pushed.0 + READ_LAG_NS;
+            if named || (source == Source::Read && (pushed || row.changed >= asked)) {
                 index += 1;
             } else {
                 self.slots[slot].heard = now;
@@ -221,11 +244,52 @@ mod tests {
     #[test]
     fn a_read_asked_before_a_change_does_not_undo_it() {
         let mut positions = Positions::default();
-        positions.on_row(Source::Push, &row(3, PositionSide::Long, 5, 10), Wall(100));
+        positions.on_row(Source::Read, &row(3, PositionSide::Long, 5, 10), Wall(100));
+        positions.on_complete(Source::Read, Wall(100), Wall(120));
         positions.on_complete(Source::Read, Wall(50), Wall(120));
         assert_eq!(positions.lots(6), 5);
         positions.on_complete(Source::Read, Wall(110), Wall(130));
         assert_eq!(positions.lots(6), 0);
+    }
+
+    /// Found by `simulate`: reads that lagged half a minute called positions flat that stood, and their
+    /// stops were cancelled as leftovers.
+    #[test]
+    fn a_list_that_lags_does_not_overrule_a_living_feed() {
+        let pushed = || {
+            let mut positions = Positions::default();
+            positions.on_row(Source::Push, &row(3, PositionSide::Net, 5, 10), Wall(100));
+            positions
+        };
+        let read_at = |positions: &mut Positions, ns: u64| {
+            positions.on_complete(Source::Read, Wall(ns), Wall(ns));
+            positions.lots(6)
+        };
+        let mut positions = pushed();
+        assert_eq!(read_at(&mut positions, 60 * NS_PER_SEC), 5, "it lags");
+        assert_eq!(
+            read_at(&mut positions, 121 * NS_PER_SEC),
+            0,
+            "no list lags so far"
+        );
+        let mut positions = pushed();
+        positions.on_feed_lost();
+        assert_eq!(
+            read_at(&mut positions, 60 * NS_PER_SEC),
+            0,
+            "nothing else is known"
+        );
+        let mut positions = pushed();
+        positions.on_exit(6);
+        assert_eq!(
+            read_at(&mut positions, 60 * NS_PER_SEC),
+            0,
+            "its exit was heard of"
+        );
+        let mut positions = pushed();
+        positions.on_complete(Source::Push, Wall(200), Wall(200));
+        positions.on_complete(Source::Push, Wall(300), Wall(300));
+        assert_eq!(positions.lots(6), 0, "the feed itself says so");
     }
 
     #[test]

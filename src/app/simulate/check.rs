@@ -82,6 +82,13 @@ impl Checker {
         }
     }
 
+    /// The venue took a stop of `instrument` away: what is left of its stops may be looser.
+    pub fn on_stop_taken(&mut self, instrument: InstrumentId) {
+        for (_, held) in self.held.iter_mut().filter(|(key, _)| key.0 == instrument) {
+            (held.best, held.looser) = (0, Wall(0));
+        }
+    }
+
     /// Looks at everything once.
     pub fn step(&mut self, venue: &LoopbackVenue, alive: Option<&Alive<'_>>, watch: &mut Watch) {
         let exchange = venue.exchange();

@@ -95,6 +95,10 @@ pub struct Draw {
     pub instruments: usize,
     /// Time between two trades of an instrument.
     pub step_ms: u32,
+    /// How many times as far prices move as in a generated market otherwise.
+    pub loudness: f64,
+    /// Mean time between two alerts from outside.
+    pub alert_every_ms: u64,
     pub exchange: ExchangeConfig,
     pub rejects_as_rows: bool,
     pub latency: Latency,
@@ -120,6 +124,8 @@ impl Draw {
             seed,
             instruments: venue.random_range(12..=24),
             step_ms: 5_000,
+            loudness: 1.0,
+            alert_every_ms: 1_000,
             exchange: exchange(&mut venue),
             rejects_as_rows: venue.random_range(0..2) == 1,
             latency: latency(&mut venue),
@@ -130,6 +136,9 @@ impl Draw {
             settle,
             end: Wall(settle.0 + SETTLE_NS),
         };
+        let mut pace = stream(seed, 6);
+        draw.loudness = f64::from(pace.random_range(4..=12));
+        draw.alert_every_ms = pace.random_range(800..=2_500);
         let mut faults = stream(seed, 3);
         if faults.random_range(0..20) > 0 {
             draw.rules = rules(&mut faults);
@@ -179,13 +188,14 @@ fn latency(dice: &mut ChaCha8Rng) -> Latency {
 
 /// Tight stops and short rests: much must happen in eight minutes.
 fn settings(dice: &mut ChaCha8Rng) -> Vec<String> {
-    let positions = dice.random_range(2..=5);
+    let positions = dice.random_range(3..=10);
     let notional = 50;
     let mut set = vec![
         "SCAN_TIMEFRAMES=1m".to_owned(),
         "WARMUP_BARS=60".to_owned(),
         "SIGNAL_COOLDOWN_SEC=0".to_owned(),
-        "DEDUPE_TTL_SEC=0".to_owned(),
+        "MAX_ENTRIES_PER_HOUR=100000".to_owned(),
+        "DEDUPE_TTL_SEC=3600".to_owned(),
         "SCORE_MIN=0.2".to_owned(),
         "TRADE_MIN_SCORE=0.2".to_owned(),
         "TRADE_MIN_PROB=0".to_owned(),

@@ -6,7 +6,7 @@
 use super::story::Story;
 use crate::app::graph;
 use crate::bus::{Bus, BusError, Observed, Observer};
-use crate::model::message::{CommandKind, GateEvent, GateEventKind, OrderCommand};
+use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEvent, GateEventKind, OrderCommand};
 use crate::model::{ClientOrderId, InstrumentId, Reason, Wall};
 use crate::orders::State;
 use crate::stage::gate::intents::Intents;
@@ -27,6 +27,7 @@ pub struct Breach {
 pub struct Counts {
     pub candles: u64,
     pub signals: u64,
+    pub alerts: u64,
     pub entries: u64,
     pub entries_accepted: u64,
     pub calls: u64,
@@ -54,6 +55,7 @@ impl Counts {
         for (mine, theirs) in [
             (&mut self.candles, other.candles),
             (&mut self.signals, other.signals),
+            (&mut self.alerts, other.alerts),
             (&mut self.entries, other.entries),
             (&mut self.entries_accepted, other.entries_accepted),
             (&mut self.calls, other.calls),
@@ -96,6 +98,8 @@ const MUST_READ: [&str; 4] = [
 const TRADE_WINDOW_NS: u64 = 10_000_000_000;
 const FIVE_MINUTES_NS: u64 = 300_000_000_000;
 const OUR_TRADE_CALLS: u64 = 24;
+/// `AlertAnswer::decision` of an alert that became an entry.
+const ACCEPTED: u8 = 1;
 const CANDLES: &str = "/api/v1/market/candles";
 /// What every row of an account list has once.
 const ROW_ID: &[u8] = b"\"instId\":";
@@ -125,6 +129,9 @@ pub struct Watch {
     /// An entry has been put on record and handed to `send`.
     pub intent_made: bool,
     ears: Option<Ears>,
+    /// Alert of each request, and the request for which each alert was entered.
+    asked: BTreeMap<u64, u64>,
+    entered: BTreeMap<u64, u64>,
     lists_read: [bool; MUST_READ.len()],
     /// Times of this life's calls under /trade, and of all its calls.
     trade_calls: VecDeque<Wall>,
@@ -147,6 +154,8 @@ impl Watch {
             call_left: false,
             intent_made: false,
             ears: None,
+            asked: BTreeMap::new(),
+            entered: BTreeMap::new(),
             lists_read: [false; MUST_READ.len()],
             trade_calls: VecDeque::new(),
             all_calls: VecDeque::new(),
@@ -293,6 +302,36 @@ impl Watch {
             GateEventKind::MarginLow => self.story.note("gate", format_args!("margin low on {who}")),
             GateEventKind::EntriesOff => self.story.note("gate", format_args!("entries off: {reason}")),
             GateEventKind::EntriesOn => self.story.note("gate", format_args!("entries on")),
+        }
+    }
+
+    /// An alert has been sent to the process.
+    pub fn on_alert(&mut self, alert: &Alert) {
+        self.counts.alerts += 1;
+        let (request, id, who, side) = (alert.request, alert.id_hash[0], alert.instrument, alert.side);
+        self.asked.insert(request, id);
+        self.story.note(
+            "alert",
+            format_args!("request {request}: alert {id} on {who}, side {side}"),
+        );
+    }
+
+    /// The process has answered an alert. I1: an alert is entered once, over all lives.
+    pub fn on_answer(&mut self, answer: &AlertAnswer) {
+        let (request, decision) = (answer.request, answer.decision);
+        let reason = Reason::from_code(answer.reason).map_or("", Reason::text);
+        self.story.note(
+            "gate",
+            format_args!("answers request {request}: {decision} {reason}"),
+        );
+        let Some(id) = self.asked.get(&request).copied().filter(|_| decision == ACCEPTED) else {
+            return;
+        };
+        if let Some(first) = self.entered.insert(id, request) {
+            self.broken(
+                "I1",
+                format!("alert {id} was entered for request {first} and again for {request}"),
+            );
         }
     }
 

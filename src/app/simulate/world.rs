@@ -5,13 +5,14 @@
 
 use super::check::{Alive, Checker, Promised, unsettled};
 use super::draw::{Act, Draw, KillPoint, SETTLE_NS_MIN, Window, kind_of};
-use super::plant::{Plant, Planted};
+use super::life::{Birth, Life};
+use super::plant::Plant;
+use super::sender::Sender;
 use super::story::Story;
 use super::watch::{Breach, Counts, Watch};
-use super::wire::{Carries, WatchHandle, WatchedCalls, look};
-use crate::app::graph::{self, GraphError, Plan, Ports};
-use crate::bus::Bus;
-use crate::driver::{DecisionClock, Progress, Seat, Stage, Stepper};
+use super::wire::{WatchHandle, look};
+use crate::app::graph::GraphError;
+use crate::driver::DecisionClock;
 use crate::exchange::amount::Amount;
 use crate::exchange::{AccountId, Exchange, Generated, GeneratedOptions, Market, TwoStops};
 use crate::model::client_id::instance_tag;
@@ -19,24 +20,19 @@ use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Instruments, Wall};
 use crate::settings::{PositionMode, Settings};
 use crate::stage::gate::core_status::Status;
-use crate::stage::gate::{ControlWord, GateStage, control};
-use crate::sys::clock::{self, Stamp};
-use crate::topology::StageId;
-use crate::venue::blofin::sign;
-use crate::venue::loopback::{
-    Credential, Fault, FaultRule, InProcessCalls, InProcessFrames, LoopbackOptions, LoopbackVenue,
-    SharedVenue,
-};
+use crate::stage::gate::{ControlWord, control};
+use crate::sys::clock;
+use crate::venue::loopback::{Credential, Fault, FaultRule, LoopbackOptions, LoopbackVenue, SharedVenue};
 use crate::venue::seam::Endpoint;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-const KEY: &str = "simulated-key";
-const SECRET: &str = "simulated-secret";
-const PASSPHRASE: &str = "simulated-passphrase";
-const HOST: &str = "exchange";
+pub(super) const KEY: &str = "simulated-key";
+pub(super) const SECRET: &str = "simulated-secret";
+pub(super) const PASSPHRASE: &str = "simulated-passphrase";
+pub(super) const HOST: &str = "exchange";
 const BALANCE: i64 = 10_000;
 /// Two steps are at least this far apart.
 const STEP_NS: u64 = NS_PER_MS;
@@ -72,41 +68,6 @@ pub struct Outcome {
     pub breach_second: f64,
 }
 
-/// The gate, seated and looked at.
-struct SeatedGate(Arc<Mutex<GateStage>>);
-
-impl SeatedGate {
-    fn lock(&self) -> MutexGuard<'_, GateStage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stage for SeatedGate {
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
-    fn poll(&mut self, now: Wall) -> Progress {
-        self.lock().poll(now)
-    }
-
-    fn has_input(&self) -> bool {
-        self.lock().has_input()
-    }
-
-    fn next_timer(&self) -> Option<Wall> {
-        self.lock().next_timer()
-    }
-}
-
-/// One process.
-struct Life {
-    bus: Bus,
-    stepper: Stepper,
-    gate: SeatedGate,
-    control: ControlWord,
-}
-
 /// One run.
 pub struct World {
     draw: Draw,
@@ -118,6 +79,7 @@ pub struct World {
     clock: DecisionClock,
     watch: WatchHandle,
     checker: Checker,
+    sender: Sender,
     life: Option<Life>,
     epoch: u32,
     next_act: usize,
@@ -144,13 +106,14 @@ impl World {
         clock::set_stepped_ns(draw.start.0);
         let settings = Settings::research(None, &draw.set, directory)
             .map_err(|error| WorldError::Settings(error.to_string()))?;
-        let market = Market::Generated(Box::new(Generated::new(GeneratedOptions {
+        let market = Generated::new(GeneratedOptions {
             seed: draw.seed,
             instruments: draw.instruments,
             start: draw.start,
             step_ms: draw.step_ms,
-        })));
-        let exchange = Exchange::new(draw.exchange, market);
+        });
+        let market = market.louder(draw.loudness);
+        let exchange = Exchange::new(draw.exchange, Market::Generated(Box::new(market)));
         // The exchange lists more than the process follows.
         let mut instruments = Instruments::new();
         for (_, row) in exchange.instruments().iter().take(draw.instruments) {
@@ -172,6 +135,7 @@ impl World {
         };
         let tag = instance_tag(&settings.daemon.instance);
         let latency = draw.latency;
+        let count = u16::try_from(instruments.len()).unwrap_or(u16::MAX);
         let mut world = World {
             plant,
             shared: SharedVenue::new(venue, latency, draw.seed),
@@ -180,6 +144,7 @@ impl World {
             clock: DecisionClock::stepped(draw.start),
             watch: Arc::new(Mutex::new(Watch::new(story, intents.clone(), KEY, HOST))),
             checker: Checker::new(account, tag, promised, draw.start),
+            sender: Sender::new(draw.seed, draw.alert_every_ms, count, draw.start),
             life: None,
             epoch: 0,
             next_act: 0,
@@ -226,6 +191,7 @@ impl World {
             }
             self.shared.advance(next);
             self.act(next)?;
+            self.alert(next);
             self.poll(next);
             self.check(next);
         }
@@ -244,7 +210,8 @@ impl World {
         let settle = (!self.settling).then_some(self.draw.settle);
         let timer = self.life.as_ref().and_then(|life| life.stepper.next_timer());
         let venue = self.shared.next_event();
-        [act, settle, timer, venue, self.rise_at]
+        let alert = (!self.settling).then_some(self.sender.next_at());
+        [act, settle, timer, venue, alert, self.rise_at]
             .into_iter()
             .flatten()
             .map(|time| time.max(soonest))
@@ -307,16 +274,19 @@ impl World {
 
     fn cancel_stop(&mut self, pick: u32, now: Wall) {
         let account = self.account;
-        self.shared.with(|venue| {
-            let rows: Vec<u64> = venue
-                .exchange()
+        let gone = self.shared.with(|venue| {
+            let exchange = venue.exchange();
+            let rows: Vec<_> = exchange
                 .brackets_open(account)
-                .map(|row| row.id)
+                .map(|row| (row.id, row.instrument))
                 .collect();
-            if let Some(id) = rows.get(pick as usize % rows.len().max(1)) {
-                venue.exchange_mut().system_cancel_bracket(account, now, *id);
-            }
+            let (id, instrument) = rows.get(pick as usize % rows.len().max(1)).copied()?;
+            venue.exchange_mut().system_cancel_bracket(account, now, id);
+            Some(instrument)
         });
+        if let Some(instrument) = gone {
+            self.checker.on_stop_taken(instrument);
+        }
     }
 
     fn close_by_hand(&mut self, pick: u32, now: Wall) {
@@ -384,82 +354,42 @@ impl World {
     /// Starts a process.
     fn rise(&mut self) -> Result<(), WorldError> {
         self.epoch += 1;
-        let bus = graph::plan_bus("simulate", Stamp::stepped())
-            .heap()
-            .map_err(GraphError::Bus)?;
-        let frames = || Box::new(InProcessFrames::new(self.shared.clone(), clock::stepped_ns));
-        let calls = |carries| {
-            let inner = InProcessCalls::new(self.shared.clone(), clock::stepped_ns);
-            let plant = self.plant.filter(|_| carries == Carries::Orders);
-            let planted = Planted::new(inner, plant, SECRET);
-            let instruments = Arc::clone(&self.instruments);
-            Box::new(WatchedCalls::new(
-                planted,
-                Arc::clone(&self.watch),
-                carries,
-                instruments,
-            ))
-        };
-        let ports = Ports {
-            market: Some(frames()),
-            account: frames(),
-            orders: calls(Carries::Orders),
-            reads: calls(Carries::Reads),
-        };
         let control = ControlWord::default();
         if self.settling {
             control.store(control::HALT, Ordering::Release);
         }
-        let plan = Plan {
+        let life = Life::begin(Birth {
+            draw: &self.draw,
+            plant: self.plant,
             settings: &self.settings,
-            instruments: Arc::clone(&self.instruments),
-            ranking: self.instruments.iter().map(|(id, _)| id).collect(),
-            credentials: sign::Credentials {
-                key: KEY.to_string(),
-                secret: SECRET.to_string(),
-                passphrase: PASSPHRASE.to_string(),
-            },
-            host: HOST.to_string(),
+            shared: &self.shared,
+            instruments: &self.instruments,
+            clock: &self.clock,
+            watch: &self.watch,
+            intents: &self.intents,
             epoch: self.epoch,
-            seed: self.draw.seed.wrapping_add(u64::from(self.epoch)),
-            taping: Default::default(),
-            metrics_path: None,
-            seen: Default::default(),
-            control: Arc::clone(&control),
-            tick_digest: None,
-            paper: None,
-            table: None,
-            intents: Some(self.intents.clone()),
-            start: self.clock.now(),
-            scan: true,
-            alerts: None,
-            source: crate::stage::decode::CandleSource::Socket,
-            learned: Default::default(),
-        };
-        let mut seats = graph::build_around_gate(&bus, &plan, ports)?;
-        let gate = Arc::new(Mutex::new(graph::build_gate(&bus, &plan)?));
-        let after = seats.iter().position(|seat| seat.id == StageId::Send);
-        seats.insert(
-            after.unwrap_or(seats.len()),
-            Seat {
-                id: StageId::Gate,
-                stage: Box::new(SeatedGate(Arc::clone(&gate))),
-            },
-        );
+            control,
+        })?;
         {
             let mut watch = look(&self.watch);
-            watch.begin_life(&bus).map_err(GraphError::Bus)?;
+            watch.begin_life(&life.bus).map_err(GraphError::Bus)?;
             let epoch = self.epoch;
             watch.story.note("world", format_args!("process {epoch} begins"));
         }
         self.checker.reachable_since = self.clock.now();
-        self.life = Some(Life {
-            bus,
-            stepper: Stepper::new(seats, self.clock.clone()),
-            gate: SeatedGate(gate),
-            control,
-        });
+        self.life = Some(life);
         Ok(())
+    }
+
+    /// Somebody outside wants in.
+    fn alert(&mut self, now: Wall) {
+        if self.settling {
+            return;
+        }
+        let to = self.life.as_mut().map(|life| &mut life.alerts);
+        if let Some(alert) = self.sender.send(to, now) {
+            look(&self.watch).on_alert(&alert);
+        }
     }
 
     /// Lets the process do what there is to do now, and kills it where that was planned.
@@ -506,6 +436,11 @@ impl World {
             }
             (Ok(_), _) => {}
             (Err(livelock), _) => look(&self.watch).broken("bug", livelock.to_string()),
+        }
+        if let Some(life) = self.life.as_mut() {
+            while let Some(answer) = life.answers.take() {
+                look(&self.watch).on_answer(&answer);
+            }
         }
     }
 

@@ -176,6 +176,15 @@ impl Generated {
         generated
     }
 
+    /// The same market, its prices moving `times` as far from here on; its past stays as it is.
+    pub fn louder(mut self, times: f64) -> Generated {
+        self.factor = self.factor.louder(times);
+        for live in &mut self.lives {
+            live.motion = live.motion.clone().louder(times);
+        }
+        self
+    }
+
     pub fn options(&self) -> &GeneratedOptions {
         &self.options
     }

@@ -100,6 +100,12 @@ impl Motion {
         }
     }
 
+    /// The same motion with `times` the standard deviation.
+    pub fn louder(mut self, times: f64) -> Motion {
+        self.sigma_second *= times;
+        self
+    }
+
     /// Moves on by `seconds`.
     pub fn step(&mut self, seconds: f64, stream: &mut Stream) -> Shock {
         let root = seconds.sqrt();

@@ -40,6 +40,7 @@ impl Gate {
             Some(AccountKind::SocketDown) => {
                 self.account.private_up = false;
                 self.positions.on_broken(Source::Push);
+                self.positions.on_feed_lost();
             }
             Some(AccountKind::Fill) => self.on_exact_fill(fact),
             Some(AccountKind::ListComplete) => self.on_list_complete(fact, now),
@@ -231,6 +232,8 @@ impl Gate {
             self.on_entry_fill(index, planned, now);
             return;
         }
+        self.positions
+            .on_exit(slot_of(trade.instrument, trade.position_side));
         trade.exit.add(fill);
         let by_category = ExitKind::of_category(order.category);
         let by_us = trade.guard.closing.map(|cause| match cause {
@@ -419,6 +422,8 @@ impl Gate {
                     let guard = &mut desk.trade.guard;
                     guard.next_attempt = guard.next_attempt.max(Wall(now.0 + FIRED_NS));
                 }
+                let (instrument, side) = (desk.trade.instrument, desk.trade.position_side);
+                self.positions.on_exit(slot_of(instrument, side));
                 self.reconcile.want(ListKind::Positions, now);
             }
             // It fired, and the venue refused the order that it made: leave at once.

@@ -14,6 +14,7 @@ use crate::orders::bracket::{
     Ability, CloseCause, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
 };
 use crate::orders::lifecycle::State;
+use crate::orders::positions::slot_of;
 use crate::orders::trade::Trade;
 
 /// First lookup of a protective call whose answer was lost.
@@ -176,10 +177,12 @@ impl Gate {
             return;
         };
         let (instrument, signal) = (desk.trade.instrument, desk.trade.signal);
+        let position_side = desk.trade.position_side;
         let guard = &mut desk.trade.guard;
         let naked = guard.naked_since > Wall(0);
         if is_no_position(venue_code) {
             guard.back_off(now);
+            self.positions.on_exit(slot_of(instrument, position_side));
             self.reconcile.want(ListKind::Positions, now);
         } else if is_trigger_refusal(venue_code) && retry && !guard.widen {
             guard.widen = true;

@@ -9,7 +9,7 @@ use crate::model::client_id::ClientOrderId;
 use crate::model::message::{GateEventKind, ListKind, Outcome, SendReply};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Reason, Wall};
-use crate::orders::bracket::Ability;
+use crate::orders::bracket::{Ability, is_no_position};
 use crate::orders::lifecycle::{Event, State};
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Stage;
@@ -269,6 +269,10 @@ impl Gate {
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
+        if outcome == Outcome::Rejected && is_no_position(reply.venue_code) {
+            let (instrument, side) = (desk.trade.instrument, desk.trade.position_side);
+            self.positions.on_exit(slot_of(instrument, side));
+        }
         let pending = desk.trade.guard.call.map(|pending| pending.client_id);
         if pending != Some(call.client_id) {
             // Another attempt is already under way.

@@ -149,6 +149,15 @@ impl InProcessCalls {
     }
 }
 
+impl Drop for InProcessCalls {
+    /// A process that is gone hears no answers; what it wrote still arrives.
+    fn drop(&mut self) {
+        for (_, slot) in std::mem::take(&mut self.lanes) {
+            self.shared.lock().abandon(slot);
+        }
+    }
+}
+
 impl CallPort for InProcessCalls {
     fn is_ready(&self, lane: Lane) -> bool {
         self.slot(lane)
@@ -371,6 +380,25 @@ mod tests {
         );
         assert!(matches!(with(Fault::GatewayError), (Ended::Reply(500, _), 2)));
         assert!(matches!(with(Fault::Forbidden), (Ended::Reply(403, _), 2)));
+    }
+
+    #[test]
+    fn a_port_that_is_gone_leaves_no_event_behind_and_its_call_still_arrives() {
+        let mut bench = Bench::new();
+        bench.submit("POST", PATH, ORDER, SECOND_NS);
+        let other = InProcessCalls::new(bench.shared.clone(), || 7);
+        drop(std::mem::replace(&mut bench.calls, other));
+        for _ in 0..100 {
+            let next = bench.shared.next_event().expect("the market goes on");
+            assert!(next > bench.now, "an event in the past");
+            bench.step();
+        }
+        let orders = bench.shared.with(|venue| {
+            let account = venue.accounts[0];
+            let exchange = venue.exchange();
+            exchange.orders_open(account).count() + exchange.orders_final(account).count()
+        });
+        assert_eq!(orders, 1);
     }
 
     #[test]

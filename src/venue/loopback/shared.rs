@@ -379,6 +379,13 @@ impl Carrier {
         self.calls.len() - 1
     }
 
+    /// Nobody waits for the call of this lane any more, and the lane is not used again.
+    pub fn abandon(&mut self, slot: usize) {
+        if let Some(row) = self.calls.get_mut(slot) {
+            row.outstanding = None;
+        }
+    }
+
     pub fn is_free(&self, slot: usize) -> bool {
         self.calls
             .get(slot)

@@ -1,0 +1,63 @@
+//! The promise: seeded faults and kills break no invariant, the same seed is the same run, and bugs
+//! that were planted on purpose are caught.
+
+use smart_scanner::app::simulate::draw::Draw;
+use smart_scanner::app::simulate::plant::Plant;
+use smart_scanner::app::simulate::{play, sweep};
+
+/// Seeds of every push; a thousand and more are run by hand and at night.
+const SEEDS: u64 = 10;
+
+#[test]
+fn seeds_break_no_promise() {
+    let report = sweep(0, SEEDS, Some(2), None, &|| false).expect("the runs can be made");
+    let counts = &report.counts;
+    println!(
+        "{} seeds: {} entries, {} fills, {} closed, {} in doubt, {} lives, faults {:?}",
+        report.seeds,
+        counts.entries,
+        counts.fills,
+        counts.closed,
+        counts.ambiguous,
+        counts.lives,
+        counts.faults
+    );
+    let broken: Vec<String> = report
+        .broken
+        .iter()
+        .map(|outcome| format!("seed {}: {:?}", outcome.seed, outcome.breach))
+        .collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert_eq!(report.seeds, SEEDS);
+    // A run without trades or faults proves nothing.
+    assert!(counts.entries_accepted >= 10 * SEEDS && counts.closed >= 10 * SEEDS);
+    assert!(counts.ambiguous > 0 && counts.lives > SEEDS);
+    assert!(counts.faults.len() >= 20, "kinds of faults: {:?}", counts.faults);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let hash = |seed| play(Draw::of(seed), None, false).expect("a run").hash;
+    println!("seeds 3 and 4");
+    assert_eq!(hash(3), hash(3));
+    assert_ne!(hash(3), hash(4));
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    for (plant, promises) in [
+        (Plant::NewIdOnRetry, ["I1", "I3"]),
+        (Plant::EarlyDead, ["I8", "I3"]),
+        (Plant::DuplicateIsRejection, ["I8", "I3"]),
+    ] {
+        let caught = (0..SEEDS).find_map(|seed| {
+            let outcome = play(Draw::of(seed), Some(plant), false).expect("a run");
+            outcome
+                .breach
+                .filter(|breach| promises.contains(&breach.invariant))
+                .map(|breach| (seed, breach))
+        });
+        println!("{plant:?}: {caught:?}");
+        assert!(caught.is_some(), "{plant:?} was not caught in {SEEDS} seeds");
+    }
+}
