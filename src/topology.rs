@@ -113,6 +113,8 @@ pub enum LinkId {
     Flush = 0xfe01,
     /// A model came from outside. Not a ring.
     Model = 0xfe02,
+    /// A new version of the instruments was taken over. Not a ring.
+    Universe = 0xfe03,
     /// The stage's timer fired. Not a ring.
     Timer = 0xff00,
 }
@@ -120,7 +122,13 @@ pub enum LinkId {
 impl LinkId {
     /// The link with this journal code.
     pub fn from_code(code: u16) -> Option<LinkId> {
-        let outside = [LinkId::Port, LinkId::Flush, LinkId::Model, LinkId::Timer];
+        let outside = [
+            LinkId::Port,
+            LinkId::Flush,
+            LinkId::Model,
+            LinkId::Universe,
+            LinkId::Timer,
+        ];
         LINKS
             .iter()
             .map(|link| link.id)

@@ -110,7 +110,8 @@ fn trade(
         tape: capture.taping.tape(Stream::WebhookGate),
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
-    let opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    let mut opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    opened.files.tape(capture.taping.tape(Stream::Model));
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,

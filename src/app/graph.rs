@@ -245,7 +245,7 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
     let parts = account::Parts {
         feed: AccountFeed::new(0, plan.seed),
         port: ports.account,
-        tape: ends.account_tape(&plan.instruments),
+        tape: ends.account_tape(),
         writer: writer(plan, StageId::Account),
         instruments: ends.table.view(),
         events: ends.outlet(LinkId::AccountGate)?,
@@ -332,19 +332,15 @@ impl<'a> Ends<'a> {
         }
     }
 
-    fn played(&self, stream: Stream, instruments: &Arc<Instruments>) -> Option<Played> {
+    fn played(&self, stream: Stream) -> Option<Played> {
         match self.taping {
-            Taping::Repeat(repeating) => Some(Played::new(
-                repeating.queue(stream),
-                Pace::Journal,
-                Arc::clone(instruments),
-            )),
+            Taping::Repeat(repeating) => Some(Played::new(repeating.queue(stream), Pace::Journal)),
             _ => None,
         }
     }
 
-    pub(super) fn market_tape(&self, instruments: &Arc<Instruments>) -> MarketTape {
-        match self.played(Stream::Market, instruments) {
+    pub(super) fn market_tape(&self) -> MarketTape {
+        match self.played(Stream::Market) {
             Some(played) => MarketTape::Play(played),
             None => self
                 .taping
@@ -353,8 +349,8 @@ impl<'a> Ends<'a> {
         }
     }
 
-    fn account_tape(&self, instruments: &Arc<Instruments>) -> AccountTape {
-        match self.played(Stream::Account, instruments) {
+    fn account_tape(&self) -> AccountTape {
+        match self.played(Stream::Account) {
             Some(played) => AccountTape::Play(played),
             None => self
                 .taping

@@ -5,6 +5,8 @@
 //! on. A file that cannot be believed is named and left alone; what was good before stays in use.
 
 use super::graph::Learned;
+use crate::capture::Tape;
+use crate::capture::event::{EventHead, EventKind};
 use crate::settings::Settings;
 use crate::stage::learning::{FromScore, Learning, ToScore};
 use crate::strategy::bandit::{Bandit, Node};
@@ -39,6 +41,9 @@ pub struct LearnedFiles {
     looked_at: Instant,
     /// A save that failed is said once, not every five minutes.
     is_failing: bool,
+    /// Where models go as well that come while running.
+    tape: Option<Tape>,
+    model_count: u64,
 }
 
 /// What was found at the start, with lines for the user.
@@ -72,7 +77,8 @@ impl LearnedFiles {
         let mut notes = Vec::new();
         let (bandit, unknown) = load_bandit(bandit_path, params, &mut notes);
         let face = face_of(calibration_path);
-        let calibration = load_calibration(calibration_path, score_min, &mut notes).flatten();
+        let calibration = load_calibration(calibration_path, score_min, &mut notes);
+        let calibration = calibration.flatten().map(|(model, _)| model);
         let learning = Learning::default();
         Opened {
             learned: Learned {
@@ -91,9 +97,16 @@ impl LearnedFiles {
                 saved_at: Instant::now(),
                 looked_at: Instant::now(),
                 is_failing: false,
+                tape: None,
+                model_count: 0,
             },
             notes,
         }
+    }
+
+    /// Records every model that comes from now on.
+    pub fn tape(&mut self, tape: Option<Tape>) {
+        self.tape = tape;
     }
 
     /// Saves to `path` from now on, wherever it was read from.
@@ -131,7 +144,11 @@ impl LearnedFiles {
             return notes;
         }
         match load_calibration(&self.calibration_path, self.score_min, &mut notes) {
-            Some(model) => {
+            // It is handed over at the next look.
+            Some(_) if !self.learning.has_room() => {}
+            Some(loaded) => {
+                let (model, text) = loaded.unzip();
+                self.record(text.as_deref().unwrap_or(""));
                 if self.learning.ask(ToScore::Model(Box::new(model))) {
                     self.face = face;
                 }
@@ -140,6 +157,18 @@ impl LearnedFiles {
             None => self.face = face,
         }
         notes
+    }
+
+    fn record(&mut self, text: &str) {
+        self.model_count += 1;
+        if let Some(tape) = &mut self.tape {
+            let head = EventHead {
+                kind: EventKind::Version as u8,
+                input: self.model_count,
+                ..EventHead::default()
+            };
+            tape.push(head, text.as_bytes());
+        }
     }
 
     /// Asks `score` for the weights; `is_final` after its last input. The answer is saved by `tend`
@@ -219,9 +248,13 @@ fn load_bandit(
     (None, Vec::new())
 }
 
-/// `Some(model)` when the file is good, `Some(None)` when there is none, `None` when it is bad.
+/// `Some(model and its text)` when the file is good, `Some(None)` when there is none, `None` when it is bad.
 #[expect(clippy::option_option, reason = "absent and unusable differ")]
-fn load_calibration(path: &Path, score_min: f64, notes: &mut Vec<String>) -> Option<Option<Calibration>> {
+fn load_calibration(
+    path: &Path,
+    score_min: f64,
+    notes: &mut Vec<String>,
+) -> Option<Option<(Calibration, String)>> {
     let named = |what: &dyn std::fmt::Display| format!("CALIBRATION_PATH={}: {what}", path.display());
     let text = match read_bounded(path) {
         Ok(Some(text)) => text,
@@ -235,7 +268,7 @@ fn load_calibration(path: &Path, score_min: f64, notes: &mut Vec<String>) -> Opt
         Ok((calibration, warnings)) => {
             notes.extend(warnings.iter().map(|warning| named(warning)));
             notes.push(named(&"in use; probabilities are marked calibrated"));
-            Some(Some(calibration))
+            Some(Some((calibration, text)))
         }
         Err(error) => {
             notes.push(named(&error));

@@ -2,11 +2,13 @@
 
 use crate::bus::{Bus, BusError};
 use crate::capture::event::{EventHead, EventKind};
+use crate::capture::manifest::UniverseText;
 use crate::capture::writer::{Journal, Sources};
 use crate::capture::{EventQueue, JournalQueue, LinkSum, Stream, SumHandle, Tape, TapeEnd, tape};
 use crate::driver::link::Tap;
 use crate::gateway::Capture;
 use crate::topology::{LINKS, LinkId, StageId};
+use crate::universe::live::Table;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,6 +210,28 @@ impl Taping {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(head, body);
         }))
+    }
+
+    /// Records every version that `table` gets from now on, in a run that is recorded.
+    pub fn follow(&self, table: &Table) {
+        let Some(tape) = self.tape(Stream::Universe) else {
+            return;
+        };
+        let tape = Mutex::new(tape);
+        table.tell(Box::new(move |number, version| {
+            let text = UniverseText::of(&version.instruments, &version.followed);
+            let Ok(text) = serde_json::to_vec(&text) else {
+                return;
+            };
+            let head = EventHead {
+                kind: EventKind::Version as u8,
+                input: number,
+                ..EventHead::default()
+            };
+            tape.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(head, &text);
+        }));
     }
 
     pub fn is_repeat(&self) -> bool {

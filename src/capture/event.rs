@@ -23,10 +23,14 @@ pub enum Stream {
     WebhookGate,
     /// Bodies of webhook posts, without their token.
     Webhook,
+    /// Versions of the instruments, as they were followed.
+    Universe,
+    /// Calibrations that came while running.
+    Model,
 }
 
 impl Stream {
-    pub const ALL: [Stream; 9] = [
+    pub const ALL: [Stream; 11] = [
         Stream::Market,
         Stream::Account,
         Stream::Send,
@@ -36,6 +40,8 @@ impl Stream {
         Stream::GateHousekeep,
         Stream::WebhookGate,
         Stream::Webhook,
+        Stream::Universe,
+        Stream::Model,
     ];
 
     /// Its word in capture files. Streams of records are named as their link.
@@ -50,6 +56,8 @@ impl Stream {
             Stream::GateHousekeep => "gate_housekeep",
             Stream::WebhookGate => "webhook_gate",
             Stream::Webhook => "webhook",
+            Stream::Universe => "universe",
+            Stream::Model => "model",
         }
     }
 
@@ -64,7 +72,9 @@ impl Stream {
             Stream::Market => 16 << 20,
             Stream::Fetch => 8 << 20,
             Stream::Account | Stream::Send | Stream::Webhook | Stream::GateHousekeep => 4 << 20,
-            Stream::ScoreGate | Stream::GateSend | Stream::WebhookGate => 2 << 20,
+            Stream::ScoreGate | Stream::GateSend | Stream::WebhookGate | Stream::Universe => 2 << 20,
+            // One file of the largest size that is read.
+            Stream::Model => 5 << 20,
         }
     }
 }
@@ -101,10 +111,12 @@ pub enum EventKind {
     Record = 14,
     /// A body, as it came but for its token.
     Body = 15,
+    /// A file's text as it was taken over; `input` is its number.
+    Version = 16,
 }
 
 impl EventKind {
-    const ALL: [EventKind; 15] = [
+    const ALL: [EventKind; 16] = [
         EventKind::Frame,
         EventKind::Stale,
         EventKind::Fresh,
@@ -120,6 +132,7 @@ impl EventKind {
         EventKind::MaybeSent,
         EventKind::Record,
         EventKind::Body,
+        EventKind::Version,
     ];
 
     pub fn text(self) -> &'static str {
@@ -139,6 +152,7 @@ impl EventKind {
             EventKind::MaybeSent => "maybe_sent",
             EventKind::Record => "record",
             EventKind::Body => "body",
+            EventKind::Version => "version",
         }
     }
 

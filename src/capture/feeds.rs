@@ -7,7 +7,7 @@
 use super::event::{Event, EventHead, EventKind};
 use super::play::EventQueue;
 use super::tape::Tape;
-use crate::model::{InstrumentId, Instruments, Mono, Wall};
+use crate::model::{InstrumentId, Mono, Symbol, Wall};
 use crate::venue::blofin::account_ws::{AccountFeed, AccountFeedEvent};
 use crate::venue::blofin::codec::Channel;
 use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
@@ -15,7 +15,6 @@ use crate::venue::blofin::request::RequestWriter;
 use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
 use std::io::Write;
-use std::sync::Arc;
 
 /// When a recorded event is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +29,14 @@ pub enum Pace {
 pub struct Played {
     queue: EventQueue,
     pace: Pace,
-    instruments: Arc<Instruments>,
     current: Event,
 }
 
 impl Played {
-    pub fn new(queue: EventQueue, pace: Pace, instruments: Arc<Instruments>) -> Self {
+    pub fn new(queue: EventQueue, pace: Pace) -> Self {
         Played {
             queue,
             pace,
-            instruments,
             current: Event {
                 kind: EventKind::Body,
                 lane: 0,
@@ -71,12 +68,13 @@ impl Played {
 
     fn subscription(&self) -> Option<Subscription> {
         let text = std::str::from_utf8(&self.current.payload).ok()?;
-        let (channel, instrument) = text.split_once(' ')?;
+        let (channel, named) = text.split_once(' ')?;
+        let (instrument, symbol) = named.split_once(' ')?;
         let instrument = InstrumentId(instrument.parse().ok()?);
         Some(Subscription {
             channel: Channel::parse(channel)?,
             instrument,
-            symbol: self.instruments.get(instrument)?.symbol,
+            symbol: Symbol::parse(symbol)?,
         })
     }
 }
@@ -159,9 +157,9 @@ fn record_market(tape: &mut Tape, event: &FeedEvent<'_>, input: u64, now: Wall) 
 }
 
 fn push_notice(tape: &mut Tape, kind: EventKind, what: &Subscription, input: u64, now: Wall) {
-    let mut text = arrayvec::ArrayVec::<u8, 48>::new();
-    // The longest channel and the longest number are below 48 bytes together.
-    let _ = write!(text, "{} {}", what.channel, what.instrument.0);
+    let mut text = arrayvec::ArrayVec::<u8, 96>::new();
+    // The longest channel, number and symbol are below 96 bytes together.
+    let _ = write!(text, "{} {} {}", what.channel, what.instrument.0, what.symbol);
     tape.push(head(kind, input, now), &text);
 }
 

@@ -62,6 +62,37 @@ pub struct InstrumentText {
     pub list_ms: i64,
 }
 
+/// One version of the instruments, as it changed while the run went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UniverseText {
+    /// In the order of their ids.
+    pub instruments: Vec<InstrumentText>,
+    /// Ids of those that are followed, in the order in which history is read.
+    pub followed: Vec<u16>,
+}
+
+impl UniverseText {
+    pub fn of(instruments: &Instruments, followed: &[InstrumentId]) -> Self {
+        UniverseText {
+            instruments: instruments
+                .iter()
+                .map(|(_, row)| InstrumentText::of(row))
+                .collect(),
+            followed: followed.iter().map(|id| id.0).collect(),
+        }
+    }
+
+    /// Reads it back; `None` when a row is no instrument.
+    pub fn read(text: &[u8]) -> Option<(Instruments, Vec<InstrumentId>)> {
+        let read: UniverseText = serde_json::from_slice(text).ok()?;
+        let mut instruments = Instruments::new();
+        for row in &read.instruments {
+            instruments.insert(row.to_instrument()?)?;
+        }
+        Some((instruments, read.followed.into_iter().map(InstrumentId).collect()))
+    }
+}
+
 /// Why a capture cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestFault {

@@ -125,7 +125,7 @@ fn of_kind(kind: AccountKind, now: Wall) -> AccountEvent {
 }
 
 impl Inputs for Account {
-    const LINKS: &'static [LinkId] = &[LinkId::Port];
+    const LINKS: &'static [LinkId] = &[LinkId::Universe, LinkId::Port];
 
     fn order(&mut self) -> &mut InputOrder {
         &mut self.order
@@ -135,8 +135,9 @@ impl Inputs for Account {
         self.events.room() >= ROOM_MIN
     }
 
-    fn take(&mut self, link: LinkId, now: Wall, _demanded: Option<u64>) -> Option<u64> {
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
         match link {
+            LinkId::Universe => self.instruments.take(demanded),
             LinkId::Port => self.on_port(now),
             _ => None,
         }
@@ -149,7 +150,6 @@ impl Stage for Account {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        self.instruments.refresh();
         run_inputs(self, now)
     }
 

@@ -199,7 +199,12 @@ fn publish_account(page: &ReadPage<'_>, to_gate: &mut Outlet<AccountEvent>, now:
 }
 
 impl Inputs for Fetch {
-    const LINKS: &'static [LinkId] = &[LinkId::GateFetch, LinkId::Port, LinkId::DecodeFetch];
+    const LINKS: &'static [LinkId] = &[
+        LinkId::Universe,
+        LinkId::GateFetch,
+        LinkId::Port,
+        LinkId::DecodeFetch,
+    ];
 
     fn order(&mut self) -> &mut InputOrder {
         &mut self.parts.order
@@ -210,8 +215,9 @@ impl Inputs for Fetch {
         self.parts.to_gate.room() >= 64 && self.parts.to_decode.room() >= 64
     }
 
-    fn take(&mut self, link: LinkId, now: Wall, _demanded: Option<u64>) -> Option<u64> {
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
         match link {
+            LinkId::Universe => self.parts.instruments.take(demanded),
             LinkId::GateFetch => {
                 let request = self.parts.from_gate.take()?;
                 let sequence = request.header.seq;
@@ -236,7 +242,6 @@ impl Stage for Fetch {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        self.parts.instruments.refresh();
         run_inputs(self, now)
     }
 

@@ -42,12 +42,15 @@ impl Default for Learning {
 }
 
 impl Learning {
+    /// Whether a message could be handed over now: as many answers must fit as there are questions on
+    /// their way.
+    pub fn has_room(&self) -> bool {
+        self.from_score.len() < ROOM / 2 && self.to_score.len() < ROOM / 2
+    }
+
     /// Hands a message to `score`; false when it has not taken the last ones yet.
     pub fn ask(&self, message: ToScore) -> bool {
-        // As many answers must fit as there are questions on their way.
-        self.from_score.len() < ROOM / 2
-            && self.to_score.len() < ROOM / 2
-            && self.to_score.push(message).is_ok()
+        self.has_room() && self.to_score.push(message).is_ok()
     }
 
     /// The next answer of `score`.

@@ -237,7 +237,7 @@ fn is_entry(command: &OrderCommand) -> bool {
 }
 
 impl Inputs for Send {
-    const LINKS: &'static [LinkId] = &[LinkId::Port, LinkId::GateSend, LinkId::Flush];
+    const LINKS: &'static [LinkId] = &[LinkId::Universe, LinkId::Port, LinkId::GateSend, LinkId::Flush];
 
     fn order(&mut self) -> &mut InputOrder {
         &mut self.order
@@ -250,6 +250,7 @@ impl Inputs for Send {
 
     fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
         match link {
+            LinkId::Universe => self.instruments.take(demanded),
             LinkId::Port => self.on_port(now),
             LinkId::GateSend => {
                 let command = self.commands.take()?;
@@ -269,7 +270,6 @@ impl Stage for Send {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        self.instruments.refresh();
         run_inputs(self, now)
     }
 

@@ -8,7 +8,7 @@
 use crate::model::{InstrumentId, Instruments};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Versions that stay in memory although no reader has them: a stage never frees one in its poll.
 const KEPT: usize = 16;
@@ -22,10 +22,14 @@ pub struct Version {
     pub followed: Vec<InstrumentId>,
 }
 
+/// Is told of every version and its number before a reader can see it.
+pub type Told = Box<dyn Fn(u64, &Version) + Send + Sync>;
+
 struct Shared {
     number: AtomicU64,
     /// The newest version last.
     versions: Mutex<Vec<Arc<Version>>>,
+    told: OnceLock<Told>,
 }
 
 /// The writing end.
@@ -42,6 +46,7 @@ impl Table {
         Table(Arc::new(Shared {
             number: AtomicU64::new(1),
             versions: Mutex::new(vec![first]),
+            told: OnceLock::new(),
         }))
     }
 
@@ -55,9 +60,17 @@ impl Table {
         }
     }
 
+    /// Has `told` hear of every version from now on; only the first that is named does.
+    pub fn tell(&self, told: Told) {
+        let _ = self.0.told.set(told);
+    }
+
     /// Replaces the version; readers see it with their next poll.
     pub fn publish(&self, version: Version) {
         let mut versions = self.0.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = self.0.told.get() {
+            told(self.0.number.load(Ordering::Relaxed) + 1, &version);
+        }
         versions.push(Arc::new(version));
         if versions.len() > KEPT {
             versions.remove(0);
@@ -78,11 +91,35 @@ impl InstrumentView {
     #[inline]
     pub fn refresh(&mut self) -> bool {
         let number = self.shared.number.load(Ordering::Acquire);
-        number != self.number && self.take_over(number)
+        number != self.number && self.take_over()
+    }
+
+    /// As `refresh`, for a journal: the number of the version that was taken over. With `demanded` it is
+    /// that version or none.
+    #[inline]
+    pub fn take(&mut self, demanded: Option<u64>) -> Option<u64> {
+        match demanded {
+            None => self.refresh().then_some(self.number),
+            Some(number) => self.take_number(number),
+        }
     }
 
     #[cold]
-    fn take_over(&mut self, number: u64) -> bool {
+    fn take_number(&mut self, number: u64) -> Option<u64> {
+        let versions = self
+            .shared
+            .versions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let behind = self.shared.number.load(Ordering::Acquire).checked_sub(number)?;
+        let at = versions.len().checked_sub(1 + usize::try_from(behind).ok()?)?;
+        self.version = Arc::clone(versions.get(at)?);
+        self.number = number;
+        Some(number)
+    }
+
+    #[cold]
+    fn take_over(&mut self) -> bool {
         // Held for the time of one push at most; should it be held now, the next poll takes it over.
         let Ok(versions) = self.shared.versions.try_lock() else {
             return false;
@@ -91,7 +128,8 @@ impl InstrumentView {
             return false;
         };
         self.version = Arc::clone(newest);
-        self.number = number;
+        // As of the lock: a version may have come since the look.
+        self.number = self.shared.number.load(Ordering::Acquire);
         true
     }
 
@@ -151,6 +189,12 @@ mod tests {
             (view.id_of(b"BTC-USDT"), view.followed()),
             (Some(btc), [new].as_slice())
         );
+        assert_eq!(
+            (view.take(Some(1)), view.len(), view.take(Some(3))),
+            (Some(1), 1, None),
+            "a journal's version, and none that is not there yet"
+        );
+        assert_eq!((view.take(None), view.take(None)), (Some(2), None));
         for _ in 0..40 {
             table.publish(Version::default());
         }

@@ -264,7 +264,7 @@ pub(super) fn decode_stage(
     let parts = decode::Parts {
         feed,
         port,
-        tape: ends.market_tape(&plan.instruments),
+        tape: ends.market_tape(),
         instruments: ends.table.view(),
         to_indicate: if plan.scan {
             Some(ends.outlet(LinkId::DecodeIndicate)?)

@@ -12,7 +12,7 @@ use crate::app::taping::{DECISIONS, JOURNALS, Repeating, Taping};
 use crate::app::{params, research};
 use crate::bus::{Bus, BusError, Record};
 use crate::capture::line::Line;
-use crate::capture::manifest::{GATE_IMAGE, ManifestFault};
+use crate::capture::manifest::{GATE_IMAGE, ManifestFault, UniverseText};
 use crate::capture::reader::Found;
 use crate::capture::{
     CaptureReader, Event, EventQueue, Hole, JournalQueue, Manifest, ReadFault, Stream, SumHandle,
@@ -24,8 +24,11 @@ use crate::model::{Instruments, Wall};
 use crate::settings::{Settings, SettingsError};
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
+use crate::stage::learning::{Learning, ToScore};
+use crate::strategy::Calibration;
 use crate::sys::clock::Stamp;
 use crate::topology::{LinkId, StageId};
+use crate::universe::live::{Table, Version};
 use crate::venue::blofin::sign::Credentials;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -148,7 +151,8 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
     };
     let judge = Arc::new(Mutex::new(Judge::new(&bus, &given)?));
     let repeating = Repeating::new(given, gate_image);
-    let mut reading = Reading::new(directory, &repeating, Arc::clone(&judge))?;
+    let table = Table::new((*instruments).clone(), manifest.ranking());
+    let mut reading = Reading::new(directory, &repeating, Arc::clone(&judge), table)?;
     let start = Wall(manifest.start_ns);
     let plan = Plan {
         settings: &settings,
@@ -168,7 +172,7 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
         control: Arc::default(),
         tick_digest: None,
         paper: None,
-        table: None,
+        table: Some(reading.table.clone()),
         intents: None,
         start,
         scan: manifest.scan,
@@ -184,6 +188,8 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
         )
         .learned,
     };
+    reading.learning = plan.learned.learning.clone();
+    reading.score_min = settings.score.score_min;
     let sums = reading.sums.clone();
     let mut seats = graph::build(&bus, plan, Ports::silent())?;
     seats.push(Seat {
@@ -203,7 +209,7 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
     }
     drop(stepper);
     let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(reading.outcome(&mut judge, &sums, instruments))
+    Ok(reading.outcome(&mut judge, &sums))
 }
 
 /// The capture on its way into the queues.
@@ -212,6 +218,11 @@ struct Reading {
     journals: BTreeMap<u16, (StageId, JournalQueue)>,
     events: BTreeMap<Stream, EventQueue>,
     judge: Arc<Mutex<Judge>>,
+    /// The instruments as they change.
+    table: Table,
+    /// The way of models to `score`, and what they are read with.
+    learning: Learning,
+    score_min: f64,
     sums: Vec<(LinkId, SumHandle)>,
     end: Option<serde_json::Value>,
     holes: Vec<Hole>,
@@ -222,7 +233,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(directory: &Path, repeating: &Repeating, judge: Arc<Mutex<Judge>>) -> Result<Self, RepeatFault> {
+    fn new(
+        directory: &Path,
+        repeating: &Repeating,
+        judge: Arc<Mutex<Judge>>,
+        table: Table,
+    ) -> Result<Self, RepeatFault> {
         let journals = JOURNALS
             .iter()
             .filter_map(|(stage, _)| {
@@ -235,6 +251,9 @@ impl Reading {
             journals,
             events: repeating.events.clone(),
             judge,
+            table,
+            learning: Learning::default(),
+            score_min: 0.0,
             sums: repeating.sums.clone(),
             end: None,
             holes: Vec::new(),
@@ -253,7 +272,12 @@ impl Reading {
                 Some(Found::Hole(hole)) => self.holes.push(hole),
                 Some(Found::Line(line)) => {
                     self.line_count += 1;
+                    let is_version = matches!(&line, Line::Event(Stream::Universe | Stream::Model, _));
                     self.line(line);
+                    // The stages take it over before the next one comes.
+                    if is_version {
+                        return true;
+                    }
                 }
             }
         }
@@ -285,6 +309,7 @@ impl Reading {
                 if !is_behind && let Some(queue) = self.events.get(&stream) {
                     match stream {
                         Stream::GateHousekeep | Stream::Webhook => {}
+                        Stream::Universe | Stream::Model => self.version(stream, &event),
                         _ => queue.push(event),
                     }
                 }
@@ -292,12 +317,33 @@ impl Reading {
         }
     }
 
-    fn outcome(
-        self,
-        judge: &mut Judge,
-        sums: &[(LinkId, SumHandle)],
-        instruments: Arc<Instruments>,
-    ) -> Outcome {
+    /// Puts a changed universe or a new model where the stages find it.
+    fn version(&mut self, stream: Stream, event: &Event) {
+        while self.learning.answer().is_some() {}
+        let is_taken = match stream {
+            Stream::Universe => UniverseText::read(&event.payload).map(|(instruments, followed)| {
+                self.table.publish(Version {
+                    instruments,
+                    followed,
+                });
+            }),
+            _ => std::str::from_utf8(&event.payload)
+                .ok()
+                .and_then(|text| Calibration::parse(text, self.score_min).ok())
+                .map(|(model, _)| self.learning.ask(ToScore::Model(Box::new(Some(model)))))
+                .filter(|is_asked| *is_asked)
+                .map(|_| ()),
+        };
+        if is_taken.is_none() {
+            self.holes.push(Hole {
+                what: format!("{} {} cannot be read", stream.text(), event.input),
+                missing: None,
+                before_ns: event.time_ns,
+            });
+        }
+    }
+
+    fn outcome(self, judge: &mut Judge, sums: &[(LinkId, SumHandle)]) -> Outcome {
         let strays = self.events.values().map(EventQueue::stray_count).sum::<u64>()
             + self
                 .journals
@@ -327,7 +373,7 @@ impl Reading {
             _ => Vec::new(),
         };
         Outcome {
-            instruments,
+            instruments: Arc::new((*self.table.view()).clone()),
             lists: judge.finish(),
             links,
             holes: self.holes,
@@ -448,7 +494,13 @@ impl Judge {
                     self.event_lists.push_daemon(event.payload[STAMPS..].to_vec());
                 }
             }
-            Stream::Market | Stream::Account | Stream::Send | Stream::Fetch | Stream::Webhook => {
+            Stream::Market
+            | Stream::Account
+            | Stream::Send
+            | Stream::Fetch
+            | Stream::Webhook
+            | Stream::Universe
+            | Stream::Model => {
                 return false;
             }
         }

@@ -108,6 +108,7 @@ fn stuck_text(stuck: &Stuck) -> String {
         Some(LinkId::Port) => "event of its port",
         Some(LinkId::Flush) => "flush",
         Some(LinkId::Model) => "model",
+        Some(LinkId::Universe) => "version of the instruments",
         Some(LinkId::Timer) => "timer",
         Some(link) => link.link().name,
         None => "input of an unknown link",

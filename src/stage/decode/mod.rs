@@ -506,7 +506,13 @@ impl Decode {
 const TICKS_PER_FRAME_MAX: usize = 64;
 
 impl Inputs for Decode {
-    const LINKS: &'static [LinkId] = &[LinkId::FetchDecode, LinkId::Port, LinkId::Timer, LinkId::Flush];
+    const LINKS: &'static [LinkId] = &[
+        LinkId::Universe,
+        LinkId::FetchDecode,
+        LinkId::Port,
+        LinkId::Timer,
+        LinkId::Flush,
+    ];
 
     fn order(&mut self) -> &mut InputOrder {
         &mut self.order
@@ -525,6 +531,11 @@ impl Inputs for Decode {
 
     fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
         match link {
+            LinkId::Universe => {
+                let number = self.instruments.take(demanded)?;
+                self.on_universe();
+                Some(number)
+            }
             LinkId::FetchDecode => {
                 let mut tick = self.from_fetch.take()?;
                 let sequence = tick.header.seq;
@@ -549,9 +560,6 @@ impl Stage for Decode {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        if self.instruments.refresh() {
-            self.on_universe();
-        }
         run_inputs(self, now)
     }
 

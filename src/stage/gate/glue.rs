@@ -185,6 +185,15 @@ impl GateStage {
         }
     }
 
+    /// Takes a version of the instruments over.
+    fn on_universe(&mut self, demanded: Option<u64>) -> Option<u64> {
+        let number = self.parts.instruments.take(demanded)?;
+        for (_, row) in self.parts.instruments.iter() {
+            self.parts.core.set_instrument(*row);
+        }
+        Some(number)
+    }
+
     fn on_control(&mut self, word: u64) {
         self.control_seen = word;
         self.parts.core.set_kill_switch(is_halted(word));
@@ -303,6 +312,7 @@ impl Inputs for GateStage {
     // What is known to have happened comes before what is hoped for: replies, our account, marks,
     // then time, then new signals, and what others send us last.
     const LINKS: &'static [LinkId] = &[
+        LinkId::Universe,
         LinkId::Flush,
         LinkId::SendGate,
         LinkId::AccountGate,
@@ -333,6 +343,9 @@ impl Inputs for GateStage {
     }
 
     fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
+        if link == LinkId::Universe {
+            return self.on_universe(demanded);
+        }
         let out = self.out.as_mut();
         let parts = &mut self.parts;
         let (sequence, header) = match link {
@@ -415,11 +428,6 @@ impl Stage for GateStage {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        if self.parts.instruments.refresh() {
-            for (_, row) in self.parts.instruments.iter() {
-                self.parts.core.set_instrument(*row);
-            }
-        }
         let progress = run_inputs(self, now);
         // Nobody looks at a repeat, and its `now` may be ahead of the inputs that it takes.
         if progress == Progress::Busy && !self.parts.order.is_repeating() {
