@@ -46,7 +46,7 @@ fn signals(adjust: fn(&mut Settings)) -> Vec<Value> {
     let bus = graph::plan_bus("order-flow", Stamp::process())
         .heap()
         .expect("a bus");
-    let plan = scene.plan(false, Vec::new(), SeenHandle::default());
+    let plan = scene.plan(SeenHandle::default());
     let ports = scene.ports();
     let market = ports.market.expect("a market");
     let seats = graph::build_scan(&bus, &plan, market, ports.reads).expect("a graph");
