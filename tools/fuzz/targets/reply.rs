@@ -3,6 +3,7 @@
 
 mod shared;
 
+use bytemuck::Zeroable;
 use smart_scanner::model::Instruments;
 use smart_scanner::model::message::{AccountEvent, FetchRequest, OrderCommand, Outcome};
 use smart_scanner::venue::blofin::codec::Window;
@@ -71,16 +72,9 @@ fn request(list: u8) -> FetchRequest {
         header: command.header,
         list,
         lane: 1,
-        timeframe: 0,
-        zero: 0,
-        instrument: 0,
-        zero_2: 0,
         token: 1,
         limit: 2,
-        venue_id: 0,
         client_id: command.client_id,
-        from_ms: 0,
-        to_ms: 0,
-        zero_3: [0; 3],
+        ..FetchRequest::zeroed()
     }
 }
