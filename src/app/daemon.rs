@@ -99,12 +99,16 @@ pub fn socket_ports(settings: &Settings, seed: u64) -> Result<(Ports, Connector)
         market: Some(frames(seed ^ 1)),
         account: frames(seed ^ 2),
         orders: calls(&[LaneGroup::Protective, LaneGroup::Ordinary], seed ^ 3),
-        reads: calls(
-            &[LaneGroup::Protective, LaneGroup::Ordinary, LaneGroup::Market],
-            seed ^ 4,
-        ),
+        reads: calls(&read_groups(settings), seed ^ 4),
     };
     Ok((ports, connector))
+}
+
+/// The warm connections for reads: as many for market data as CANDLES_CONCURRENCY reads may be out.
+pub fn read_groups(settings: &Settings) -> Vec<LaneGroup> {
+    let mut groups = vec![LaneGroup::Protective, LaneGroup::Ordinary];
+    groups.resize(2 + settings.scan.candles_concurrency as usize, LaneGroup::Market);
+    groups
 }
 
 /// A graph on its threads.

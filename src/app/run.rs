@@ -181,10 +181,19 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
 
 /// How candles come: the command line says, else USE_WS_CANDLES.
 fn source_of(args: &RunArgs, settings: &Settings) -> CandleSource {
-    if args.polls || (!args.event && !settings.scan.use_ws_candles) {
-        CandleSource::Polled
-    } else {
+    match (args.polls, args.event) {
+        (true, _) => CandleSource::Polled,
+        (false, true) => CandleSource::Socket,
+        (false, false) => candle_source(settings),
+    }
+}
+
+/// How candles come when the command line does not say.
+pub fn candle_source(settings: &Settings) -> CandleSource {
+    if settings.scan.use_ws_candles {
         CandleSource::Socket
+    } else {
+        CandleSource::Polled
     }
 }
 

@@ -108,7 +108,8 @@ pub struct SocketCalls {
 
 impl SocketCalls {
     /// Begins to connect one connection for each of `groups`; lanes of other groups are never
-    /// ready, a group that is named several times has as many calls at once. `clock` gives monotonic nanoseconds, `seed` spreads the reconnects.
+    /// ready, a group that is named several times has as many calls at once.
+    /// `clock` gives monotonic nanoseconds, `seed` spreads the reconnects.
     pub fn new(dialer: Dialer, groups: &[LaneGroup], clock: fn() -> u64, seed: u64) -> Self {
         let seeds = (0..).map(|index| seed.wrapping_add(index));
         let warm = groups

@@ -124,8 +124,10 @@ impl FramePort for InProcessFrames {
 pub struct InProcessCalls {
     shared: SharedVenue,
     mono: MonoClock,
-    /// Slot of each lane seen so far, in the order they are polled.
+    /// Slots of the lanes seen so far, in the order they are polled.
     lanes: Vec<(Lane, usize)>,
+    /// Market reads that may be out at once; every other lane has one call.
+    market_calls: usize,
     next_index: usize,
     current: String,
 }
@@ -136,16 +138,34 @@ impl InProcessCalls {
             shared,
             mono,
             lanes: Vec::new(),
+            market_calls: 1,
             next_index: 0,
             current: String::new(),
         }
     }
 
-    fn slot(&self, lane: Lane) -> Option<usize> {
-        self.lanes
-            .iter()
-            .find(|(known, _)| *known == lane)
+    /// The same with `count` connections for market reads instead of one.
+    pub fn with_market_calls(mut self, count: usize) -> Self {
+        self.market_calls = count.max(1);
+        self
+    }
+
+    /// A slot of `lane` that is free; `None` when there is none yet, or all are taken.
+    fn free_slot(&self, lane: Lane) -> Option<usize> {
+        let carrier = self.shared.lock();
+        let mut slots = self.lanes.iter().filter(|(known, _)| *known == lane);
+        slots
+            .find(|(_, slot)| carrier.is_free(*slot))
             .map(|(_, slot)| *slot)
+    }
+
+    fn may_add(&self, lane: Lane) -> bool {
+        let most = if lane == Lane::Market {
+            self.market_calls
+        } else {
+            1
+        };
+        self.lanes.iter().filter(|(known, _)| *known == lane).count() < most
     }
 }
 
@@ -160,21 +180,18 @@ impl Drop for InProcessCalls {
 
 impl CallPort for InProcessCalls {
     fn is_ready(&self, lane: Lane) -> bool {
-        self.slot(lane)
-            .is_none_or(|slot| self.shared.lock().is_free(slot))
+        self.may_add(lane) || self.free_slot(lane).is_some()
     }
 
     fn submit(&mut self, lane: Lane, call: u64, request: &[u8], deadline: Wall) -> Result<(), Busy> {
-        if !self.is_ready(lane) {
-            return Err(Busy);
-        }
-        let slot = match self.slot(lane) {
+        let slot = match self.free_slot(lane) {
             Some(slot) => slot,
-            None => {
+            None if self.may_add(lane) => {
                 let slot = self.shared.lock().add_slot();
                 self.lanes.push((lane, slot));
                 slot
             }
+            None => return Err(Busy),
         };
         self.shared.lock().submit(slot, lane, call, request, deadline);
         Ok(())
