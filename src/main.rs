@@ -5,8 +5,8 @@ use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
 use smart_scanner::app::{
-    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, migrate, parity, replay,
-    run, simulate, why,
+    backtest, calibrate, demo, doctor, download, exchange, features, gateway, halt, migrate, parity, record,
+    replay, run, simulate, why,
 };
 use smart_scanner::sys;
 use smart_scanner::venue::loopback::Credential;
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Backtest(args) => backtest::run(args),
         Command::Download(args) => download::run(args),
         Command::Parity(args) => parity::run(args),
+        Command::Record(args) => record::run(args),
         Command::Run(args) => run::run(args),
         Command::Gateway(args) => gateway::run(args),
         Command::Halt(args) => halt::halt(args),

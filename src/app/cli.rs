@@ -58,6 +58,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say what a directory of the Python scanner means here, and what its thresholds let through
     Migrate(MigrateArgs),
+    /// Record the market, and the account when there are credentials, without trading
+    Record(super::record::RecordArgs),
     /// Repeat a captured day and list every decision that comes out differently
     Parity(ParityArgs),
     /// Fit the probability of a signal to what became of earlier ones

@@ -28,6 +28,7 @@ pub mod once;
 pub mod params;
 pub mod parity;
 pub mod progress;
+pub mod record;
 pub mod replay;
 pub mod replay_report;
 pub mod report_files;
