@@ -6,6 +6,7 @@ use bytemuck::Zeroable;
 use scene::*;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
+use smart_scanner::orders::bracket::Capabilities;
 
 /// Answers every command well, and tells of brackets that stand.
 fn venue_says_yes(scene: &mut Scene) -> Vec<OrderCommand> {
@@ -116,5 +117,38 @@ fn a_ban_is_not_probed() {
             1,
             "{http_status}: the probe, which also protects"
         );
+    }
+}
+
+/// Seed 122: the venue had cancelled the old stop and the push was lost; making room for a new one, the
+/// gate cancelled what was not there at the pace of the answers, until its calls were spent, and the
+/// position stood bare.
+#[test]
+fn a_cancel_that_finds_nothing_twice_is_believed_and_the_new_stop_is_placed() {
+    // Inner 500 and 102068 say so; 103013 says nothing.
+    for (code, is_believed) in [(500, true), (102_068, true), (103_013, false)] {
+        let mut scene = Scene::new(trailing(Capabilities::default()));
+        scene.enter(Side::Buy, 60_000.1);
+        scene.run_ms(2_000);
+        scene.clear();
+        scene.answers_lists = false;
+        scene.quote(60_310.0, 60_310.2);
+        let (mut cancels, mut places) = (0, 0);
+        for _ in 0..20 {
+            for command in std::mem::take(&mut scene.commands) {
+                if command.kind == CommandKind::CancelBracket as u8 {
+                    cancels += 1;
+                    scene.reply_code(&command, Outcome::Ambiguous, 0, code);
+                } else if command.kind == CommandKind::PlaceBracket as u8 {
+                    places += 1;
+                    let id = scene.venue_id();
+                    scene.reply(&command, Outcome::Accepted, id);
+                }
+            }
+            scene.run_ms(100);
+        }
+        let expected = if is_believed { (2, 1) } else { (cancels, 0) };
+        assert_eq!((cancels, places), expected, "code {code}");
+        assert!(cancels <= 8, "code {code}: {cancels} cancels in 2 s");
     }
 }

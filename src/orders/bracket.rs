@@ -121,6 +121,8 @@ pub struct Guard {
     pub kept: bool,
     /// The old bracket was cancelled to make room for the new one: the gap is being measured.
     pub replacing: bool,
+    /// The bracket of which the venue said last that there is nothing to cancel; 0 = none.
+    pub said_gone: u64,
 }
 
 impl Guard {
@@ -146,6 +148,7 @@ impl Guard {
             restored: false,
             kept: false,
             replacing: false,
+            said_gone: 0,
         }
     }
 

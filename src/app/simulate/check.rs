@@ -306,7 +306,8 @@ impl Checker {
         // A call that hangs blocks its lane until its deadline; none may be left of the budget.
         let can_act = watch.under_way.is_empty() && alive.status.calls_left_protect > 0;
         let known_for = now.since(held.known.max(tried).max(self.reachable_since));
-        let bare_for = now.since(held.bare.max(tried).max(self.reachable_since));
+        let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
+        let bare_for = now.since(held.bare.max(tried).max(could_hear));
         let late = is_known && can_act && known_for > ACT_NS;
         if late || bare_for > NOTICE_NS {
             let text = format!(

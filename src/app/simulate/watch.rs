@@ -10,6 +10,7 @@ use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEvent, GateEven
 use crate::model::{ClientOrderId, InstrumentId, Reason, Wall};
 use crate::orders::State;
 use crate::stage::gate::intents::Intents;
+use crate::venue::blofin::budget::SUSPENSION_NS;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -124,6 +125,8 @@ pub struct Watch {
     pub protected_at: BTreeMap<u16, Wall>,
     /// Order calls on their way, by number of the lane.
     pub under_way: BTreeMap<u8, Wall>,
+    /// Reads rest until then: the venue said 429 or 403 to one, and a ban takes five minutes.
+    pub reads_rest_until: Wall,
     /// An order call has been written since this was last cleared.
     pub call_left: bool,
     /// An entry has been put on record and handed to `send`.
@@ -151,6 +154,7 @@ impl Watch {
             ended: BTreeMap::new(),
             protected_at: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            reads_rest_until: Wall(0),
             call_left: false,
             intent_made: false,
             ears: None,
@@ -186,6 +190,7 @@ impl Watch {
         self.trade_calls.clear();
         self.all_calls.clear();
         self.under_way.clear();
+        self.reads_rest_until = Wall(0);
         self.counts.lives += 1;
         Ok(())
     }
@@ -430,6 +435,9 @@ impl Watch {
     /// A read ended; `path` without its query.
     pub fn on_read(&mut self, path: &str, status: u16, body: &[u8]) {
         self.counts.reads += 1;
+        if matches!(status, 403 | 429) {
+            self.reads_rest_until = Wall(self.now.0 + SUSPENSION_NS);
+        }
         self.story.mix(&body.len().to_le_bytes());
         if path != CANDLES {
             let count = body.windows(ROW_ID.len()).filter(|part| *part == ROW_ID).count();

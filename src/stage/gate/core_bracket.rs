@@ -17,6 +17,8 @@ use crate::orders::lifecycle::State;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Trade;
 
+/// The code inside a good reply to cancel-tpsl: filled, triggered, cancelled, or it does not exist.
+const NOTHING_TO_CANCEL: u32 = 500;
 /// First lookup of a protective call whose answer was lost.
 const LOOKUP_NS: u64 = 50 * NS_PER_MS;
 
@@ -51,6 +53,9 @@ impl Gate {
             (PendingKind::Cancel | PendingKind::Amend, Outcome::Duplicate | Outcome::Ambiguous) => {
                 self.end_pending(index);
                 self.reconcile.want(ListKind::BracketsPending, now);
+                if pending.kind == PendingKind::Cancel {
+                    self.on_cancel_refused(index, pending.venue_id, reply.venue_code, now);
+                }
                 // The way that nobody has seen work is left as soon as it is in doubt.
                 if pending.kind == PendingKind::Amend && !self.is_known(Ability::Amend) {
                     self.params.capabilities.amend = false;
@@ -77,9 +82,7 @@ impl Gate {
                 self.end_pending(index);
                 self.reconcile.want(ListKind::BracketsPending, now);
                 self.reconcile.want(ListKind::Positions, now);
-                if let Some(desk) = self.desks[index].as_mut() {
-                    desk.trade.guard.back_off(now);
-                }
+                self.on_cancel_refused(index, pending.venue_id, reply.venue_code, now);
             }
             (PendingKind::Amend, Outcome::Rejected) => {
                 if !is_gone(reply.venue_code) {
@@ -94,6 +97,24 @@ impl Gate {
             ) => {
                 self.counters.answers_unexpected += 1;
             }
+        }
+    }
+
+    /// A cancel came to nothing. Said twice of one bracket that there is nothing to cancel, the venue is
+    /// believed before its list comes: a push was lost, and what no longer stands protects nobody.
+    fn on_cancel_refused(&mut self, index: usize, venue_id: u64, venue_code: u32, now: Wall) {
+        let Some(desk) = self.desks[index].as_mut() else {
+            return;
+        };
+        let guard = &mut desk.trade.guard;
+        guard.back_off(now);
+        if !is_gone(venue_code) && venue_code != NOTHING_TO_CANCEL {
+            return;
+        }
+        if std::mem::replace(&mut guard.said_gone, venue_id) == venue_id
+            && let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
+        {
+            self.brackets.remove(at);
         }
     }
 
