@@ -1,0 +1,184 @@
+//! Promise: candle rows that cannot be are dropped over the wire, each counted by its reason, and change
+//! nothing: the rows that leave `indicate` are those of the clean market.
+
+#[allow(dead_code)]
+mod whole_graph;
+
+use smart_scanner::app::graph;
+use smart_scanner::bus::Bus;
+use smart_scanner::driver::{DecisionClock, Inlet, Stepper};
+use smart_scanner::model::time::NS_PER_SEC;
+use smart_scanner::model::{FeatureRow, Wall};
+use smart_scanner::stage::housekeep::SeenHandle;
+use smart_scanner::sys::clock::Stamp;
+use smart_scanner::topology::LinkId;
+use smart_scanner::venue::seam::{Endpoint, FrameEvent, FramePort};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use whole_graph::Scene;
+
+/// 2025-06-01T12:00:30Z.
+const START: Wall = Wall(1_748_779_230 * NS_PER_SEC);
+/// The candle that is forming when the bad rows come.
+const FORMING_MS: i64 = 1_748_779_320_000;
+
+/// The market's port, and frames that come between the market's own.
+struct Poisoned {
+    inner: Box<dyn FramePort>,
+    frames: Arc<Mutex<VecDeque<String>>>,
+    current: String,
+    connection: Option<u16>,
+}
+
+impl FramePort for Poisoned {
+    fn open(&mut self, connection: u16, endpoint: Endpoint) {
+        self.inner.open(connection, endpoint);
+    }
+
+    fn send(&mut self, connection: u16, text: &[u8]) -> bool {
+        self.inner.send(connection, text)
+    }
+
+    fn close(&mut self, connection: u16) {
+        self.inner.close(connection);
+    }
+
+    fn poll(&mut self, now: Wall) -> FrameEvent<'_> {
+        if let Some(connection) = self.connection
+            && let Some(frame) = self.frames.lock().expect("not poisoned").pop_front()
+        {
+            self.current = frame;
+            return FrameEvent::Text {
+                connection,
+                receive_ns: 1,
+                bytes: self.current.as_bytes(),
+            };
+        }
+        let event = self.inner.poll(now);
+        if let FrameEvent::Text { connection, .. } = &event {
+            self.connection = Some(*connection);
+        }
+        event
+    }
+}
+
+/// The rows of four minutes, and the counters of `decode`; `frames` come in the third minute.
+fn play(frames: &[String]) -> (Vec<String>, BTreeMap<String, u64>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut scene = Scene::generated(9, 8, START, folder.path());
+    scene.settings.scan.candles_inter_chunk_sleep = 0.0;
+    let bus = graph::plan_bus("bad", Stamp::process()).heap().expect("a bus");
+    let mut plan = scene.plan(SeenHandle::default());
+    plan.start = START;
+    let ports = scene.ports();
+    let waiting = Arc::new(Mutex::new(VecDeque::new()));
+    let market = Box::new(Poisoned {
+        inner: ports.market.expect("a market"),
+        frames: Arc::clone(&waiting),
+        current: String::new(),
+        connection: None,
+    });
+    let seats = graph::build_rows(&bus, &plan, market, ports.reads).expect("a graph");
+    let mut leaving =
+        Inlet::<FeatureRow>::new(bus.consumer(LinkId::IndicateScore.link().name).expect("an end"));
+    let clock = DecisionClock::stepped(START);
+    let mut stepper = Stepper::new(seats, clock.clone());
+    let (mut rows, mut is_poisoned) = (Vec::new(), false);
+    while clock.now().ms() < FORMING_MS + 130_000 {
+        if !is_poisoned && clock.now().ms() > FORMING_MS + 30_000 {
+            is_poisoned = true;
+            waiting
+                .lock()
+                .expect("not poisoned")
+                .extend(frames.iter().cloned());
+        }
+        scene.shared.advance(clock.now());
+        stepper.settle().expect("it comes to rest");
+        while let Some(row) = leaving.take() {
+            rows.push(format!(
+                "{} {} {} {:?}",
+                row.instrument, row.timeframe, row.flags, row.candle
+            ));
+        }
+        let soonest = Wall(clock.now().0 + 1_000_000);
+        let market = scene.shared.next_event().map(|time| time.max(soonest));
+        let next = [market, stepper.next_timer()].into_iter().flatten().min();
+        clock.advance_to(next.expect("a generated market never ends"));
+    }
+    (rows, drops(&bus))
+}
+
+fn drops(bus: &Bus) -> BTreeMap<String, u64> {
+    let values = bus.counters().expect("counters").into_iter();
+    let dropped = values.filter(|value| {
+        let word = value.name.strip_prefix("decode_");
+        word.is_some_and(|word| {
+            smart_scanner::model::Reason::ALL
+                .iter()
+                .any(|reason| reason.text() == word)
+        })
+    });
+    dropped
+        .filter(|value| value.value > 0)
+        .map(|value| (value.name, value.value))
+        .collect()
+}
+
+fn frame(instrument: &str, row: &str) -> String {
+    format!(r#"{{"arg":{{"channel":"candle1m","instId":"{instrument}"}},"data":[{row}]}}"#)
+}
+
+#[test]
+fn rows_that_cannot_be_change_nothing_and_are_counted_by_reason() {
+    let row = |open_ms: i64, prices: [&str; 4], volume: &str, confirm: &str| {
+        let [open, high, low, close] = prices;
+        format!(
+            r#"["{open_ms}","{open}","{high}","{low}","{close}","{volume}","{volume}","{volume}","{confirm}"]"#
+        )
+    };
+    let good = ["64000.0", "64100.0", "63900.0", "64050.0"];
+    let bad = [
+        // Wrong types and shapes.
+        "7".to_owned(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        r#"["x","1","1","1","1","1","1","1","1"]"#.to_owned(),
+        row(FORMING_MS, good, "1", "7"),
+        // Numbers that are none, or none of a market.
+        row(FORMING_MS, ["NaN", "64100.0", "63900.0", "64050.0"], "1", "1"),
+        row(
+            FORMING_MS,
+            ["64000.0", "Infinity", "63900.0", "64050.0"],
+            "1",
+            "1",
+        ),
+        row(
+            FORMING_MS,
+            ["64000.0", "64100.0", "-63900.0", "64050.0"],
+            "1",
+            "1",
+        ),
+        row(FORMING_MS, ["0", "0", "0", "0"], "1", "1"),
+        row(FORMING_MS, ["64000.0", "63900.0", "64100.0", "64050.0"], "1", "1"),
+        row(FORMING_MS, good, "-1", "1"),
+        row(FORMING_MS, good, "NaN", "1"),
+        // Times off the grid, from the future, and from before the history.
+        row(FORMING_MS + 1, good, "1", "1"),
+        row(FORMING_MS + 3_600_000, good, "1", "1"),
+        row(-60_000, good, "1", "1"),
+    ];
+    let mut frames: Vec<String> = bad.iter().map(|row| frame("BTC-USDT", row)).collect();
+    frames.push(frame("NONE-USDT", &row(FORMING_MS, good, "1", "1")));
+    let (clean, before) = play(&[]);
+    let (poisoned, after) = play(&frames);
+    println!("{} rows; dropped {after:?}", clean.len());
+    assert!(clean.len() > 1_000, "history and four minutes");
+    assert_eq!(clean, poisoned);
+    let count = |drops: &BTreeMap<String, u64>| drops.values().sum::<u64>();
+    assert_eq!(
+        count(&after) - count(&before),
+        frames.len() as u64,
+        "each is counted once: {before:?} {after:?}"
+    );
+    assert!(after.len() >= before.len() + 4, "by reason: {after:?}");
+}
