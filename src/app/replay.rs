@@ -97,7 +97,8 @@ fn funnel(summary: &Summary) -> String {
         left = left.saturating_sub(reason(check));
         line.push_str(&format!(" -> {left} {name}"));
     }
-    line.push_str(&format!(" -> {} orders", summary.orders));
+    // Entries that left; `orders` counts every call, those of brackets too.
+    line.push_str(&format!(" -> {} orders", summary.tick_to_order_ns.count));
     line
 }
 

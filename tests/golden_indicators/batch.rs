@@ -145,6 +145,10 @@ pub fn features(candles: &[Candle]) -> Vec<(Feature, Option<f64>)> {
         .len()
         .checked_sub(8)
         .and_then(|end| Some((ema(&closes, 21)? - ema(&closes[..end], 21)?) / (8.0 * atr14?)));
+    let part = |length: f64, of_nothing: f64| {
+        let range = last.high - last.low;
+        if range > 0.0 { length / range } else { of_nothing }
+    };
     let stretched = (closes.len() >= 60).then(|| vwap(candles)).flatten();
     vec![
         (Feature::Sma20, tail(&closes, 20).map(mean)),
@@ -173,6 +177,13 @@ pub fn features(candles: &[Candle]) -> Vec<(Feature, Option<f64>)> {
                 .zip(wilder(&ranges, 10))
                 .map(|(e, a)| e + 2.0 * a),
         ),
+        (
+            Feature::KeltnerL,
+            ema(&closes, 20)
+                .zip(wilder(&ranges, 10))
+                .map(|(e, a)| e - 2.0 * a),
+        ),
+        (Feature::Ret15, before(15)),
         (Feature::Ret1, before(1)),
         (Feature::Ret5, before(5)),
         (Feature::Ret20, before(20)),
@@ -204,5 +215,57 @@ pub fn features(candles: &[Candle]) -> Vec<(Feature, Option<f64>)> {
             Feature::VwapZ,
             stretched.map(|(average, spread)| (last.close - average) / spread),
         ),
+        (Feature::Ema50, ema(&closes, 50)),
+        (Feature::Atr14Ema, Some(first_range_ema(candles, &ranges))),
+        (Feature::Atr14Pct, atr14.map(|atr| atr / last.close)),
+        (
+            Feature::Ema21Slope5,
+            closes
+                .len()
+                .checked_sub(5)
+                .and_then(|end| Some(ema(&closes, 21)? / ema(&closes[..end], 21)? - 1.0)),
+        ),
+        (
+            Feature::VolBurst20,
+            tail(&volumes[..volumes.len() - 1], 20)
+                .map(|w| if mean(w) > 0.0 { last.volume / mean(w) } else { 1.0 }),
+        ),
+        (Feature::TrueRange, ranges.last().copied()),
+        (
+            Feature::RangeAtr,
+            ranges
+                .len()
+                .checked_sub(1)
+                .and_then(|end| wilder(&ranges[..end], 14))
+                .map(|atr| (last.high - last.low) / atr),
+        ),
+        (
+            Feature::BodyRatio,
+            Some(part((last.close - last.open).abs(), 0.0)),
+        ),
+        (Feature::Clv, Some(part(last.close - last.low, 0.5))),
+        (
+            Feature::UpperWick,
+            Some(part(last.high - last.open.max(last.close), 0.0)),
+        ),
+        (
+            Feature::LowerWick,
+            Some(part(last.open.min(last.close) - last.low, 0.0)),
+        ),
+        (Feature::Low3, tail(&lows, 3).map(lowest)),
+        (Feature::High3, tail(&highs, 3).map(highest)),
+        (Feature::LowPrev, tail(&lows, 2).map(|w| w[0])),
+        (Feature::HighPrev, tail(&highs, 2).map(|w| w[0])),
+        (Feature::ClosePrev, tail(&closes, 2).map(|w| w[0])),
+        (Feature::ClosePrev2, tail(&closes, 3).map(|w| w[0])),
     ]
+}
+
+/// The average of true ranges that begins with the first candle's own range.
+fn first_range_ema(candles: &[Candle], ranges: &[f64]) -> f64 {
+    let first = candles[0].high - candles[0].low;
+    let alpha = 2.0 / 15.0;
+    ranges
+        .iter()
+        .fold(first, |average, range| alpha * range + (1.0 - alpha) * average)
 }
