@@ -15,7 +15,7 @@ use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
 use super::summary::Summary;
 use super::taping::Taping;
-use super::{demo, params, signals};
+use super::{capturing, demo, params, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
 use crate::driver::{DecisionClock, Idle, InTurns, Layout, Outlet, Seat, Stepper};
@@ -112,6 +112,13 @@ struct Paper {
 }
 
 fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Failure> {
+    if capturing::find_runs(path).is_ok_and(|runs| !runs.is_empty()) {
+        return Err(Failure::usage(format!(
+            "--market {}: this is a capture, bytes and decisions of a run; `smart-scanner parity {}` plays it",
+            path.display(),
+            path.display()
+        )));
+    }
     let options = RecordedOptions {
         history_rows: 0,
         symbols: args

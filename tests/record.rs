@@ -1,0 +1,117 @@
+//! `record` against the embedded exchange: what it captures repeats without a difference, nothing
+//! private is asked for without credentials, and no order ever leaves.
+
+use smart_scanner::app::capturing::find_runs;
+use smart_scanner::app::parity::judge;
+use smart_scanner::capture::line::Line;
+use smart_scanner::capture::reader::Found;
+use smart_scanner::capture::{CaptureReader, Event, EventKind, Stream};
+use std::path::Path;
+
+mod running;
+
+/// A recording that has `wanted`: of a few seconds, or of more where the machine has much to do.
+fn recorded(
+    directory: &Path,
+    url: &str,
+    credentials: &[(&str, &str)],
+    wanted: &[(Stream, EventKind)],
+) -> Vec<(Stream, Event)> {
+    let mut events = Vec::new();
+    for seconds in [3, 10, 30] {
+        events = recorded_for(seconds, directory, url, credentials);
+        if wanted
+            .iter()
+            .all(|(stream, kind)| count(&events, *stream, *kind) > 0)
+        {
+            return events;
+        }
+    }
+    panic!("{} events, and not all of {wanted:?}", events.len());
+}
+
+/// Everything that a recording holds, after it was repeated.
+fn recorded_for(
+    seconds: u32,
+    directory: &Path,
+    url: &str,
+    credentials: &[(&str, &str)],
+) -> Vec<(Stream, Event)> {
+    let sockets = url.replace("http://", "ws://");
+    let out = directory.join(format!("out-{seconds}"));
+    let output = running::program(directory)
+        .args(["record", "--duration", &format!("{seconds}s"), "--out"])
+        .arg(&out)
+        .args(["--set", "MIN_QUOTE_VOL_USDT=0", "--set", "MIN_LAST_PRICE=0"])
+        .env("BLOFIN_BASE_URL", url)
+        .env("BLOFIN_WS_PUBLIC", format!("{sockets}/ws/public"))
+        .env("BLOFIN_WS_PRIVATE", format!("{sockets}/ws/private"))
+        // It must not matter what else they ask for.
+        .env("ENABLE_AUTOTRADE", "1")
+        .envs(credentials.iter().copied())
+        .output()
+        .expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let runs = find_runs(&out).expect("a readable directory");
+    assert_eq!(runs.len(), 1, "{errors}");
+    let report = judge(&runs[0]).expect("a repeat");
+    print!("{report}");
+    assert!(report.is_equal() && report.inputs > 0, "{report}");
+    let mut reader = CaptureReader::open(&runs[0]).expect("a capture");
+    let mut events = Vec::new();
+    while let Some(found) = reader.next_found() {
+        if let Found::Line(Line::Event(stream, event)) = found {
+            events.push((stream, event));
+        }
+    }
+    events
+}
+
+fn count(events: &[(Stream, Event)], stream: Stream, kind: EventKind) -> usize {
+    let is_of = |event: &&(Stream, Event)| (event.0, event.1.kind) == (stream, kind);
+    events.iter().filter(is_of).count()
+}
+
+#[test]
+fn the_market_is_recorded_and_nothing_private_without_credentials() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_exchange, url) = running::exchange(directory.path(), 4);
+    let wanted = [
+        (Stream::Market, EventKind::Frame),
+        (Stream::Fetch, EventKind::Reply),
+    ];
+    let events = recorded(directory.path(), &url, &[], &wanted);
+    assert_eq!(count(&events, Stream::Account, EventKind::Frame), 0);
+    assert_eq!(count(&events, Stream::Send, EventKind::Submit), 0);
+    let is_public = |path: &[u8]| path.starts_with(b"GET /api/v1/market/");
+    let calls = events
+        .iter()
+        .filter(|(stream, event)| *stream == Stream::Fetch && event.kind == EventKind::Submit);
+    for (_, call) in calls {
+        let path = String::from_utf8_lossy(&call.payload);
+        assert!(is_public(&call.payload), "{path}");
+    }
+}
+
+#[test]
+fn the_account_is_recorded_with_credentials_and_they_are_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_exchange, url) = running::exchange(directory.path(), 4);
+    let credentials = [
+        ("BLOFIN_API_KEY", "key"),
+        ("BLOFIN_API_SECRET", "secret"),
+        ("BLOFIN_API_PASSPHRASE", "words"),
+    ];
+    let wanted = [
+        (Stream::Market, EventKind::Frame),
+        (Stream::Account, EventKind::SocketUp),
+    ];
+    let events = recorded(directory.path(), &url, &credentials, &wanted);
+    assert_eq!(count(&events, Stream::Send, EventKind::Submit), 0);
+    let is_told = |event: &Event| {
+        let text = String::from_utf8_lossy(&event.payload);
+        text.contains("ACCESS-") || text.contains("secret") || text.contains("words")
+    };
+    assert!(!events.iter().any(|(_, event)| is_told(event)));
+}
