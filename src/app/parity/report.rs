@@ -210,8 +210,15 @@ fn changed(daemon: &Map<String, Value>, repeat: &Map<String, Value>) -> Vec<(Str
         let value = |map: &Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
         let (one, two) = (value(daemon), value(repeat));
         // Shown in another form already.
-        if one != two && name != "ts_ms" {
-            fields.push((name.clone(), one, two));
+        if one == two || name == "ts_ms" {
+            continue;
+        }
+        match (&one, &two) {
+            (Value::Object(one), Value::Object(two)) => {
+                let inner = changed(one, two).into_iter();
+                fields.extend(inner.map(|(part, one, two)| (format!("{name}.{part}"), one, two)));
+            }
+            _ => fields.push((name.clone(), one, two)),
         }
     }
     fields
