@@ -122,7 +122,16 @@ fn change_last_candle(capture: &Path, lines: &mut [Vec<u8>]) -> String {
         };
         signals.iter().filter(of_tick).count() == 1
     };
-    let signal = signals.iter().rev().find(is_alone).expect("a signal");
+    signals
+        .iter()
+        .rev()
+        .filter(is_alone)
+        .find_map(|signal| change_candle(&manifest, lines, signal))
+        .expect("a signal whose last candle can have another close")
+}
+
+/// Changes the candle that `signal` was read from; `None` when no other digit leaves it a candle.
+fn change_candle(manifest: &serde_json::Value, lines: &mut [Vec<u8>], signal: &Signal) -> Option<String> {
     let symbol = manifest["instruments"][usize::from(signal.instrument)]["symbol"]
         .as_str()
         .expect("a symbol")
@@ -130,13 +139,10 @@ fn change_last_candle(capture: &Path, lines: &mut [Vec<u8>]) -> String {
     let timeframe = Timeframe::from_code(signal.timeframe).expect("a timeframe");
     let minute_ms = signal.open_ms + timeframe.ms() - Timeframe::M1.ms();
     let start = format!(r#""channel":"candle1m","instId":"{symbol}"}},"data":[["{minute_ms}","#);
-    let line = lines
-        .iter_mut()
-        .find(|line| {
-            let is_of = line.windows(start.len()).any(|part| part == start.as_bytes());
-            is_of && line.ends_with(b"\"1\"]]}\n")
-        })
-        .expect("the candle's last frame");
+    let line = lines.iter_mut().find(|line| {
+        let is_of = line.windows(start.len()).any(|part| part == start.as_bytes());
+        is_of && line.ends_with(b"\"1\"]]}\n")
+    })?;
     let text = String::from_utf8(line.clone()).expect("JSON");
     let row = text.find("[[").expect("a row");
     let fields: Vec<&str> = text[row..].split('"').collect();
@@ -162,10 +168,9 @@ fn change_last_candle(capture: &Path, lines: &mut [Vec<u8>]) -> String {
                 .parse()
                 .expect("a price");
             (low..=high).contains(&value)
-        })
-        .expect("a candle with another close");
+        })?;
     line[at..at + changed.len()].copy_from_slice(&changed);
-    symbol
+    Some(symbol)
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Report {
             }
         }
         found.sort_by_key(|difference| difference.time_ns);
+        let found = without_renumbered(found);
         let is_equal_link = |link: &&super::repeat::LinkResult| !link.is_equal;
         Report {
             capture,
@@ -135,6 +136,22 @@ fn hole_text(hole: &crate::capture::Hole) -> String {
         String::new()
     };
     format!("{missing}{what}{before}")
+}
+
+/// Signals are numbered as they leave: after one that only one side has, the same signals have other
+/// numbers. That hangs on the one that differs, and is no decision of its own.
+fn without_renumbered(found: Vec<Difference>) -> Vec<Difference> {
+    let is_renumbered = |difference: &Difference| {
+        difference.what == "signal" && difference.fields.iter().all(|(name, ..)| name == "id")
+    };
+    let (renumbered, mut kept): (Vec<Difference>, Vec<Difference>) =
+        found.into_iter().partition(is_renumbered);
+    let root = kept.iter_mut().find(|other| other.what.starts_with("signal, "));
+    match root {
+        Some(root) => root.consequences += renumbered.len() as u64,
+        None => kept.extend(renumbered),
+    }
+    kept
 }
 
 /// Joins what belongs to one decision: an order is a command and an event, and comes back in others.
