@@ -95,6 +95,38 @@ fn the_market_is_recorded_and_nothing_private_without_credentials() {
 }
 
 #[test]
+fn a_capture_is_repeated_by_parity_and_by_replay() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_exchange, url) = running::exchange(directory.path(), 4);
+    let wanted = [(Stream::Market, EventKind::Frame)];
+    recorded(directory.path(), &url, &[], &wanted);
+    let say = |words: &[&str]| {
+        let output = running::program(directory.path())
+            .args(words)
+            .output()
+            .expect("the program runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text, errors)
+    };
+    let (code, text, errors) = say(&["parity", "out-3"]);
+    assert_eq!(code, Some(0), "{text}{errors}");
+    assert!(text.ends_with("\n0 differences\n"), "{text}");
+    let (code, object, _) = say(&["parity", "out-3", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&object).expect("one JSON object");
+    assert_eq!((code, &report["differences"]), (Some(0), &serde_json::json!([])));
+    assert!(report["inputs"].as_u64() > Some(0), "{report}");
+    assert_eq!(say(&["replay", "--market", "out-3"]).1, text);
+    let (code, _, errors) = say(&["replay", "--market", "out-3", "--symbols", "BTC-USDT"]);
+    assert!(
+        code == Some(2) && errors.contains("repeated as it was"),
+        "{errors}"
+    );
+    let (code, _, errors) = say(&["parity", "nowhere"]);
+    assert!(code == Some(2) && errors.contains("nowhere"), "{errors}");
+}
+
+#[test]
 fn the_account_is_recorded_with_credentials_and_they_are_not() {
     let directory = tempfile::tempdir().expect("a directory");
     let (_exchange, url) = running::exchange(directory.path(), 4);

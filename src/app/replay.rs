@@ -15,7 +15,7 @@ use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
 use super::summary::Summary;
 use super::taping::Taping;
-use super::{capturing, demo, params, signals};
+use super::{capturing, demo, params, parity, signals};
 use crate::bus::Bus;
 use crate::driver::layout::Group;
 use crate::driver::{DecisionClock, Idle, InTurns, Layout, Outlet, Seat, Stepper};
@@ -52,6 +52,10 @@ const LATENCY_NS: u64 = 20_000_000;
 
 /// Runs the replay. The summary goes to standard output, everything else to standard error.
 pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let captures = capturing::find_runs(&args.market).unwrap_or_default();
+    if !captures.is_empty() {
+        return repeat_captures(&captures, args);
+    }
     let stop = signals::Stop::listen().map_err(Failure::venue)?;
     let out = OutDirectory::prepare(args.research.out.as_deref())?;
     let mut settings = Settings::research(args.research.config.as_deref(), &args.research.set, out.path())
@@ -73,6 +77,33 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         println!("{}", funnel(&summary));
     }
     Ok(Exit::Done)
+}
+
+/// A capture is bytes and the order in which stages took them: it goes through the decoder and every other
+/// stage as it did, under its own settings, and what is decided is compared. Nothing else applies to it.
+fn repeat_captures(captures: &[PathBuf], args: &ReplayArgs) -> Result<Exit, Failure> {
+    let market = args.market.display();
+    let is_changed = args.from.is_some()
+        || args.to.is_some()
+        || !args.symbols.is_empty()
+        || args.weights.is_some()
+        || args.calibration.is_some()
+        || args.funding.is_some()
+        || args.report.metrics_out.is_some()
+        || args.report.report.is_some()
+        || args.report.instruments.is_some()
+        || args.research.config.is_some()
+        || !args.research.set.is_empty();
+    if is_changed {
+        return Err(Failure::usage(format!(
+            "--market {market}: this is a capture, which is repeated as it was; of the other options only --json \
+             goes with it"
+        )));
+    }
+    eprintln!(
+        "{market}: a capture; its bytes go through the decoder and every stage again, as with `parity`"
+    );
+    parity::repeat_all(captures, args.json)
 }
 
 /// How many candidates passed each check, in the order of the checks.
@@ -112,13 +143,6 @@ struct Paper {
 }
 
 fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Failure> {
-    if capturing::find_runs(path).is_ok_and(|runs| !runs.is_empty()) {
-        return Err(Failure::usage(format!(
-            "--market {}: this is a capture, bytes and decisions of a run; `smart-scanner parity {}` plays it",
-            path.display(),
-            path.display()
-        )));
-    }
     let options = RecordedOptions {
         history_rows: 0,
         symbols: args

@@ -46,11 +46,16 @@ pub fn run(args: &ParityArgs) -> Result<Exit, Failure> {
             directory.display()
         )));
     }
+    repeat_all(&runs, args.json)
+}
+
+/// Repeats each run and prints its report; the exit code says whether all were equal.
+pub fn repeat_all(runs: &[PathBuf], json: bool) -> Result<Exit, Failure> {
     let mut is_equal = true;
-    for run in &runs {
+    for run in runs {
         let report = judge(run).map_err(failure)?;
         is_equal &= report.is_equal();
-        if args.json {
+        if json {
             println!("{}", serde_json::to_string(&report).map_err(Failure::venue)?);
         } else {
             print!("{report}");

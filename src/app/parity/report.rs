@@ -387,6 +387,8 @@ impl std::fmt::Display for Report {
         } else {
             ", and not everything could be compared"
         };
-        writeln!(f, "{} differences{end}", self.differences.len())
+        let count = self.differences.len();
+        let noun = if count == 1 { "difference" } else { "differences" };
+        writeln!(f, "{count} {noun}{end}")
     }
 }
