@@ -4,7 +4,6 @@
 //! `CAPTURE` and its kind are shown beside the capture they make.
 
 mod running;
-#[allow(dead_code)]
 mod scene;
 #[allow(dead_code)]
 mod whole_graph;
@@ -415,8 +414,8 @@ fn reads(settings: &Settings) -> String {
 fn read_time(settings: &Settings) -> String {
     match play(settings, 60, true).read_ms {
         ..=400 => "under 0.4 s".to_owned(),
-        ..=2_000 => "under 2 s".to_owned(),
-        ..=20_000 => "under 20 s".to_owned(),
+        401..=2_000 => "under 2 s".to_owned(),
+        2_001..=20_000 => "under 20 s".to_owned(),
         _ => "under a minute".to_owned(),
     }
 }
