@@ -134,7 +134,8 @@ impl Worker {
         while !self.stop.load(Ordering::Acquire) {
             match self.cycle() {
                 Progress::Busy => {
-                    if quiet_cycles >= PARK_AFTER {
+                    // Only a parked thread has announced a sleep; to take it back is a system call.
+                    if self.idle == Idle::Park && quiet_cycles >= PARK_AFTER {
                         self.sleeper.rise();
                     }
                     quiet_cycles = 0;
