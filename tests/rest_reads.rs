@@ -529,6 +529,31 @@ fn a_suspension_is_waited_out_without_probing() {
 }
 
 #[test]
+fn what_was_asked_for_in_vain_during_a_ban_is_not_read_after_it() {
+    let (mut venue, mut reader) = (Venue::new(1, 0), reader(BudgetLimits::READS));
+    venue.whims.push_back(Whim::Status(403, "<html>denied</html>"));
+    let ask = |token: u32, now: Wall| {
+        let mut request = orders_pending(token);
+        request.header.time_ns = now.0;
+        request
+    };
+    for token in 1..=9 {
+        reader.push(ask(token, venue.now)).expect("room");
+    }
+    let came = run(&mut reader, &mut venue, 290);
+    let expired: Vec<(u32, Reason)> = (2..=9).map(|token| (token, Reason::Expired)).collect();
+    assert_eq!(
+        came.failed, expired,
+        "whoever asked hears that it came to nothing"
+    );
+    assert_eq!(venue.calls.len(), 1, "nothing leaves during a ban");
+    reader.push(ask(10, venue.now)).expect("room");
+    let came = run(&mut reader, &mut venue, 60);
+    assert_eq!((came.complete, came.failed), (vec![1, 10], Vec::new()));
+    assert_eq!(venue.calls.len(), 3, "no call for a question that is void");
+}
+
+#[test]
 fn repeated_refusals_are_asked_ever_more_rarely() {
     let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(5, 0));
     venue.whims = std::iter::repeat_n(Whim::Status(429, ""), 1_000).collect();

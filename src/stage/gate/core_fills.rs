@@ -107,7 +107,8 @@ impl Gate {
                 continue;
             }
             let token = self.reconcile.token();
-            let mut request = fetch(ListKind::Fills, Lane::Reconcile, token, now);
+            // After all that says what stands: a crowd of them held the lists up until these were stale.
+            let mut request = fetch(ListKind::Fills, Lane::Entry, token, now);
             request.instrument = order.instrument.0;
             request.venue_id = progress.venue_id;
             let _ = out.fetches.try_push(request);

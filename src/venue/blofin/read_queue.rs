@@ -21,6 +21,10 @@ pub const QUEUE_MAX: usize = 2048;
 const TRIES_MAX: u8 = 5;
 /// Pages of one read: 2,000 of the longest candle history, or 200,000 orders.
 const PAGES_MAX: u32 = 2_000;
+/// An account read that has waited this long is no longer waited for: whoever asked has asked anew
+/// under another token. Read all the same, the old ones would stand before the new ones, which would
+/// then be old themselves when their turn came: after a ban the account would not be known for minutes.
+const STALE_NS: u64 = 30 * NS_PER_SEC;
 /// First pause after the venue said that we are too fast; it doubles up to the longest penalty.
 const PAUSE_NS_MIN: u64 = 60 * NS_PER_SEC;
 const PAUSE_NS_MAX: u64 = 3_600 * NS_PER_SEC;
@@ -318,6 +322,22 @@ impl ReadQueue {
                 read: job.read,
                 cursor: job.cursor,
             });
+        }
+        None
+    }
+
+    /// Takes out an account read that nobody waits for any more; it has not begun. Market reads and such
+    /// that do not say when they were asked for keep for ever.
+    pub fn take_stale(&mut self, now: Wall) -> Option<Read> {
+        let accounts = self.lanes.iter_mut().filter(|queue| queue.lane != Lane::Market);
+        for queue in accounts {
+            let is_stale = |job: &Job| {
+                let asked_ns = job.read.request().header.time_ns;
+                asked_ns > 0 && now.since(Wall(asked_ns)) >= STALE_NS
+            };
+            if queue.waiting.front().is_some_and(is_stale) {
+                return queue.waiting.pop_front().map(|job| job.read);
+            }
         }
         None
     }

@@ -212,6 +212,13 @@ impl RestReader {
         instruments: &Instruments,
         now: Wall,
     ) -> ReadEvent {
+        if let Some(read) = self.queue.take_stale(now) {
+            self.give_up(&read);
+            return ReadEvent::Failed {
+                request: read.request(),
+                reason: Reason::Expired,
+            };
+        }
         let Some(call) = self.queue.next(&mut self.budget, |lane| port.is_ready(lane), now) else {
             return ReadEvent::Idle;
         };
