@@ -439,6 +439,7 @@ mod tests {
                 "exchange",
                 "replay",
                 "migrate",
+                "record",
                 "parity",
                 "calibrate",
                 "features",
