@@ -93,6 +93,31 @@ fn a_replacement_that_is_refused_keeps_the_old_stop() {
 }
 
 #[test]
+fn a_tighter_stop_refused_on_the_wrong_side_of_the_price_does_not_loosen_the_one_that_stands() {
+    let mut scene = Scene::new(trailing(two_brackets(params()).capabilities));
+    scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(2_000);
+    scene.quote(60_310.0, 60_310.2);
+    let first = scene.last(CommandKind::PlaceBracket);
+    scene.reply(&first, Outcome::Accepted, 500);
+    let old = scene.last(CommandKind::CancelBracket);
+    scene.reply(&old, Outcome::Accepted, 0);
+    scene.run_ms(2_000);
+    scene.clear();
+    scene.quote(60_400.0, 60_400.2);
+    let tighter = scene.last(CommandKind::PlaceBracket);
+    assert!(tighter.sl_ticks > first.sl_ticks);
+    // The price falls back before the new stop is there.
+    scene.quote(60_190.0, 60_190.2);
+    scene.reply_code(&tighter, Outcome::Rejected, 0, 102_040);
+    scene.run_ms(4_000);
+    let places = scene.commands.iter();
+    let mut places = places.filter(|sent| sent.kind == CommandKind::PlaceBracket as u8);
+    assert!(places.all(|sent| sent.sl_ticks >= first.sl_ticks), "never looser");
+    assert_eq!(scene.count(CommandKind::CancelBracket), 0, "the old one stays");
+}
+
+#[test]
 fn a_stop_that_fires_while_it_is_replaced_leaves_no_survivor() {
     let mut scene = Scene::new(trailing(two_brackets(params()).capabilities));
     let (entry, bracket) = scene.enter(Side::Buy, 60_000.1);

@@ -305,6 +305,14 @@ impl Gate {
                 return;
             }
         };
+        if cover.covered && sl_ticks == cover.sl_ticks && trade.guard.want_sl_ticks != sl_ticks {
+            // It stands already.
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.trade.guard.want_sl_ticks = sl_ticks;
+                desk.timer = now;
+            }
+            return;
+        }
         let exit = Exit {
             instrument: trade.instrument,
             side: exit_side(trade.side),
@@ -425,6 +433,13 @@ impl Gate {
         }
         let params = &self.params.brackets;
         let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
+            // Refused on the wrong side, the stop is tried further away; one that stands is never given up
+            // for that. A looser one that is wanted is another matter: the fill was worse than planned.
+            StopAction::Place(ticks) if cover.covered => {
+                let is_looser = |one: i64| (one - cover.sl_ticks) * trade.side.sign() < 0;
+                let is_pushed_out = is_looser(ticks) && !is_looser(guard.want_sl_ticks);
+                if is_pushed_out { cover.sl_ticks } else { ticks }
+            }
             StopAction::Place(ticks) => ticks,
             // A stop that stands will do the work that this one would have done.
             StopAction::CloseNow if cover.covered => guard.want_sl_ticks,
