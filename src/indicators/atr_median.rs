@@ -25,15 +25,22 @@ impl AtrMedian {
     /// Takes `value`; the median from the 200th value on. O(log n) to search, one short move to insert.
     pub fn commit(&mut self, value: f64) -> Option<f64> {
         let slot = (self.count % MEDIAN_LENGTH as u64) as usize;
-        let mut held = (self.count as usize).min(MEDIAN_LENGTH);
-        if held == MEDIAN_LENGTH {
-            let at = self.position(held, self.by_time[slot]);
-            self.by_value.copy_within(at + 1..held, at);
-            held -= 1;
+        let held = (self.count as usize).min(MEDIAN_LENGTH);
+        let to = self.position(held, value);
+        if held < MEDIAN_LENGTH {
+            self.by_value.copy_within(to..held, to + 1);
+            self.by_value[to] = value;
+        } else {
+            // Only what stands between the one that leaves and the one that comes has to move.
+            let from = self.position(held, self.by_time[slot]);
+            if to > from {
+                self.by_value.copy_within(from + 1..to, from);
+                self.by_value[to - 1] = value;
+            } else {
+                self.by_value.copy_within(to..from, to + 1);
+                self.by_value[to] = value;
+            }
         }
-        let at = self.position(held, value);
-        self.by_value.copy_within(at..held, at + 1);
-        self.by_value[at] = value;
         self.by_time[slot] = value;
         self.count += 1;
         self.value()

@@ -71,15 +71,31 @@ impl Extremes {
 
     /// The extreme as if `value` had been committed: nothing is copied or changed.
     pub fn peek(&self, value: f64) -> Option<f64> {
-        if self.count + 1 < self.length {
+        self.peek_of(self.length, value)
+    }
+
+    /// The same over only the last `length` values, at most as many as the window has.
+    pub fn peek_of(&self, length: u64, value: f64) -> Option<f64> {
+        if self.count + 1 < length {
             return None;
         }
-        let index = self.count as u32;
-        let front = (0..self.held.min(2))
-            .map(|position| self.slot(position))
-            .find(|slot| u64::from(index.wrapping_sub(self.indexes[*slot])) < self.length)
-            .map_or(f64::NEG_INFINITY, |slot| self.values[slot]);
+        let front = self.front(self.count as u32, length);
         Some(self.sign * front.max(value * self.sign))
+    }
+
+    /// The extreme of only the last `length` committed values, at most as many as the window has;
+    /// `None` while there are fewer.
+    pub fn of(&self, length: u64) -> Option<f64> {
+        let newest = (self.count as u32).wrapping_sub(1);
+        (self.count >= length).then(|| self.sign * self.front(newest, length))
+    }
+
+    /// Value of the first in the deque that is less than `length` older than number `newest`.
+    fn front(&self, newest: u32, length: u64) -> f64 {
+        (0..self.held)
+            .map(|position| self.slot(position))
+            .find(|slot| u64::from(newest.wrapping_sub(self.indexes[*slot])) < length)
+            .map_or(f64::NEG_INFINITY, |slot| self.values[slot])
     }
 
     /// The extreme of the last `length` committed values; `None` while there are fewer.

@@ -4,7 +4,7 @@
 //! such a pair sends its whole flow to one side, which moved the index by 10 points on a coin of 1e-5.
 
 use super::mean::Sum;
-use super::window::Window;
+use super::window::Ring32;
 use crate::model::Candle;
 use bytemuck::{Pod, Zeroable};
 
@@ -26,37 +26,40 @@ pub struct Mfi {
     minus: Sum,
     /// Result without any flow in the window: 50, or TA-Lib's 0.
     flat: f64,
+    typical: f64,
+    /// Flow of every candle but the first: what came in is positive, what went out negative.
+    flows: Ring32,
 }
 
 impl Mfi {
+    /// MFI over the last `length` candles, at most 31.
     pub fn new(length: u64, flat: f64) -> Self {
         Mfi {
-            length,
+            length: length.clamp(1, Ring32::CAPACITY - 1),
             flat,
             ..Zeroable::zeroed()
         }
     }
 
     /// MFI in 0..=100 from candle `length` on, counting from 0.
-    pub fn commit(&mut self, candle: &Candle, past: &Window) -> Option<f64> {
+    pub fn commit(&mut self, typical: f64, volume: f64) -> Option<f64> {
         let index = self.count;
+        let typical_before = self.typical;
+        self.typical = typical;
         self.count += 1;
         if index == 0 {
             return None;
         }
-        let (plus, minus) = flow(candle, past.ago(1));
-        self.plus.add(plus);
-        self.minus.add(minus);
+        let flow = flow(typical, typical_before, volume);
+        self.plus.add(flow.max(0.0));
+        self.minus.add((-flow).max(0.0));
         if index > self.length {
-            let (plus, minus) = flow(past.ago(self.length), past.ago(self.length + 1));
-            self.plus.add(-plus);
-            self.minus.add(-minus);
+            let gone = self.flows.ago(self.length);
+            self.plus.add(-gone.max(0.0));
+            self.minus.add(gone.min(0.0));
         }
-        self.null_count = if plus == 0.0 && minus == 0.0 {
-            self.null_count + 1
-        } else {
-            0
-        };
+        self.flows.push(flow);
+        self.null_count = if flow == 0.0 { self.null_count + 1 } else { 0 };
         if self.null_count >= self.length {
             self.plus = Sum::new();
             self.minus = Sum::new();
@@ -73,21 +76,18 @@ impl Mfi {
         })
     }
 
-    pub fn peek(&self, candle: &Candle, past: &Window) -> Option<f64> {
+    pub fn peek(&self, typical: f64, volume: f64) -> Option<f64> {
         let mut copy = *self;
-        copy.commit(candle, past)
+        copy.commit(typical, volume)
     }
 }
 
-/// Money that flowed in and out on `candle`, seen from the candle before it.
-fn flow(candle: &Candle, before: &Candle) -> (f64, f64) {
-    let (price, price_before) = (typical_price(candle), typical_price(before));
-    let change = price - price_before;
-    if change.abs() <= DEAD_ZONE * (price.abs() + price_before.abs()) {
-        (0.0, 0.0)
-    } else if change > 0.0 {
-        (price * candle.volume, 0.0)
+/// Money that flowed in (positive) or out (negative) at price `typical`, seen from the one before it.
+fn flow(typical: f64, typical_before: f64, volume: f64) -> f64 {
+    let change = typical - typical_before;
+    if change.abs() <= DEAD_ZONE * (typical.abs() + typical_before.abs()) {
+        0.0
     } else {
-        (0.0, price * candle.volume)
+        (typical * volume).copysign(change)
     }
 }

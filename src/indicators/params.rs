@@ -57,7 +57,7 @@ impl Params {
             self.compat as u32,
             timeframe.minutes(),
             // Version of the state's layout.
-            3,
+            4,
         ];
         // FNV-1a, one word at a time.
         parts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, part| {

@@ -13,7 +13,7 @@ use super::keltner::Keltner;
 use super::linreg::LinReg;
 use super::macd::Macd;
 use super::mean::Sma;
-use super::mfi::Mfi;
+use super::mfi::{Mfi, typical_price};
 use super::obv::Obv;
 use super::params::Params;
 use super::rsi::Rsi;
@@ -31,8 +31,45 @@ use bytemuck::{Pod, Zeroable};
 
 /// |slope| above which a higher timeframe has a direction.
 const DIRECTION_SLOPE_MIN: f64 = 0.03;
+/// Candles of the stochastic's range.
+const STOCHASTIC_LENGTH: u64 = 14;
+/// Candles of `atr14` and `adx14`.
+const LENGTH: u32 = 14;
 /// Steps back of the `ema21_slope_5` feature.
 const EMA_SLOPE_STEPS: u64 = 5;
+
+/// Presence bits of the features that a series fills; the rest of a row is its caller's.
+const OWNED: [u64; 2] = owned();
+
+const fn owned() -> [u64; 2] {
+    let mut bits = [0; 2];
+    let mut at = 0;
+    while at < Feature::ALL.len() {
+        let feature = Feature::ALL[at];
+        let is_owned = !matches!(
+            feature,
+            Feature::Htf1Direction
+                | Feature::Htf2Direction
+                | Feature::DepthImbalance
+                | Feature::AggressorBuy
+                | Feature::CvdNorm
+                | Feature::SpreadBps
+                | Feature::DepthUsd
+                | Feature::TradesPerMin
+                | Feature::NotionalPerMin
+                | Feature::Funding8h
+                | Feature::FundingZ
+                | Feature::BtcRet5
+                | Feature::Breadth
+                | Feature::QuoteVolume24h
+                | Feature::ContractValue
+        );
+        let index = feature as usize;
+        bits[index / 64] |= (is_owned as u64) << (index % 64);
+        at += 1;
+    }
+    bits
+}
 
 /// The recursive state of one series.
 #[repr(C)]
@@ -49,8 +86,6 @@ pub struct Series {
     core: Core,
     highest20: Extremes,
     lowest20: Extremes,
-    highest14: Extremes,
-    lowest14: Extremes,
     atr_median: AtrMedian,
 }
 
@@ -71,8 +106,11 @@ struct Core {
     atr14_ema: Ema,
     atr20: Atr,
     adx14: Adx,
+    /// Of the regime's own lengths; silent where those are the ones above.
     regime_atr: Atr,
     regime_adx: Adx,
+    regime_atr_is_own: u64,
+    regime_adx_is_own: u64,
     macd: Macd,
     bollinger: Bollinger,
     stochastic: SlowStochastic,
@@ -141,8 +179,6 @@ impl Series {
             core: Core::new(params, timeframe),
             highest20: Extremes::highest(20),
             lowest20: Extremes::lowest(20),
-            highest14: Extremes::highest(14),
-            lowest14: Extremes::lowest(14),
             atr_median: AtrMedian::new(),
         }
     }
@@ -156,15 +192,16 @@ impl Series {
                 .commit(candle.high)
                 .zip(self.lowest20.commit(candle.low)),
             of14: self
-                .highest14
-                .commit(candle.high)
-                .zip(self.lowest14.commit(candle.low)),
+                .highest20
+                .of(STOCHASTIC_LENGTH)
+                .zip(self.lowest20.of(STOCHASTIC_LENGTH)),
             prior_high,
             prior_low,
         };
         let regime_atr = self.core.advance(candle, past, ranges, row);
         let median = regime_atr.and_then(|atr| self.atr_median.commit(atr));
         set_atr_ratio(row, regime_atr, median);
+        row.seal(&OWNED);
         self.count += 1;
         self.closed_ms = [close_ms, self.closed_ms[0]];
         self.directions = [stored(direction(candle, row)), self.directions[0]];
@@ -178,9 +215,9 @@ impl Series {
                 .peek(candle.high)
                 .zip(self.lowest20.peek(candle.low)),
             of14: self
-                .highest14
-                .peek(candle.high)
-                .zip(self.lowest14.peek(candle.low)),
+                .highest20
+                .peek_of(STOCHASTIC_LENGTH, candle.high)
+                .zip(self.lowest20.peek_of(STOCHASTIC_LENGTH, candle.low)),
             prior_high: self.highest20.value(),
             prior_low: self.lowest20.value(),
         };
@@ -188,6 +225,7 @@ impl Series {
         let regime_atr = core.advance(candle, past, ranges, row);
         let median = regime_atr.and_then(|atr| self.atr_median.peek(atr));
         set_atr_ratio(row, regime_atr, median);
+        row.seal(&OWNED);
     }
 
     /// Direction of the newest candle that had closed at `now_ms`, if it is not older than `age_ms_max`.
@@ -209,7 +247,7 @@ pub fn direction(candle: &Candle, row: &FeatureRow) -> Option<f64> {
 
 fn set_atr_ratio(row: &mut FeatureRow, atr: Option<f64>, median: Option<f64>) {
     let ratio = atr.zip(median).filter(|(_, median)| *median > 0.0);
-    row.set(Feature::AtrRatio, ratio.map(|(atr, median)| atr / median));
+    row.put(Feature::AtrRatio, ratio.map(|(atr, median)| atr / median));
 }
 
 impl Core {
@@ -223,12 +261,14 @@ impl Core {
             ema21_history: Ring32::new(),
             rsi14: Rsi::new(14, flat),
             atr10: Atr::new(10),
-            atr14: Atr::new(14),
+            atr14: Atr::new(u64::from(LENGTH)),
             atr14_ema: Ema::new(14),
             atr20: Atr::new(20),
-            adx14: Adx::new(14),
+            adx14: Adx::new(u64::from(LENGTH)),
             regime_atr: Atr::new(u64::from(params.regime_atr_length)),
             regime_adx: Adx::new(u64::from(params.regime_adx_length)),
+            regime_atr_is_own: u64::from(params.regime_atr_length != LENGTH),
+            regime_adx_is_own: u64::from(params.regime_adx_length != LENGTH),
             macd: Macd::new(12, 26, 9),
             bollinger: Bollinger::new(20, 2.0),
             stochastic: SlowStochastic::new(flat),
@@ -259,12 +299,12 @@ impl Core {
         row: &mut FeatureRow,
     ) -> Option<f64> {
         let range = past.last().map(|before| true_range(candle, before.close));
-        row.set(Feature::TrueRange, range);
+        row.put(Feature::TrueRange, range);
         let atr14 = self.atr14.commit(range);
-        row.set(Feature::Atr14Ema, Some(self.range_average(candle, range)));
-        let regime_atr = self.regime(candle, range, row);
+        row.put(Feature::Atr14Ema, Some(self.range_average(candle, range)));
+        let regime_atr = self.regime(candle, range, atr14, row);
         self.averages(candle, past, atr14, row);
-        self.oscillators(candle, past, ranges, row);
+        self.oscillators(candle, ranges, row);
         self.channels(candle, past, ranges, range, row);
         self.flows(candle, past, row);
         self.look_back(candle, past, row);
@@ -283,68 +323,81 @@ impl Core {
         }
     }
 
-    fn regime(&mut self, candle: &Candle, range: Option<f64>, row: &mut FeatureRow) -> Option<f64> {
-        row.set(Feature::RegimeAtrPrev, Some(self.previous.regime_atr));
-        let atr = self.regime_atr.commit(range);
+    fn regime(
+        &mut self,
+        candle: &Candle,
+        range: Option<f64>,
+        atr14: Option<f64>,
+        row: &mut FeatureRow,
+    ) -> Option<f64> {
+        row.put(Feature::RegimeAtrPrev, Some(self.previous.regime_atr));
+        let atr = match self.regime_atr_is_own {
+            0 => atr14,
+            _ => self.regime_atr.commit(range),
+        };
         self.previous.regime_atr = stored(atr);
-        let regime = self.regime_adx.commit(candle);
-        row.set(Feature::RegimeAdx, regime.adx);
-        row.set(Feature::RegimePdi, regime.plus);
-        row.set(Feature::RegimeMdi, regime.minus);
         let directional = self.adx14.commit(candle);
-        row.set(Feature::Adx14, directional.adx);
-        row.set(Feature::Pdi14, directional.plus);
-        row.set(Feature::Mdi14, directional.minus);
+        let regime = match self.regime_adx_is_own {
+            0 => directional,
+            _ => self.regime_adx.commit(candle),
+        };
+        row.put(Feature::RegimeAdx, regime.adx);
+        row.put(Feature::RegimePdi, regime.plus);
+        row.put(Feature::RegimeMdi, regime.minus);
+        row.put(Feature::Adx14, directional.adx);
+        row.put(Feature::Pdi14, directional.plus);
+        row.put(Feature::Mdi14, directional.minus);
         atr
     }
 
     fn averages(&mut self, candle: &Candle, past: &Window, atr14: Option<f64>, row: &mut FeatureRow) {
         let close = candle.close;
-        row.set(
+        row.put(
             Feature::Sma20,
             self.sma20.commit(close, |steps| past.ago(steps).close),
         );
         let ema21 = self.ema21.commit(close);
-        row.set(Feature::Ema21, ema21);
-        row.set(Feature::Ema50, self.ema50.commit(close));
-        row.set(Feature::Ema55, self.ema55.commit(close));
+        row.put(Feature::Ema21, ema21);
+        row.put(Feature::Ema50, self.ema50.commit(close));
+        row.put(Feature::Ema55, self.ema55.commit(close));
         let known = self.ema21_history.count() >= EMA_SLOPE_STEPS;
         let before = known.then(|| self.ema21_history.ago(EMA_SLOPE_STEPS));
         let change = ema21.zip(before).map(|(average, before)| average / before - 1.0);
-        row.set(Feature::Ema21Slope5, change);
+        row.put(Feature::Ema21Slope5, change);
         if let Some(average) = ema21 {
             self.ema21_history.push(average);
         }
-        row.set(Feature::Slope, self.slope.commit(close, atr14));
-        row.set(Feature::Atr14, atr14);
-        row.set(Feature::Atr14Prev, Some(self.previous.atr14));
-        row.set(Feature::Atr14Pct, atr14.map(|atr| atr / close));
+        row.put(Feature::Slope, self.slope.commit(close, atr14));
+        row.put(Feature::Atr14, atr14);
+        row.put(Feature::Atr14Prev, Some(self.previous.atr14));
+        row.put(Feature::Atr14Pct, atr14.map(|atr| atr / close));
         let line = self.linreg20.commit(close, |steps| past.ago(steps).close);
-        row.set(Feature::LinReg20, line.map(|line| line.end));
-        row.set(Feature::LinRegSlope20, line.map(|line| line.slope));
+        row.put(Feature::LinReg20, line.map(|line| line.end));
+        row.put(Feature::LinRegSlope20, line.map(|line| line.slope));
     }
 
-    fn oscillators(&mut self, candle: &Candle, past: &Window, ranges: Ranges, row: &mut FeatureRow) {
+    fn oscillators(&mut self, candle: &Candle, ranges: Ranges, row: &mut FeatureRow) {
         let rsi = self.rsi14.commit(candle.close);
-        row.set(Feature::Rsi14, rsi);
-        row.set(Feature::Rsi14Prev, Some(self.previous.rsi));
+        row.put(Feature::Rsi14, rsi);
+        row.put(Feature::Rsi14Prev, Some(self.previous.rsi));
         self.previous.rsi = stored(rsi);
 
         let macd = self.macd.commit(candle.close);
         let [one, two, three] = self.previous.histograms;
-        row.set(Feature::Macd, macd.map(|lines| lines.macd));
-        row.set(Feature::MacdSig, macd.map(|lines| lines.signal));
-        row.set(Feature::MacdHist, macd.map(|lines| lines.histogram));
-        row.set(Feature::MacdHistPrev1, Some(one));
-        row.set(Feature::MacdHistPrev2, Some(two));
-        row.set(Feature::MacdHistPrev3, Some(three));
+        row.put(Feature::Macd, macd.map(|lines| lines.macd));
+        row.put(Feature::MacdSig, macd.map(|lines| lines.signal));
+        row.put(Feature::MacdHist, macd.map(|lines| lines.histogram));
+        row.put(Feature::MacdHistPrev1, Some(one));
+        row.put(Feature::MacdHistPrev2, Some(two));
+        row.put(Feature::MacdHistPrev3, Some(three));
         self.previous.histograms = [stored(macd.map(|lines| lines.histogram)), one, two];
 
         let stochastic = self.stochastic.commit(candle.close, ranges.of14);
-        row.set(Feature::StochK, stochastic.map(|lines| lines.k));
-        row.set(Feature::StochD, stochastic.map(|lines| lines.d));
-        row.set(Feature::Mfi14, self.mfi14.commit(candle, past));
-        row.set(Feature::Cci20, self.cci20.commit(candle, past));
+        row.put(Feature::StochK, stochastic.map(|lines| lines.k));
+        row.put(Feature::StochD, stochastic.map(|lines| lines.d));
+        let typical = typical_price(candle);
+        row.put(Feature::Mfi14, self.mfi14.commit(typical, candle.volume));
+        row.put(Feature::Cci20, self.cci20.commit(typical));
     }
 
     fn channels(
@@ -357,97 +410,97 @@ impl Core {
     ) {
         let (atr10, atr20) = (self.atr10.commit(range), self.atr20.commit(range));
         let bands = self.bollinger.commit(candle.close, past);
-        row.set(Feature::BbU, bands.map(|bands| bands.upper));
-        row.set(Feature::BbM, bands.map(|bands| bands.middle));
-        row.set(Feature::BbL, bands.map(|bands| bands.lower));
-        row.set(Feature::BbUPrev, Some(self.previous.bb_upper));
-        row.set(Feature::BbLPrev, Some(self.previous.bb_lower));
+        row.put(Feature::BbU, bands.map(|bands| bands.upper));
+        row.put(Feature::BbM, bands.map(|bands| bands.middle));
+        row.put(Feature::BbL, bands.map(|bands| bands.lower));
+        row.put(Feature::BbUPrev, Some(self.previous.bb_upper));
+        row.put(Feature::BbLPrev, Some(self.previous.bb_lower));
         self.previous.bb_upper = stored(bands.map(|bands| bands.upper));
         self.previous.bb_lower = stored(bands.map(|bands| bands.lower));
 
         let keltner = self.keltner.commit(candle.close, atr10);
-        row.set(Feature::KeltnerU, keltner.map(|(upper, _)| upper));
-        row.set(Feature::KeltnerL, keltner.map(|(_, lower)| lower));
+        row.put(Feature::KeltnerU, keltner.map(|(upper, _)| upper));
+        row.put(Feature::KeltnerL, keltner.map(|(_, lower)| lower));
 
         let trend = self.supertrend.commit(candle, atr10);
-        row.set(Feature::Supertrend, trend.map(|trend| trend.line));
-        row.set(Feature::SupertrendDirection, trend.map(|trend| trend.direction));
+        row.put(Feature::Supertrend, trend.map(|trend| trend.line));
+        row.put(Feature::SupertrendDirection, trend.map(|trend| trend.direction));
         let age = trend.and_then(|trend| trend.age);
-        row.set(Feature::SupertrendAge, age.map(|age| age as f64));
+        row.put(Feature::SupertrendAge, age.map(|age| age as f64));
 
         let squeeze = self.squeeze.commit(candle.close, bands, atr20, ranges.of20);
-        row.set(Feature::SqueezeMomentum, squeeze.momentum);
-        row.set(Feature::SqueezeMomentumPrev, Some(self.previous.squeeze_momentum));
-        row.set(Feature::SqueezeBars, squeeze.bars);
-        row.set(Feature::SqueezeReleaseAge, squeeze.release_age);
+        row.put(Feature::SqueezeMomentum, squeeze.momentum);
+        row.put(Feature::SqueezeMomentumPrev, Some(self.previous.squeeze_momentum));
+        row.put(Feature::SqueezeBars, squeeze.bars);
+        row.put(Feature::SqueezeReleaseAge, squeeze.release_age);
         self.previous.squeeze_momentum = stored(squeeze.momentum);
 
         self.donchian(ranges, row);
     }
 
     fn donchian(&mut self, ranges: Ranges, row: &mut FeatureRow) {
-        row.set(Feature::Max20, ranges.of20.map(|(highest, _)| highest));
-        row.set(Feature::Min20, ranges.of20.map(|(_, lowest)| lowest));
+        row.put(Feature::Max20, ranges.of20.map(|(highest, _)| highest));
+        row.put(Feature::Min20, ranges.of20.map(|(_, lowest)| lowest));
         let (high, low) = (ranges.prior_high, ranges.prior_low);
-        row.set(Feature::DonchianHigh, high.map(|extreme| extreme.value));
-        row.set(Feature::DonchianLow, low.map(|extreme| extreme.value));
+        row.put(Feature::DonchianHigh, high.map(|extreme| extreme.value));
+        row.put(Feature::DonchianLow, low.map(|extreme| extreme.value));
         // Ages were counted from the candle before this one.
         let age = |extreme: Extreme| (extreme.age + 1) as f64;
-        row.set(Feature::DonchianHighAge, high.map(age));
-        row.set(Feature::DonchianLowAge, low.map(age));
-        row.set(Feature::DonchianHighPrev, Some(self.previous.donchian_high));
-        row.set(Feature::DonchianLowPrev, Some(self.previous.donchian_low));
+        row.put(Feature::DonchianHighAge, high.map(age));
+        row.put(Feature::DonchianLowAge, low.map(age));
+        row.put(Feature::DonchianHighPrev, Some(self.previous.donchian_high));
+        row.put(Feature::DonchianLowPrev, Some(self.previous.donchian_low));
         self.previous.donchian_high = stored(high.map(|extreme| extreme.value));
         self.previous.donchian_low = stored(low.map(|extreme| extreme.value));
     }
 
     fn flows(&mut self, candle: &Candle, past: &Window, row: &mut FeatureRow) {
-        row.set(Feature::Obv, Some(self.obv.commit(candle.close, candle.volume)));
+        row.put(Feature::Obv, Some(self.obv.commit(candle.close, candle.volume)));
         let volume = self.volume.commit(candle.volume, past);
-        row.set(Feature::VolumeZ, volume.z);
-        row.set(Feature::VolumeRatio, volume.ratio);
-        row.set(Feature::VolBurst20, volume.burst);
+        row.put(Feature::VolumeZ, volume.z);
+        row.put(Feature::VolumeRatio, volume.ratio);
+        row.put(Feature::VolBurst20, volume.burst);
         let volatility = self.volatility.commit(candle.close);
-        row.set(Feature::RealisedVol, volatility.realised);
-        row.set(Feature::EwmaVol, volatility.ewma);
+        row.put(Feature::RealisedVol, volatility.realised);
+        row.put(Feature::EwmaVol, volatility.ewma);
         let vwap = self.vwap.commit(candle);
-        row.set(Feature::Vwap, vwap.vwap);
-        row.set(Feature::VwapZ, vwap.z);
-        row.set(Feature::VwapZPrev, Some(self.previous.vwap_z));
+        row.put(Feature::Vwap, vwap.vwap);
+        row.put(Feature::VwapZ, vwap.z);
+        row.put(Feature::VwapZPrev, Some(self.previous.vwap_z));
         self.previous.vwap_z = stored(vwap.z);
     }
 
     fn look_back(&self, candle: &Candle, past: &Window, row: &mut FeatureRow) {
         let before = |steps: u64| (past.count() >= steps).then(|| past.ago(steps));
         let gain = |steps: u64| before(steps).map(|candle_before| candle.close / candle_before.close - 1.0);
-        row.set(Feature::Ret1, gain(1));
-        row.set(Feature::Ret5, gain(5));
-        row.set(Feature::Ret15, gain(15));
-        row.set(Feature::Ret20, gain(20));
+        row.put(Feature::Ret1, gain(1));
+        row.put(Feature::Ret5, gain(5));
+        row.put(Feature::Ret15, gain(15));
+        row.put(Feature::Ret20, gain(20));
 
         let (one, two) = (before(1), before(2));
-        row.set(Feature::LowPrev, one.map(|candle| candle.low));
-        row.set(Feature::HighPrev, one.map(|candle| candle.high));
-        row.set(Feature::ClosePrev, one.map(|candle| candle.close));
-        row.set(Feature::ClosePrev2, two.map(|candle| candle.close));
+        row.put(Feature::LowPrev, one.map(|candle| candle.low));
+        row.put(Feature::HighPrev, one.map(|candle| candle.high));
+        row.put(Feature::ClosePrev, one.map(|candle| candle.close));
+        row.put(Feature::ClosePrev2, two.map(|candle| candle.close));
         let three = one.zip(two);
-        row.set(
+        row.put(
             Feature::Low3,
             three.map(|(one, two)| candle.low.min(one.low).min(two.low)),
         );
-        row.set(
+        row.put(
             Feature::High3,
             three.map(|(one, two)| candle.high.max(one.high).max(two.high)),
         );
 
         let shape = Shape::of(candle);
-        row.set(Feature::BodyRatio, Some(shape.body));
-        row.set(Feature::Clv, Some(shape.close_location));
-        row.set(Feature::UpperWick, Some(shape.upper_wick));
-        row.set(Feature::LowerWick, Some(shape.lower_wick));
+        row.put(Feature::BodyRatio, Some(shape.body));
+        row.put(Feature::Clv, Some(shape.close_location));
+        row.put(Feature::UpperWick, Some(shape.upper_wick));
+        row.put(Feature::LowerWick, Some(shape.lower_wick));
         // Against the ATR before, or a burst would be measured with itself.
         let atr_before = self.previous.atr14;
-        row.set(
+        row.put(
             Feature::RangeAtr,
             (atr_before > 0.0).then(|| (candle.high - candle.low) / atr_before),
         );

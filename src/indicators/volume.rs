@@ -4,7 +4,7 @@
 
 use super::mean::Sma;
 use super::moments::Moments;
-use super::window::Window;
+use super::window::{Ring64, Window};
 use bytemuck::{Pod, Zeroable};
 
 /// Candles of the z-score.
@@ -25,14 +25,17 @@ pub struct VolumeState {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Volume {
-    logs: Moments,
+    moments: Moments,
+    /// ln(1 + V), which costs more than all that is made of it.
+    logs: Ring64,
     mean: Sma,
 }
 
 impl Volume {
     pub fn new() -> Self {
         Volume {
-            logs: Moments::new(VOLUME_Z_LENGTH),
+            moments: Moments::new(VOLUME_Z_LENGTH),
+            logs: Ring64::new(),
             mean: Sma::new(VOLUME_RATIO_LENGTH),
         }
     }
@@ -41,7 +44,8 @@ impl Volume {
         let log = volume.ln_1p();
         let over = |mean: f64| if mean > 0.0 { volume / mean } else { 1.0 };
         let burst = self.mean.value().map(over);
-        let spread = self.logs.commit(log, |steps| past.ago(steps).volume.ln_1p());
+        let spread = self.moments.commit(log, |steps| self.logs.ago(steps));
+        self.logs.push(log);
         let mean = self.mean.commit(volume, |steps| past.ago(steps).volume);
         VolumeState {
             z: spread.map(|spread| z_score(log, spread.mean, spread.deviation)),

@@ -51,41 +51,59 @@ impl<'a> Window<'a> {
     }
 }
 
-/// The last 32 values of a derived series, for indicators of indicators.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Ring32 {
-    values: [f64; 32],
-    count: u64,
+/// A ring of the last values of a derived series, for indicators of indicators. A macro because plain
+/// memory (`Pod`) cannot be derived for an array of a generic length.
+macro_rules! ring {
+    ($(#[$doc:meta])* $name:ident, $length:literal) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Pod, Zeroable)]
+        pub struct $name {
+            values: [f64; $length],
+            count: u64,
+        }
+
+        impl $name {
+            pub const CAPACITY: u64 = $length;
+
+            pub fn new() -> Self {
+                Zeroable::zeroed()
+            }
+
+            pub fn count(&self) -> u64 {
+                self.count
+            }
+
+            pub fn push(&mut self, value: f64) {
+                self.values[(self.count % Self::CAPACITY) as usize] = value;
+                self.count += 1;
+            }
+
+            /// The value pushed `steps` pushes ago: 1 is the newest. `steps` must be in
+            /// 1..=CAPACITY.
+            pub fn ago(&self, steps: u64) -> f64 {
+                self.values[(self.count.wrapping_sub(steps) % Self::CAPACITY) as usize]
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    };
 }
 
-impl Ring32 {
-    pub const CAPACITY: u64 = 32;
-
-    pub fn new() -> Self {
-        Zeroable::zeroed()
-    }
-
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub fn push(&mut self, value: f64) {
-        self.values[(self.count % Self::CAPACITY) as usize] = value;
-        self.count += 1;
-    }
-
-    /// The value pushed `steps` pushes ago: 1 is the newest. `steps` must be in 1..=32.
-    pub fn ago(&self, steps: u64) -> f64 {
-        self.values[(self.count.wrapping_sub(steps) % Self::CAPACITY) as usize]
-    }
-}
-
-impl Default for Ring32 {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+ring!(
+    /// The last 32 values.
+    Ring32,
+    32
+);
+ring!(
+    /// The last 64 values.
+    Ring64,
+    64
+);
 
 /// `Some` when the number exists; states hold NaN for "not yet" and never let it out.
 pub fn existing(value: f64) -> Option<f64> {

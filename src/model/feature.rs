@@ -189,18 +189,46 @@ impl FeatureRow {
     }
 
     /// Sets the feature; `None` or a value that is not finite makes it absent.
+    #[inline]
     pub fn set(&mut self, feature: Feature, value: Option<f64>) {
         let index = feature as usize;
-        let bit = 1u64 << (index % 64);
-        match value {
-            Some(value) if value.is_finite() => {
-                self.present[index / 64] |= bit;
-                self.values[index] = value;
+        let value = value.unwrap_or(f64::NAN);
+        let exists = value.is_finite();
+        let others = self.present[index / 64] & !(1 << (index % 64));
+        self.present[index / 64] = others | u64::from(exists) << (index % 64);
+        self.values[index] = if exists { value } else { 0.0 };
+    }
+
+    /// Writes the feature's value, to be told present or absent by `seal`; until then the row is not
+    /// to be read. For whoever writes many features in a row: presence bits are one word that each
+    /// `set` would wait for.
+    #[inline]
+    pub fn put(&mut self, feature: Feature, value: Option<f64>) {
+        self.values[feature as usize] = value.unwrap_or(f64::NAN);
+    }
+
+    /// Ends a series of `put`: of the features whose bits are in `owned`, those with a finite value
+    /// are present from here on, the others absent. All other features stay as they were.
+    pub fn seal(&mut self, owned: &[u64; 2]) {
+        let mut exist = [u64::MAX; 2];
+        for (group, values) in self.values.chunks_exact_mut(8).enumerate() {
+            // 0 × x is 0 for every finite x, and NaN for the others.
+            let lanes: [f64; 8] = std::array::from_fn(|lane| values[lane] * 0.0);
+            let (even, odd) = (lanes[0] + lanes[2], lanes[1] + lanes[3]);
+            let (even, odd) = (even + lanes[4] + lanes[6], odd + lanes[5] + lanes[7]);
+            if even + odd == 0.0 {
+                continue;
             }
-            _ => {
-                self.present[index / 64] &= !bit;
-                self.values[index] = 0.0;
+            for (lane, value) in values.iter_mut().enumerate() {
+                if !value.is_finite() {
+                    let index = group * 8 + lane;
+                    exist[index / 64] &= !(1 << (index % 64));
+                    *value = 0.0;
+                }
             }
+        }
+        for ((present, exist), owned) in self.present.iter_mut().zip(exist).zip(owned) {
+            *present = *present & !owned | exist & owned;
         }
     }
 
@@ -227,6 +255,41 @@ mod tests {
         assert_eq!(row.get(Feature::VwapZ), Some(0.0));
         row.set(Feature::VwapZ, Some(f64::NAN));
         assert_eq!(row.get(Feature::VwapZ), None);
+    }
+
+    #[test]
+    fn sealing_equals_setting() {
+        let values = [
+            Some(1.5),
+            None,
+            Some(f64::NAN),
+            Some(-0.0),
+            Some(f64::INFINITY),
+            Some(f64::MAX),
+        ];
+        for shift in 0..values.len() {
+            let (mut put, mut set) = (FeatureRow::default(), FeatureRow::default());
+            let (owned, others): (Vec<Feature>, Vec<Feature>) = Feature::ALL
+                .iter()
+                .partition(|feature| (**feature as usize) % 7 != 3);
+            let mut bits = [0u64; 2];
+            for feature in &owned {
+                bits[*feature as usize / 64] |= 1 << (*feature as usize % 64);
+            }
+            for row in [&mut put, &mut set] {
+                others
+                    .iter()
+                    .step_by(2)
+                    .for_each(|feature| row.set(*feature, Some(7.0)));
+            }
+            for (number, feature) in owned.iter().enumerate() {
+                let value = values[(number + shift) % values.len()];
+                put.put(*feature, value);
+                set.set(*feature, value);
+            }
+            put.seal(&bits);
+            assert_eq!(bytemuck::bytes_of(&put), bytemuck::bytes_of(&set));
+        }
     }
 
     #[test]

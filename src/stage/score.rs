@@ -19,6 +19,10 @@ use arrayvec::ArrayVec;
 /// Signals of one batch; more candidates than this in one batch are ranked out.
 const BATCH_MAX: usize = 64;
 
+/// From the first row of a close to learning from it: rows that come this late are few, and half a
+/// minute is left before the shortest timeframe closes again.
+const PREPARE_AFTER_NS: u64 = 30_000_000_000;
+
 /// What the stage is made of.
 pub struct Parts {
     pub rows: Inlet<FeatureRow>,
@@ -64,6 +68,9 @@ pub struct Score {
     learning: Learning,
     /// Models taken so far.
     model_count: u64,
+    /// When to learn from the close that is arriving, and how often that was done.
+    prepare_at: Option<Wall>,
+    prepare_count: u64,
     meter: StageMeter,
     row_count: Counter,
     signal_count: Counter,
@@ -97,6 +104,8 @@ impl Score {
             pending_count: 0,
             learning: parts.learning,
             model_count: 0,
+            prepare_at: None,
+            prepare_count: 0,
             meter: bus.stage_meter("score")?,
             row_count: bus.counter("score_row")?,
             signal_count: bus.counter("score_signal")?,
@@ -109,6 +118,10 @@ impl Score {
         let taken_ns = self.meter.taken(row.header.publish_ns);
         self.row_count.add(1);
         self.is_whole = row.has_flag(row_flag::LAST_OF_TICK);
+        if self.prepare_at.is_none() && !row.has_flag(row_flag::BACKFILL) {
+            let due_ns = row.header.time_ns.saturating_add(PREPARE_AFTER_NS);
+            self.prepare_at = Some(Wall(due_ns));
+        }
         match self.scorer.on_row(row) {
             Verdict::None => {}
             Verdict::Refused(refusal) => {
@@ -246,6 +259,8 @@ impl Inputs for Score {
         LinkId::Model,
         LinkId::IndicateScore,
         LinkId::Flush,
+        // Last: it is work ahead of the next close, and nothing waits for it.
+        LinkId::Timer,
     ];
 
     fn order(&mut self) -> &mut InputOrder {
@@ -256,7 +271,7 @@ impl Inputs for Score {
         self.signals.room() >= BATCH_MAX
     }
 
-    fn take(&mut self, link: LinkId, _now: Wall, demanded: Option<u64>) -> Option<u64> {
+    fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
         match link {
             LinkId::GateScore => {
                 let outcome = self.outcomes.take()?;
@@ -272,6 +287,16 @@ impl Inputs for Score {
             // A journal may ask where a repeat has no candidates: it goes on, and the difference shows.
             LinkId::Flush if demanded.is_some() => self.settle().or(Some(0)),
             LinkId::Flush if self.is_whole && self.rows.is_empty() => self.settle(),
+            LinkId::Timer => {
+                let is_due = self.prepare_at.is_some_and(|time| time <= now);
+                if !is_due && demanded.is_none() {
+                    return None;
+                }
+                self.prepare_at = None;
+                self.scorer.prepare();
+                self.prepare_count += 1;
+                Some(self.prepare_count)
+            }
             _ => None,
         }
     }
@@ -291,6 +316,9 @@ impl Stage for Score {
     }
 
     fn next_timer(&self) -> Option<Wall> {
-        self.order.next_repeat()
+        if self.order.is_repeating() {
+            return self.order.next_repeat();
+        }
+        self.prepare_at
     }
 }

@@ -4,6 +4,7 @@ use super::components::{COMPONENT_COUNT, COMPONENTS, FAMILY_COUNT, Family};
 use super::view::View;
 use crate::model::message::{VOTES_MAX, Vote};
 use crate::model::{FeatureRow, Reason, Side};
+use arrayvec::ArrayVec;
 
 /// Each further component of a family counts this much of the one before it.
 pub const FAMILY_DECAY: f64 = 0.6;
@@ -25,10 +26,11 @@ pub struct Cast {
 }
 
 /// Everything that speaks for one side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SideTally {
     pub side: Side,
-    casts: [Option<Cast>; COMPONENT_COUNT],
+    /// In table order.
+    casts: ArrayVec<Cast, COMPONENT_COUNT>,
     /// Points of each family after the discount.
     pub families: [f64; FAMILY_COUNT],
     pub points: f64,
@@ -47,16 +49,16 @@ impl SideTally {
 
     /// Lets every component look at the row from `side`. `worth(index)` is a component's weight and
     /// affinity. Confirmers without anything to confirm are dropped.
-    pub fn of(row: &FeatureRow, side: Side, worth: impl Fn(usize) -> (f64, f64)) -> SideTally {
+    pub fn of(row: &FeatureRow, side: Side, mut worth: impl FnMut(usize) -> (f64, f64)) -> SideTally {
         let view = View::new(row, side);
-        let mut casts = [None; COMPONENT_COUNT];
+        let mut casts = ArrayVec::new();
         let (mut leading, mut confirming) = (0, 0);
         for (index, component) in COMPONENTS.iter().enumerate() {
             let Some(fired) = (component.fire)(&view) else {
                 continue;
             };
             let (weight, affinity) = worth(index);
-            casts[index] = Some(Cast {
+            casts.push(Cast {
                 component: index as u8,
                 strength: fired.strength,
                 weight,
@@ -70,7 +72,7 @@ impl SideTally {
             }
         }
         if leading == 0 {
-            casts = [None; COMPONENT_COUNT];
+            casts.clear();
         }
         let families = family_points(&casts);
         SideTally {
@@ -88,7 +90,7 @@ impl SideTally {
 
     /// The votes, in table order.
     pub fn casts(&self) -> impl Iterator<Item = &Cast> {
-        self.casts.iter().flatten()
+        self.casts.iter()
     }
 
     /// Bit i is set when component i voted for this side.
@@ -134,34 +136,24 @@ impl SideTally {
     }
 
     fn fired(&self) -> bool {
-        self.casts().next().is_some()
+        !self.casts.is_empty()
     }
 }
 
 /// Σ pₖ·0.6^k a family, largest first.
-fn family_points(casts: &[Option<Cast>; COMPONENT_COUNT]) -> [f64; FAMILY_COUNT] {
+fn family_points(casts: &[Cast]) -> [f64; FAMILY_COUNT] {
+    let mut rising: ArrayVec<&Cast, COMPONENT_COUNT> = casts.iter().collect();
+    rising.sort_unstable_by(|one, other| one.points.total_cmp(&other.points));
     let mut families = [0.0; FAMILY_COUNT];
-    for (family, total) in families.iter_mut().enumerate() {
-        let mut points = [0.0; COMPONENT_COUNT];
-        let mut count = 0;
-        for cast in casts.iter().flatten() {
-            if COMPONENTS[usize::from(cast.component)].family as usize == family {
-                points[count] = cast.points;
-                count += 1;
-            }
-        }
-        points[..count].sort_unstable_by(|one, other| other.total_cmp(one));
-        let decayed = points[..count]
-            .iter()
-            .rev()
-            .fold(0.0, |rest, point| point + FAMILY_DECAY * rest);
-        *total = decayed;
+    for cast in rising {
+        let total = &mut families[COMPONENTS[usize::from(cast.component)].family as usize];
+        *total = cast.points + FAMILY_DECAY * *total;
     }
     families
 }
 
 /// Both sides of one row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     pub long: SideTally,
     pub short: SideTally,
@@ -169,7 +161,7 @@ pub struct Tally {
 
 impl Tally {
     /// Lets every component look from both sides; `worth(side, index)` is weight and affinity.
-    pub fn of(row: &FeatureRow, worth: impl Fn(Side, usize) -> (f64, f64)) -> Tally {
+    pub fn of(row: &FeatureRow, mut worth: impl FnMut(Side, usize) -> (f64, f64)) -> Tally {
         Tally {
             long: SideTally::of(row, Side::Buy, |index| worth(Side::Buy, index)),
             short: SideTally::of(row, Side::Sell, |index| worth(Side::Sell, index)),

@@ -184,8 +184,11 @@ impl Learner {
     }
 
     /// Teaches the bandit what the labels of the last close showed, in an order that does not depend
-    /// on the order of the rows.
-    pub fn settle(&mut self) {
+    /// on the order of the rows. Returns whether there was anything to learn.
+    pub fn settle(&mut self) -> bool {
+        if self.resolved.is_empty() {
+            return false;
+        }
         let key = |ended: &Resolved| {
             let label = &ended.label;
             (ended.resolved_ms, label.open_ms, label.series, label.side)
@@ -210,6 +213,7 @@ impl Learner {
             }
         }
         self.resolved.clear();
+        true
     }
 
     /// Keeps the label of an emitted signal for whoever writes it down.

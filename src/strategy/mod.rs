@@ -22,6 +22,7 @@ pub mod regime;
 pub mod repeats;
 pub mod scorer;
 pub mod view;
+mod weights;
 
 pub use bandit::Bandit;
 pub use calibration::Calibration;

@@ -15,8 +15,9 @@ use super::market::Market;
 use super::params::Params;
 use super::plan::{Plan, PlanInputs, expected_value_r, plan};
 use super::probability::{Candidate, model_inputs, probability};
-use super::regime::{RELATIVE_COUNT, Regime, RegimeState, Relative};
+use super::regime::{Regime, RegimeState, Relative};
 use super::repeats::Repeats;
+use super::weights::Weights;
 use crate::model::feature::row_flag;
 use crate::model::message::{Signal, SignalLabel, TradeOutcome, VOTES_MAX};
 use crate::model::{Feature, FeatureRow, InstrumentId, Reason, Side, Timeframe};
@@ -47,13 +48,6 @@ pub struct Refusal {
     pub near_miss: Option<Signal>,
 }
 
-/// Weights of one context, as of one close.
-#[derive(Clone, Copy)]
-struct WeightRow {
-    close_ms: i64,
-    weights: [f64; COMPONENT_COUNT],
-}
-
 pub struct Scorer {
     params: Params,
     /// Position of a timeframe among the configured ones, by its code.
@@ -63,7 +57,7 @@ pub struct Scorer {
     calibration: Option<Calibration>,
     regimes: Box<[RegimeState]>,
     market: Market,
-    weights: Box<[[WeightRow; TIMEFRAME_COUNT]; RELATIVE_COUNT]>,
+    weights: Weights,
     /// End of the signal cooldown, by series.
     quiet_until_ms: Box<[i64]>,
     repeats: Repeats,
@@ -82,10 +76,6 @@ impl Scorer {
         for (position, timeframe) in timeframes.iter().enumerate() {
             position_of[*timeframe as usize] = Some(position as u8);
         }
-        let stale = WeightRow {
-            close_ms: i64::MIN,
-            weights: [1.0; COMPONENT_COUNT],
-        };
         Scorer {
             learner: Learner::new(params.label, series_max, bandit),
             repeats: Repeats::new(series_max, params.dedupe_ttl_ms),
@@ -95,7 +85,7 @@ impl Scorer {
             calibration: None,
             regimes: vec![RegimeState::default(); series_max].into_boxed_slice(),
             market: Market::default(),
-            weights: Box::new([[stale; TIMEFRAME_COUNT]; RELATIVE_COUNT]),
+            weights: Weights::new(),
             quiet_until_ms: vec![i64::MIN; series_max].into_boxed_slice(),
             btc_ret_5: [None; TIMEFRAME_COUNT],
             signal_count: 0,
@@ -175,6 +165,7 @@ impl Scorer {
         let close_ms = row.candle.open_ms + timeframe.ms();
         if close_ms != self.close_ms {
             self.settle();
+            self.weights.renew(self.close_ms);
             self.close_ms = close_ms;
             self.close_label_count = 0;
         }
@@ -193,6 +184,7 @@ impl Scorer {
     /// Learns how a traded signal ended: the realised result replaces the virtual one.
     pub fn on_outcome(&mut self, outcome: &TradeOutcome) {
         self.learner.on_outcome(outcome);
+        self.weights.learned();
     }
 
     /// Outcomes that taught nothing: their signal is not remembered, or they came twice.
@@ -251,8 +243,32 @@ impl Scorer {
     /// the order of the rows, and weighs the market. Runs by itself when the next close begins; call it
     /// before saving.
     pub fn settle(&mut self) {
-        self.learner.settle();
+        self.learn();
         self.market.settle(self.params.regime.confirm_candles);
+    }
+
+    /// Learns and weighs between two closes what the next one will begin with, so that its first row does
+    /// not wait for it. Without this call it happens then. A row of this close that comes later still is
+    /// judged by the new weights.
+    pub fn prepare(&mut self) {
+        self.learn();
+        self.weights.renew(self.close_ms);
+        if self.params.thompson {
+            return;
+        }
+        for (position, timeframe) in self.position_of.iter().zip(Timeframe::ALL) {
+            if position.is_some() {
+                for relative in Relative::ALL {
+                    self.weights.of(&self.learner.bandit, relative, timeframe);
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self) {
+        if self.learner.settle() {
+            self.weights.learned();
+        }
     }
 
     fn series(&self, instrument: InstrumentId, timeframe: Timeframe) -> Option<usize> {
@@ -291,30 +307,23 @@ impl Scorer {
 
     fn tally(&mut self, row: &FeatureRow, regime: Regime, timeframe: Timeframe) -> Tally {
         let (long, short) = (regime.relative(Side::Buy), regime.relative(Side::Sell));
-        let (long_weights, short_weights) = if self.params.thompson {
-            let drawn = |relative: Relative| {
-                let bandit = &self.learner.bandit;
-                bandit.drawn_weights(
-                    relative,
-                    timeframe,
-                    self.close_ms,
-                    row.instrument,
-                    self.params.seed,
-                )
-            };
-            (drawn(long), drawn(short))
-        } else {
-            (
-                self.weights_of(long, timeframe),
-                self.weights_of(short, timeframe),
-            )
+        let bandit = &self.learner.bandit;
+        let drawn = |relative: Relative| {
+            let (at_ms, instrument, seed) = (self.close_ms, row.instrument, self.params.seed);
+            bandit.drawn_weights(relative, timeframe, at_ms, instrument, seed)
         };
+        let drawn = self.params.thompson.then(|| [drawn(long), drawn(short)]);
+        let weights = &mut self.weights;
         let aware = self.params.regime.aware;
         let market_panics = aware && self.market.regime() == Regime::Panic;
         Tally::of(row, |side, index| {
-            let (relative, weights) = match side {
-                Side::Buy => (long, &long_weights),
-                Side::Sell => (short, &short_weights),
+            let relative = match side {
+                Side::Buy => long,
+                Side::Sell => short,
+            };
+            let weights = match &drawn {
+                Some(drawn) => &drawn[side as usize],
+                None => weights.of(bandit, relative, timeframe),
             };
             let family = COMPONENTS[index].family;
             let affinity = match (aware, family) {
@@ -324,16 +333,6 @@ impl Scorer {
             };
             (weights[index], affinity)
         })
-    }
-
-    /// The weights of a context as of the present close, computed once a close.
-    fn weights_of(&mut self, relative: Relative, timeframe: Timeframe) -> [f64; COMPONENT_COUNT] {
-        let row = &mut self.weights[relative as usize][timeframe as usize];
-        if row.close_ms != self.close_ms {
-            row.weights = self.learner.bandit.weights(relative, timeframe, self.close_ms);
-            row.close_ms = self.close_ms;
-        }
-        row.weights
     }
 
     fn judge(
