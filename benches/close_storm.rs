@@ -10,6 +10,7 @@ mod judges;
 
 use judges::candles::{World, market};
 use judges::{Court, Judges, Said, settings};
+use smart_scanner::model::Wall;
 use smart_scanner::model::message::Tick;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,9 @@ impl Storm {
             minute
         };
         self.play_to(minute);
+        // The quiet of the minute before, in which the scorer learns from the last close.
+        let arrives = Wall(self.minutes[minute][0].header.time_ns);
+        self.court.wait(arrives);
         let began = Instant::now();
         self.court.take_all(&self.minutes[minute]);
         let took = began.elapsed();

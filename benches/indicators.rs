@@ -4,7 +4,7 @@
 //! `cargo bench --bench indicators` measures; with `-- --test` everything runs once. Before measuring
 //! it says who computes the same numbers: a faster other number is no comparison.
 
-use criterion::{Criterion, Throughput, criterion_group};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use smart_scanner::indicators::atr::{Atr, true_range};
 use smart_scanner::indicators::bollinger::Bollinger;
 use smart_scanner::indicators::ema::Ema;
@@ -369,6 +369,27 @@ fn all_features(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The budget's line: a confirmed candle through all indicators and all components.
+fn candle_to_votes(criterion: &mut Criterion) {
+    let candles = candles();
+    let mut board = board();
+    let series = board.series(InstrumentId(0), Timeframe::M1).expect("planned");
+    let mut row = FeatureRow::default();
+    let mut group = criterion.benchmark_group("candle_to_votes");
+    group.throughput(Throughput::Elements(CANDLES as u64));
+    group.bench_function("all_features_and_thirteen_components", |bencher| {
+        bencher.iter(|| {
+            board.reset(series);
+            let points = |candle: &Candle| {
+                board.commit(series, candle, 0, &mut row).expect("a good candle");
+                Tally::of(&row, |_, _| (1.0, 1.0)).long.points
+            };
+            candles.iter().map(points).sum::<f64>()
+        });
+    });
+    group.finish();
+}
+
 fn components(criterion: &mut Criterion) {
     let mut board = board();
     let series = board.series(InstrumentId(0), Timeframe::M1).expect("planned");
@@ -388,20 +409,27 @@ fn components(criterion: &mut Criterion) {
             rows.iter().map(|row| points(black_box(row))).sum::<f64>()
         });
     });
-    let params = smart_scanner::strategy::Params::default();
-    let bandit = Bandit::new(params.bandit);
-    let mut scorer = Scorer::new(params, 1, &[Timeframe::M1], bandit);
+    let scorer = || {
+        let params = smart_scanner::strategy::Params::default();
+        let bandit = Bandit::new(params.bandit);
+        Scorer::new(params, 1, &[Timeframe::M1], bandit)
+    };
+    // A new one each time: rows that go back in time would leave its virtual trades open for ever.
     group.bench_function("scorer_with_regime_labels_and_weights", |bencher| {
-        bencher.iter(|| {
-            for row in &rows {
-                black_box(scorer.on_row(black_box(row)));
-            }
-        });
+        bencher.iter_batched_ref(
+            scorer,
+            |scorer| {
+                for row in &rows {
+                    black_box(scorer.on_row(black_box(row)));
+                }
+            },
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
 }
 
-criterion_group!(benches, six_indicators, all_features, components);
+criterion_group!(benches, six_indicators, all_features, candle_to_votes, components);
 
 fn main() {
     benches();

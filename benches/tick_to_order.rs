@@ -7,6 +7,7 @@
 //! compared: same instrument, side, price, size and triggers, and a signature that fits its own bytes.
 //! As a test (`--test`) it runs a small size.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 
 use base64::Engine;
@@ -136,8 +137,9 @@ impl Middle {
         self.out.commands.first().copied()
     }
 
-    /// What goes on beside the timed path: a quote at the candle's close, and the venue's clear no to
-    /// the order, so that the next one may leave.
+    /// What goes on beside the timed path: a quote at the candle's close, the venue's clear no to the
+    /// order, so that the next one may leave, and what the stages do by timer: the gate's upkeep, and
+    /// the scorer's learning from the close before.
     fn between(&mut self, close: f64, command: Option<&OrderCommand>, now: Wall) {
         self.out.clear();
         if let Some(command) = command {
@@ -164,6 +166,7 @@ impl Middle {
             }
             self.gate.on_timer(now, &mut self.out);
         }
+        self.scorer.prepare();
     }
 }
 
@@ -280,6 +283,7 @@ struct Body<'a> {
 /// The same path with serde_json, a fresh key and reqwest.
 struct Usual {
     instruments: Instruments,
+    ids: HashMap<String, InstrumentId>,
     middle: Middle,
     client: reqwest::Client,
     nonce: u64,
@@ -287,8 +291,13 @@ struct Usual {
 
 impl Usual {
     fn new() -> Usual {
+        let instruments = instruments();
         Usual {
-            instruments: instruments(),
+            ids: instruments
+                .iter()
+                .map(|(id, row)| (row.symbol.as_str().to_owned(), id))
+                .collect(),
+            instruments,
             middle: Middle::new(),
             client: reqwest::Client::builder()
                 .tls_backend_preconfigured(without_authorities())
@@ -303,7 +312,7 @@ impl Usual {
         if push.arg.channel != "candle1m" {
             return None;
         }
-        let id = self.instruments.id_of(push.arg.symbol.as_bytes())?;
+        let id = *self.ids.get(push.arg.symbol)?;
         let row = push.data.first()?;
         let open_ms: i64 = row[0].parse().ok()?;
         let mut tick = Tick::new(TickKind::Candle, id, open_ms);

@@ -49,6 +49,9 @@ const PASSPHRASE: &str = "paper-passphrase";
 const BALANCE: i64 = 10_000;
 /// One way to the venue and back, in venue time: a VPS in the same city.
 const LATENCY_NS: u64 = 20_000_000;
+/// Positions and balance are pushed when they change; so often they are repeated, which says nothing
+/// new and, at the 5 s of a venue, was a quarter of a replay's time.
+const REFRESH_NS: u64 = 60_000_000_000;
 
 /// Runs the replay. The summary goes to standard output, everything else to standard error.
 pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
@@ -168,9 +171,14 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
     let (start, end) = (recorded.start(), recorded.end());
     let instruments = Arc::new(recorded.instruments().clone());
     let candles = replay_report::candles_of(&args.report, &recorded);
-    let exchange = Exchange::new(ExchangeConfig::default(), Market::Recorded(Box::new(recorded)));
+    // A recording of candles has no tape and no marks; what could be made up of them serves nobody who
+    // does not ask for order flow.
+    let has_tape = recorded.candles().is_none() || settings.order_flow.use_ws_orderflow;
+    let mut exchange = Exchange::new(ExchangeConfig::default(), Market::Recorded(Box::new(recorded)));
+    exchange.shorten_walks();
     let options = LoopbackOptions {
         seed: args.seed,
+        refresh_ns: REFRESH_NS,
         ..LoopbackOptions::default()
     };
     let mut venue = LoopbackVenue::new(exchange, options);
@@ -184,7 +192,10 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
             .filter(|other| *other >= base)
             .collect()
     };
-    venue.open_tap(&wanted, settings.order_flow.ws_book_depth as usize);
+    venue.open_tap(
+        &wanted,
+        has_tape.then_some(settings.order_flow.ws_book_depth as usize),
+    );
     let latency = Latency {
         min_ns: LATENCY_NS,
         max_ns: LATENCY_NS,

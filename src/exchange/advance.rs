@@ -35,6 +35,8 @@ pub(super) struct CandlePlay {
     /// Row of each instrument that opens at `open_ms` or later.
     pub cursors: Vec<usize>,
     pub low_first: Vec<bool>,
+    /// The way inside a candle is left out where nobody waits for it.
+    pub shortens: bool,
 }
 
 impl CandlePlay {
@@ -163,6 +165,7 @@ impl CandlePlay {
             instrument: 0,
             cursors: data.cursors(),
             low_first: vec![true; data.rows.len()],
+            shortens: false,
             data,
         }
     }

@@ -45,26 +45,66 @@ impl Exchange {
         }
     }
 
-    /// One instrument reaches one point of its candle.
+    /// From here on an instrument on which nobody has a position or anything that waits goes from the
+    /// open of its recorded candle to the close: the extremes would be seen by nobody. Only for a
+    /// market that moves by itself alone, in which an order can come in only after a close.
+    pub fn shorten_walks(&mut self) {
+        if let Source::Candles(play) = &mut self.driver.source {
+            play.shortens = true;
+        }
+    }
+
+    /// One instrument reaches one point of its candle; those that nobody watches pass the extremes.
     fn play_candle_point(&mut self) {
-        let Source::Candles(play) = &mut self.driver.source else {
-            return;
-        };
-        let (index, point) = (play.instrument, play.point);
-        let row = play.row(index);
-        let instrument = InstrumentId(index as u16);
-        play.instrument += 1;
-        if play.instrument >= play.data.rows.len() {
-            play.instrument = 0;
-            play.point += 1;
-            if play.point >= walk::POINTS.len() {
-                play.point = 0;
-                play.open_ms += play.data.timeframe.ms();
+        loop {
+            let Source::Candles(play) = &mut self.driver.source else {
+                return;
+            };
+            let (index, point) = (play.instrument, play.point);
+            let row = play.row(index);
+            let passes = play.shortens && walk::is_extreme(point);
+            play.instrument += 1;
+            let is_last = play.instrument >= play.data.rows.len();
+            if is_last {
+                play.instrument = 0;
+                play.point += 1;
+                if play.point >= walk::POINTS.len() {
+                    play.point = 0;
+                    play.open_ms += play.data.timeframe.ms();
+                }
             }
+            let instrument = InstrumentId(index as u16);
+            if passes && !self.is_watched(instrument) {
+                if is_last {
+                    return;
+                }
+                continue;
+            }
+            if let Some(candle) = row {
+                self.walk_point(instrument, &candle, point);
+            }
+            return;
         }
-        if let Some(candle) = row {
-            self.walk_point(instrument, &candle, point);
-        }
+    }
+
+    /// Whether an account holds the instrument, or has anything on it that a price may set off.
+    fn is_watched(&self, instrument: InstrumentId) -> bool {
+        self.accounts.iter().any(|holder| {
+            let mut held = holder.positions.values();
+            let mut orders = holder.open_orders.iter().filter_map(|id| holder.orders.get(id));
+            let mut brackets = holder
+                .open_brackets
+                .iter()
+                .filter_map(|id| holder.brackets.get(id));
+            let mut triggers = holder
+                .open_triggers
+                .iter()
+                .filter_map(|id| holder.triggers.get(id));
+            held.any(|row| row.instrument == instrument && row.lots.0 != 0)
+                || orders.any(|row| row.instrument == instrument)
+                || brackets.any(|row| row.instrument == instrument)
+                || triggers.any(|row| row.instrument == instrument)
+        })
     }
 
     fn walk_point(&mut self, instrument: InstrumentId, candle: &Candle, point: usize) {

@@ -68,8 +68,9 @@ pub struct Score {
     learning: Learning,
     /// Models taken so far.
     model_count: u64,
-    /// When to learn from the close that is arriving, and how often that was done.
+    /// When to learn from the close that is arriving, which one it is, and how often that was done.
     prepare_at: Option<Wall>,
+    prepare_close_ms: i64,
     prepare_count: u64,
     meter: StageMeter,
     row_count: Counter,
@@ -105,6 +106,7 @@ impl Score {
             learning: parts.learning,
             model_count: 0,
             prepare_at: None,
+            prepare_close_ms: i64::MIN,
             prepare_count: 0,
             meter: bus.stage_meter("score")?,
             row_count: bus.counter("score_row")?,
@@ -114,13 +116,24 @@ impl Score {
         })
     }
 
+    /// The first row of a close sets the time of learning from it. The one of a close before that was
+    /// not met by then is given up: in the middle of a close nothing is learned.
+    fn await_preparation(&mut self, row: &FeatureRow) {
+        let timeframe_ms = Timeframe::from_code(row.timeframe).map_or(0, Timeframe::ms);
+        let close_ms = row.candle.open_ms + timeframe_ms;
+        if close_ms != self.prepare_close_ms {
+            self.prepare_close_ms = close_ms;
+            let due_ns = row.header.time_ns.saturating_add(PREPARE_AFTER_NS);
+            self.prepare_at = Some(Wall(due_ns));
+        }
+    }
+
     fn on_row(&mut self, row: &FeatureRow) {
         let taken_ns = self.meter.taken(row.header.publish_ns);
         self.row_count.add(1);
         self.is_whole = row.has_flag(row_flag::LAST_OF_TICK);
-        if self.prepare_at.is_none() && !row.has_flag(row_flag::BACKFILL) {
-            let due_ns = row.header.time_ns.saturating_add(PREPARE_AFTER_NS);
-            self.prepare_at = Some(Wall(due_ns));
+        if !row.has_flag(row_flag::BACKFILL) {
+            self.await_preparation(row);
         }
         match self.scorer.on_row(row) {
             Verdict::None => {}

@@ -49,6 +49,7 @@ impl SideTally {
 
     /// Lets every component look at the row from `side`. `worth(index)` is a component's weight and
     /// affinity. Confirmers without anything to confirm are dropped.
+    #[inline]
     pub fn of(row: &FeatureRow, side: Side, mut worth: impl FnMut(usize) -> (f64, f64)) -> SideTally {
         let view = View::new(row, side);
         let mut casts = ArrayVec::new();

@@ -189,6 +189,15 @@ impl Desk {
         }
     }
 
+    /// Lets time pass up to `until`, with the timers that become due.
+    pub fn wait(&mut self, until: Wall) {
+        while let Some(due) = self.stepper.next_timer().filter(|due| *due <= until) {
+            self.clock.advance_to(due);
+            self.stepper.settle().expect("it comes to rest");
+        }
+        self.clock.advance_to(until);
+    }
+
     /// Ticks of one instant, and everything they cause.
     pub fn take(&mut self, ticks: &[Tick]) {
         for tick in ticks {
@@ -229,6 +238,11 @@ impl Court {
     /// Ticks that arrive together.
     pub fn take_all(&mut self, ticks: &[Tick]) {
         self.desk.take(ticks);
+    }
+
+    /// Lets time pass, as between two closes.
+    pub fn wait(&mut self, until: Wall) {
+        self.desk.wait(until);
     }
 
     /// Adds what was said since the last call.

@@ -5,6 +5,11 @@ use crate::model::Candle;
 /// Parts of the interval at which the points are reached.
 pub const POINTS: [f64; 4] = [0.0, 0.25, 0.5, 1.0];
 
+/// Whether point `index` is one of the extremes.
+pub fn is_extreme(index: usize) -> bool {
+    (1..=2).contains(&index)
+}
+
 /// The price at point `index` (0 open, 1 and 2 the extremes, 3 close). `net_lots` is what is held on
 /// the instrument: long meets the low first, short the high. Nobody's candle goes the longer way:
 /// a rising one dips first, a falling one peaks first.

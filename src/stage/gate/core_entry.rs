@@ -82,9 +82,10 @@ impl Gate {
         if let Err(reason) = entered {
             self.refuse(&proposal, &origin, reason, now, out);
         }
-        // A refusal changes nothing that upkeep could be waiting for.
-        if entered.is_ok() || self.timer <= now {
-            self.pump(now, out);
+        // The order leaves first; upkeep is due at once, but as an input of its own. A refusal changes
+        // nothing that it could be waiting for.
+        if entered.is_ok() {
+            self.timer = now;
         }
     }
 

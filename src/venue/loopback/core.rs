@@ -171,8 +171,9 @@ impl LoopbackVenue {
     }
 
     /// From now on market events are also kept as ticks, for an owner that plays recordings
-    /// without the market sockets. `timeframes` are the candles that are wanted.
-    pub fn open_tap(&mut self, timeframes: &[Timeframe], depth: usize) {
+    /// without the market sockets. `timeframes` are the candles that are wanted; with `depth`, trades,
+    /// marks and depth sums of so many levels are wanted too.
+    pub fn open_tap(&mut self, timeframes: &[Timeframe], depth: Option<usize>) {
         let tap = MarketTap::open(&mut self.exchange, timeframes, depth);
         self.tap = Some(tap);
     }

@@ -16,9 +16,13 @@ pub(super) struct MarketTap {
 }
 
 impl MarketTap {
-    /// Opens a tap on every instrument of `exchange`.
-    pub fn open(exchange: &mut Exchange, timeframes: &[Timeframe], depth: usize) -> Self {
-        let channels = channel::TRADES | channel::TICKER | channel::BOOK5 | channel::MARK | channel::FUNDING;
+    /// Opens a tap on every instrument of `exchange`: quotes, funding and the candles of `timeframes`;
+    /// with `depth`, also trades, marks and depth sums of so many levels a side.
+    pub fn open(exchange: &mut Exchange, timeframes: &[Timeframe], depth: Option<usize>) -> Self {
+        let mut channels = channel::TICKER | channel::FUNDING;
+        if depth.is_some() {
+            channels |= channel::TRADES | channel::BOOK5 | channel::MARK;
+        }
         let mut interest = Interest::default().with(channels);
         for timeframe in timeframes {
             interest = interest.with_candles(*timeframe);
@@ -29,7 +33,7 @@ impl MarketTap {
         }
         MarketTap {
             ticks: VecDeque::with_capacity(4096),
-            depth,
+            depth: depth.unwrap_or(0),
         }
     }
 

@@ -22,23 +22,41 @@ pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
 
 /// Plain decimal text without trailing zeros, as `Display` gives it.
 pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
-    let mut scale = usize::from(decimal.scale);
     if decimal.mantissa < 0 {
         out.push(b'-');
     }
-    let mut magnitude = decimal.mantissa.unsigned_abs();
-    while scale > 0 && magnitude.is_multiple_of(10) {
-        magnitude /= 10;
-        scale -= 1;
-    }
-    let mut digits = [0u8; 40];
+    let mut scale = usize::from(decimal.scale);
+    let magnitude = decimal.mantissa.unsigned_abs();
+    let mut digits = [b'0'; 40];
     let mut at = digits.len();
-    // At least one digit stands before the point.
-    while magnitude > 0 || digits.len() - at <= scale {
-        at -= 1;
-        digits[at] = b'0' + (magnitude % 10) as u8;
-        magnitude /= 10;
+    // Every real price fits 64 bits, where dividing by ten costs a tenth.
+    match u64::try_from(magnitude) {
+        Ok(mut magnitude) => {
+            while scale > 0 && magnitude.is_multiple_of(10) {
+                magnitude /= 10;
+                scale -= 1;
+            }
+            while magnitude > 0 {
+                at -= 1;
+                digits[at] = b'0' + (magnitude % 10) as u8;
+                magnitude /= 10;
+            }
+        }
+        Err(_) => {
+            let mut magnitude = magnitude;
+            while scale > 0 && magnitude.is_multiple_of(10) {
+                magnitude /= 10;
+                scale -= 1;
+            }
+            while magnitude > 0 {
+                at -= 1;
+                digits[at] = b'0' + (magnitude % 10) as u8;
+                magnitude /= 10;
+            }
+        }
     }
+    // At least one digit stands before the point; the buffer is full of zeros.
+    at = at.min(digits.len() - scale - 1);
     let (whole, fraction) = digits[at..].split_at(digits.len() - at - scale);
     out.extend(whole);
     if !fraction.is_empty() {
@@ -49,8 +67,13 @@ pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
 
 /// `text` as the inside of a JSON string.
 pub(super) fn json_text(text: &[u8], out: &mut Vec<u8>) {
+    let needs_escape = |byte: &u8| matches!(byte, b'"' | b'\\');
+    if !text.iter().any(needs_escape) {
+        out.extend(text);
+        return;
+    }
     for &byte in text {
-        if matches!(byte, b'"' | b'\\') {
+        if needs_escape(&byte) {
             out.push(b'\\');
         }
         out.push(byte);
