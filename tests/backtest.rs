@@ -3,6 +3,9 @@
 //!
 //! The venue is the embedded exchange on loopback, in this process; the commands are the binary.
 
+mod replayed;
+mod shared;
+
 use flate2::read::GzDecoder;
 use smart_scanner::app::exchange::{ExchangeOptions, serve};
 use smart_scanner::exchange::{AttachPolicy, TwoStops};
@@ -231,14 +234,22 @@ fn what_cannot_be_tested_ends_with_code_2_and_a_next_step() {
 
 #[test]
 fn a_replay_reports_the_same_on_one_thread_and_on_several() {
-    let shared = std::env::var("SMART_SCANNER_SHARED")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_owned());
-    let market = Path::new(&shared).join("data/candles/binance_usdm_1m_2025-05");
-    if !market.is_dir() {
-        println!("skipped: {} is not there", market.display());
+    let market = tempfile::tempdir().expect("a directory");
+    replayed::write_market(market.path(), 5, 600);
+    check_layouts(market.path(), &["--set", "SCORE_MIN=1"]);
+}
+
+#[test]
+fn a_replay_of_a_recording_reports_the_same_on_one_thread_and_on_several() {
+    let Some(market) = shared::find("data/candles/binance_usdm_1m_2025-05") else {
         return;
-    }
-    println!("ran on {}", market.display());
+    };
+    let part = ["--to", "2025-05-25T13:00:00Z", "--symbols", "BTC-USDT,ETH-USDT"];
+    check_layouts(&market, &part);
+}
+
+/// Replays `market` on one thread and on one a stage: report, page and metrics lines are the same.
+fn check_layouts(market: &Path, options: &[&str]) {
     let directory = tempfile::tempdir().expect("a directory");
     let run = |layout: &str| {
         let names = [
@@ -247,15 +258,10 @@ fn a_replay_reports_the_same_on_one_thread_and_on_several() {
             format!("{layout}.trials"),
         ];
         let output = Command::new(env!("CARGO_BIN_EXE_smart-scanner"))
-            .args([
-                "replay",
-                "--to",
-                "2025-05-25T13:00:00Z",
-                "--symbols",
-                "BTC-USDT,ETH-USDT",
-            ])
+            .arg("replay")
+            .args(options)
             .args(["--layout", layout, "--json", "--out", layout, "--market"])
-            .arg(&market)
+            .arg(market)
             .args([
                 "--metrics-out",
                 &names[0],

@@ -1,7 +1,8 @@
 //! Signatures equal the published vectors: official SDK, ccxt, and computed by hand.
 
+mod shared;
+
 use smart_scanner::venue::blofin::sign::{LOGIN_PATH, SIGNATURE_BYTES, Signer};
-use std::path::PathBuf;
 
 const SECRET: &str = "s3cr3t-TEST-0123456789abcdef";
 const TIME: &str = "1700000000000";
@@ -63,15 +64,10 @@ fn every_part_and_the_secret_matter() {
 
 #[test]
 fn the_recorded_vectors_are_met() {
-    let shared = std::env::var_os("SMART_SCANNER_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let path = shared.join("reference/blofin-samples/signing-vectors.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: {} is not here", path.display());
+    let Some(path) = shared::find("reference/blofin-samples/signing-vectors.json") else {
         return;
     };
+    let text = std::fs::read_to_string(&path).expect("text");
     let vectors: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let vectors = vectors.as_array().expect("a list");
     for vector in vectors {
@@ -87,7 +83,6 @@ fn the_recorded_vectors_are_met() {
         );
         assert_eq!(sign, field("sign"), "{}", field("name"));
     }
-    println!("ran {} vectors of {}", vectors.len(), path.display());
     assert!(!vectors.is_empty());
 }
 

@@ -1,6 +1,8 @@
 //! Promise: every shipped configuration loads, every key is documented with its default, and the
 //! files that users of the Python scanner have today still load word for word.
 
+mod shared;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -279,13 +281,9 @@ fn the_live_profile_of_the_notes_loads_word_for_word_and_never_without_the_secon
 
 #[test]
 fn the_fixtures_are_the_notes() {
-    let shared =
-        std::env::var_os("SMART_SCANNER_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    let path = shared.join("reference/python-scanner-notes.txt");
-    let Ok(notes) = fs::read_to_string(&path) else {
-        println!("skipped: no {}", path.display());
+    let Some(path) = shared::find("reference/python-scanner-notes.txt") else {
         return;
     };
-    println!("ran against {}", path.display());
+    let notes = fs::read_to_string(&path).expect("text");
     assert!(notes.contains(NOTES_EXPORT.trim_end()) && notes.contains(NOTES_LIVE_PROFILE.trim_end()));
 }

@@ -33,12 +33,17 @@ fn serve(change: impl FnOnce(&mut Credential)) -> LoopbackServer {
 
 /// Exit code and findings of `doctor`, by name; the names that failed.
 fn doctor(server: &LoopbackServer, secret: &str, extra: &[&str]) -> (i32, serde_json::Value) {
+    doctor_at(&server.rest_url(), secret, extra)
+}
+
+/// The same of the venue at `url`.
+fn doctor_at(url: &str, secret: &str, extra: &[&str]) -> (i32, serde_json::Value) {
     let home = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_smart-scanner"));
     command
         .current_dir(home.path())
         .env_clear()
-        .env("BLOFIN_BASE_URL", server.rest_url())
+        .env("BLOFIN_BASE_URL", url)
         .env("BLOFIN_API_KEY", "key")
         .env("BLOFIN_API_SECRET", secret)
         .env("BLOFIN_API_PASSPHRASE", "phrase")
@@ -133,5 +138,125 @@ fn what_would_stop_a_run_fails_with_what_to_do() {
         checks(&report, "sizes")[0].starts_with("fail 1 USD buy a size of none"),
         "{report:#}"
     );
+    server.stop();
+}
+
+#[test]
+fn an_exchange_that_runs_faster_is_signed_by_its_own_clock() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_smart-scanner"))
+        .args([
+            "exchange",
+            "--listen",
+            "127.0.0.1:0",
+            "--instruments",
+            "25",
+            "--speed",
+            "600",
+        ])
+        .args(["--account", "key:canary-secret:phrase"])
+        .current_dir(home.path())
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the exchange starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a ready line");
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("one JSON line");
+    // Half an hour of the exchange's time is three seconds of ours.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let url = ready["rest"].as_str().expect("its address");
+    let (_, report) = doctor_at(url, "canary-secret", &[]);
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(
+        checks(&report, "key")
+            .iter()
+            .any(|text| text.starts_with("ok reads and trades")),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn a_core_that_may_not_be_used_is_a_failure() {
+    let mut server = serve(|_| {});
+    let (code, report) = doctor(&server, "canary-secret", &["--set", "CORES=4095"]);
+    server.stop();
+    let pins = checks(&report, "pins");
+    assert_eq!(code, 1, "{report:#}");
+    assert!(
+        pins.len() == 1 && pins[0].starts_with("fail CORES lists core 4095"),
+        "{pins:?}"
+    );
+}
+
+#[test]
+fn settings_that_no_run_can_keep_end_it_with_code_2() {
+    let mut server = serve(|_| {});
+    let url = server.rest_url().to_string();
+    let sockets = url.replace("http://", "ws://");
+    let run = |words: &[&str]| {
+        let home = tempfile::tempdir().expect("a directory");
+        let output = Command::new(env!("CARGO_BIN_EXE_smart-scanner"))
+            .args(words)
+            .args(["--set", "MIN_QUOTE_VOL_USDT=0", "--set", "MIN_LAST_PRICE=0"])
+            .current_dir(home.path())
+            .env_clear()
+            .env("BLOFIN_BASE_URL", &url)
+            .env("BLOFIN_WS_PUBLIC", format!("{sockets}/ws/public"))
+            .env("BLOFIN_WS_PRIVATE", format!("{sockets}/ws/private"))
+            .output()
+            .expect("the program runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let bus = ["--set", "BUS_PATH=x.bus"];
+    // One spinner a core and one core for everybody else: no machine has so many.
+    let layout = "LAYOUT=decode,indicate,score,gate,send";
+    for (words, parts) in [
+        (
+            vec!["run", "--set", "CORES=4095"],
+            ["CORES lists core 4095", "may use"],
+        ),
+        (
+            vec!["demo", "--duration", "1s", "--set", "CORES=4095"],
+            ["CORES lists core 4095", "may use"],
+        ),
+        (
+            vec!["run", "--set", layout, "--set", "CORES=0"],
+            ["CORES lists 1 cores", "leave CORES empty"],
+        ),
+    ] {
+        let is_run = words[0] == "run";
+        let words: Vec<&str> = words
+            .into_iter()
+            .chain(is_run.then_some(bus).into_iter().flatten())
+            .collect();
+        let (code, text) = run(&words);
+        assert_eq!(code, Some(2), "{words:?}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+    // A place that cannot be: the key, the place and what to do.
+    for (key, place) in [
+        ("BUS_PATH", "/dev/null/x/y.bus"),
+        ("STATE_DIR", "/dev/null/state"),
+    ] {
+        let set = format!("{key}={place}");
+        let mut words = vec!["run", "--set", &set];
+        if key != "BUS_PATH" {
+            words.extend(bus);
+        }
+        let (code, text) = run(&words);
+        assert_eq!(code, Some(4), "{text}");
+        assert!(
+            text.contains(&set) && text.contains(&format!("set {key} to")),
+            "{text}"
+        );
+    }
     server.stop();
 }

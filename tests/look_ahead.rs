@@ -7,9 +7,10 @@
 //! * without drift, virtual trades lose what they cost.
 
 mod judges;
+mod shared;
 
 use bytemuck::bytes_of;
-use judges::candles::{Lcg, World, market, recorded, recordings};
+use judges::candles::{Lcg, World, market, recorded};
 use judges::{Judges, MINUTE_MS, Said, candle_tick, close_ms, settings, stream};
 use smart_scanner::indicators::series::direction;
 use smart_scanner::indicators::{Board, Params as IndicatorParams, SeriesPlan};
@@ -58,13 +59,14 @@ fn scenes(minutes: usize) -> Vec<Scene> {
         ("binance_usdm_1m_2025-05", 0),
         ("bybit_linear_1m_2025-06", 500),
     ] {
-        let read = |file: &str| recorded(&recordings().join(group).join(file), skip, minutes);
+        let folder = shared::path_of("data/candles").join(group);
+        let read = |file: &str| recorded(&folder.join(file), skip, minutes);
         let files = ["BTCUSDT.csv.gz", "ETHUSDT.csv.gz", "SOLUSDT.csv.gz"].map(read);
         let [Some(btc), Some(eth), Some(sol)] = files else {
-            println!("skipped {group}: no recordings in {}", recordings().display());
+            shared::not_run(&folder);
             continue;
         };
-        println!("ran {group}: {} minutes from minute {skip}", btc.len());
+        shared::say(&format!("ran on {} minutes of {}", btc.len(), folder.display()));
         scenes.push(Scene {
             name: group.to_string(),
             series: vec![btc, eth, sol],

@@ -1,12 +1,13 @@
 //! The markets an exchange plays: generated ones repeat by seed and look like a market; recorded
 //! ones are played as they stand in their files.
 
+mod shared;
+
 use smart_scanner::exchange::amount::Amount;
 use smart_scanner::exchange::*;
 use smart_scanner::model::{
     Candle, ClientOrderId, InstrumentId, Lots, MarginMode, OrderType, PositionSide, Side, Timeframe, Wall,
 };
-use std::path::PathBuf;
 
 const MINUTE: i64 = 60_000;
 
@@ -311,22 +312,9 @@ fn a_protected_trade_in_a_generated_market_ends_within_hours() {
     assert_eq!((report.unprotected_ms_max, report.orphan_orders), (0, 0));
 }
 
-/// The folder of recordings, or why there is none.
-fn shared(path: &str) -> Option<PathBuf> {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let root = std::env::var_os("SMART_SCANNER_SHARED").map_or(beside, PathBuf::from);
-    let found = root.join("data").join(path);
-    if found.is_dir() {
-        println!("ran on {path}");
-        return Some(found);
-    }
-    println!("skipped: no {path} in the shared folder (SMART_SCANNER_SHARED)");
-    None
-}
-
 #[test]
 fn recorded_candles_close_as_they_stand_in_their_file() {
-    let Some(folder) = shared("candles/binance_usdm_1m_2025-05") else {
+    let Some(folder) = shared::find("data/candles/binance_usdm_1m_2025-05") else {
         return;
     };
     let options = RecordedOptions {
@@ -382,7 +370,7 @@ fn every_recorded_folder_loads_and_its_events_come_in_order() {
         "okx_swap_1m_2025-04",
         "binance_usdm_5m_2023-07",
     ] {
-        let Some(path) = shared(&format!("candles/{folder}")) else {
+        let Some(path) = shared::find(&format!("data/candles/{folder}")) else {
             continue;
         };
         let options = RecordedOptions::default();
@@ -410,7 +398,7 @@ fn every_recorded_folder_loads_and_its_events_come_in_order() {
 
 #[test]
 fn recorded_ticks_play_a_book_that_never_crosses() {
-    let Some(folder) = shared("ticks/binance_usdm_2024-07-18") else {
+    let Some(folder) = shared::find("data/ticks/binance_usdm_2024-07-18") else {
         return;
     };
     let recorded = Recorded::load(&folder, &RecordedOptions::default()).expect("a sound folder");
@@ -445,7 +433,7 @@ fn recorded_ticks_play_a_book_that_never_crosses() {
 
 #[test]
 fn quotes_and_trades_alone_make_a_market_too() {
-    let Some(folder) = shared("ticks/gemini_spot_2021-07-01") else {
+    let Some(folder) = shared::find("data/ticks/gemini_spot_2021-07-01") else {
         return;
     };
     let recorded = Recorded::load(&folder, &RecordedOptions::default()).expect("a sound folder");

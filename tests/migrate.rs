@@ -164,7 +164,7 @@ fn lines_that_would_stop_the_start_give_code_1_and_say_what_is_allowed() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     for words in [
         "KILL_SWITCH=1                           REFUSED: a pulled brake",
-        "TP_BPSS                                 REFUSED: unknown here (nearest: TP_BPS)",
+        "TP_BPSS                                 REFUSED: unknown here: the nearest known one is TP_BPS",
         "CANDLES_CHUNK=many                      REFUSED: allowed is",
         "REFUSED: there is no =",
         "4 that would stop the start",

@@ -6,6 +6,8 @@ use smart_scanner::app::parity::judge;
 use smart_scanner::capture::line::Line;
 use smart_scanner::capture::reader::Found;
 use smart_scanner::capture::{CaptureReader, Event, EventKind, Stream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 mod running;
@@ -30,7 +32,7 @@ fn recorded(
     panic!("{} events, and not all of {wanted:?}", events.len());
 }
 
-/// Everything that a recording holds, after it was repeated.
+/// A recording of so many seconds.
 fn recorded_for(
     seconds: u32,
     directory: &Path,
@@ -55,10 +57,15 @@ fn recorded_for(
     assert!(output.status.success(), "{errors}");
     let runs = find_runs(&out).expect("a readable directory");
     assert_eq!(runs.len(), 1, "{errors}");
-    let report = judge(&runs[0]).expect("a repeat");
+    events_of(&runs[0])
+}
+
+/// Everything that a capture holds, after it was repeated.
+fn events_of(run: &Path) -> Vec<(Stream, Event)> {
+    let report = judge(run).expect("a repeat");
     print!("{report}");
     assert!(report.is_equal() && report.inputs > 0, "{report}");
-    let mut reader = CaptureReader::open(&runs[0]).expect("a capture");
+    let mut reader = CaptureReader::open(run).expect("a capture");
     let mut events = Vec::new();
     while let Some(found) = reader.next_found() {
         if let Found::Line(Line::Event(stream, event)) = found {
@@ -146,4 +153,90 @@ fn the_account_is_recorded_with_credentials_and_they_are_not() {
         text.contains("ACCESS-") || text.contains("secret") || text.contains("words")
     };
     assert!(!events.iter().any(|(_, event)| is_told(event)));
+}
+
+#[test]
+fn alerts_are_recorded_without_their_token_and_refused() {
+    const TOKEN: &str = "CANARY-token-of-thirty-two-letters";
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_exchange, url) = running::exchange(directory.path(), 4);
+    let sockets = url.replace("http://", "ws://");
+    let out = directory.path().join("out");
+    let mut command = running::program(directory.path());
+    command
+        .args(["record", "--duration", "12s", "--out"])
+        .arg(&out)
+        .args(["--set", "MIN_QUOTE_VOL_USDT=0", "--set", "MIN_LAST_PRICE=0"])
+        .env("BLOFIN_BASE_URL", &url)
+        .env("BLOFIN_WS_PUBLIC", format!("{sockets}/ws/public"))
+        .env("BLOFIN_WS_PRIVATE", format!("{sockets}/ws/private"))
+        .env("ENABLE_AUTOTRADE", "1")
+        .env("ENABLE_GATEWAY", "1")
+        .env("WEBHOOK_SECRET", TOKEN)
+        .env("WEBHOOK_PORT", free_port().to_string());
+    let (mut record, said) = running::start_until(&mut command, "recording 8 instruments");
+    let address = said
+        .split("POST http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next());
+    let mut stream = TcpStream::connect(address.expect("an address")).expect("a connection");
+    let body = format!(r#"{{"token":"{TOKEN}","symbol":"BTCUSDT","side":"buy","id":"one"}}"#);
+    let request = format!(
+        "POST /signal HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("a reply");
+    assert!(reply.contains(r#""decision":"refused""#), "{reply}");
+    assert!(reply.contains("autotrade_off"), "{reply}");
+    assert!(record.0.wait().expect("it ends").success());
+    let runs = find_runs(&out).expect("a readable directory");
+    let events = events_of(&runs[0]);
+    let bodies: Vec<&Event> = events
+        .iter()
+        .filter(|(stream, _)| *stream == Stream::Webhook)
+        .map(|(_, event)| event)
+        .collect();
+    assert_eq!(bodies.len(), 1);
+    let text = String::from_utf8_lossy(&bodies[0].payload);
+    assert!(text.contains("BTCUSDT") && !text.contains("CANARY"), "{text}");
+    assert_eq!(count(&events, Stream::WebhookGate, EventKind::Record), 1);
+    assert_eq!(count(&events, Stream::Send, EventKind::Submit), 0);
+}
+
+#[test]
+fn a_demo_is_captured_when_its_environment_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = running::program(directory.path())
+        .args([
+            "demo",
+            "--duration",
+            "5s",
+            "--json",
+            "--instruments",
+            "4",
+            "--out",
+            "out",
+        ])
+        .env("CAPTURE", "1")
+        .env("CAPTURE_MAX_MB", "64")
+        .env("CAPTURE_DIR", "elsewhere")
+        .output()
+        .expect("the program runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let runs = find_runs(&directory.path().join("out")).expect("a readable directory");
+    assert_eq!(runs.len(), 1, "{errors}");
+    assert!(count(&events_of(&runs[0]), Stream::Market, EventKind::Frame) > 0);
+    assert!(
+        !directory.path().join("elsewhere").exists(),
+        "a demo writes below --out only"
+    );
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
 }

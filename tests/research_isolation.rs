@@ -42,9 +42,13 @@ impl Home {
 
     fn run(&self, out: &Path, words: &[&str]) -> Output {
         let out = out.display().to_string();
+        self.run_as(&[words, &["--json", "--out", &out]].concat())
+    }
+
+    /// Runs the program with these words alone.
+    fn run_as(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_smart-scanner"))
             .args(words)
-            .args(["--json", "--out", &out])
             .current_dir(self.directory.path())
             .env("BLOFIN_API_KEY", CANARY)
             .env("BLOFIN_API_SECRET", CANARY)
@@ -57,12 +61,18 @@ impl Home {
 
     #[track_caller]
     fn is_untouched(&self, out: &Path, ran: &Output) {
+        self.is_untouched_after(out, ran, 0);
+    }
+
+    /// The same of a run that must end with `code`.
+    #[track_caller]
+    fn is_untouched_after(&self, out: &Path, ran: &Output, code: i32) {
         let said = format!(
             "{}{}",
             String::from_utf8_lossy(&ran.stdout),
             String::from_utf8_lossy(&ran.stderr)
         );
-        assert!(ran.status.success(), "{said}");
+        assert_eq!(ran.status.code(), Some(code), "{said}");
         assert!(!said.contains(CANARY), "a secret was printed");
         assert!(self.trap.accept().is_err(), "the venue of .env was asked");
         for name in &FILES[..4] {
@@ -129,6 +139,75 @@ fn a_replay_beside_a_live_env_touches_nothing() {
         Some(true),
         "{summary}"
     );
+}
+
+#[test]
+fn later_research_commands_beside_a_live_env_touch_nothing() {
+    let home = Home::new();
+    let out = tempfile::tempdir().expect("a directory");
+    let market = tempfile::tempdir().expect("a directory");
+    write_candles(market.path());
+    let at = |name: &str| out.path().join(name).display().to_string();
+    let (candles, metrics) = (market.path().display().to_string(), at("m.jsonl"));
+    let line = "{\"v\":1,\"ts_ms\":1748001600000,\"kind\":\"signal\",\"id\":\"00000000000000aa\",\"symbol\":\"BTC-USDT\",\
+                \"side\":\"buy\",\"timeframe\":\"1m\",\"open_ms\":1748001540000,\"prob\":0.4,\"score\":3.5}\n";
+    std::fs::write(&metrics, line).expect("written");
+    let python = out.path().join("python");
+    std::fs::create_dir(&python).expect("a directory");
+    std::fs::write(python.join(".env"), "SCORE_MIN=3\n").expect("written");
+    let python = python.display().to_string();
+    let one_file = market.path().join("BTCUSDT.csv.gz").display().to_string();
+    let (trials, report) = (at("trials.jsonl"), at("report.html"));
+    let (features, calibration) = (at("features.csv"), at("calibration.json"));
+    for (words, code) in [
+        (
+            vec![
+                "backtest",
+                "--metrics",
+                &metrics,
+                "--candles",
+                &candles,
+                "--trials",
+                &trials,
+                "--report",
+                &report,
+            ],
+            0,
+        ),
+        // One signal is too few, which is said and ends with 2.
+        (vec!["calibrate", "--metrics", &metrics, "--out", &calibration], 2),
+        (vec!["features", "--candles", &one_file, "--out", &features], 0),
+        (vec!["simulate", "--seeds", "1"], 0),
+        (vec!["migrate", &python, "--candles", &candles], 0),
+        (vec!["why", "00000000000000aa", "--metrics", &metrics], 0),
+    ] {
+        println!("{}", words.join(" "));
+        let ran = home.run_as(&words);
+        home.is_untouched_after(out.path(), &ran, code);
+    }
+    assert!(Path::new(&trials).is_file() && Path::new(&report).is_file() && Path::new(&features).is_file());
+}
+
+#[test]
+fn a_captured_demo_and_its_parity_beside_a_live_env_touch_nothing() {
+    let home = Home::new();
+    let out = tempfile::tempdir().expect("a directory");
+    let words = [
+        "demo",
+        "--duration",
+        "5s",
+        "--instruments",
+        "4",
+        "--set",
+        "CAPTURE=1",
+    ];
+    let ran = home.run(out.path(), &words);
+    home.is_untouched(out.path(), &ran);
+    let capture = out.path().join("capture").display().to_string();
+    let ran = home.run_as(&["parity", &capture, "--json"]);
+    home.is_untouched(out.path(), &ran);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
+    assert!(report["inputs"].as_u64() > Some(0), "{report}");
 }
 
 /// 120 quiet minutes of one instrument, in the format of recordings.

@@ -327,6 +327,12 @@ fn unknown_keys_are_refused_with_the_nearest_known_name() {
     Case::new()
         .set("top_symbols=3")
         .refuses(&["top_symbols", "TOP_SYMBOLS"]);
+    let far = Case::new().dot_env("DATABASE_URL=x\n").refuses(&[
+        "DATABASE_URL",
+        "no known one is like it",
+        "config/default.toml",
+    ]);
+    assert!(!far.contains("nearest"), "{far}");
     Case::new().set("TOP_SYMBOLS").refuses(&["--set without ="]);
     Case::new()
         .overlay("[scan]\ntop_symbol = 3\n")

@@ -1,6 +1,8 @@
 //! The promise: a run follows exactly the instruments that the rules leave, says why each other one is
 //! left out, survives whatever answers in the venue's place, and never drops an instrument with a position.
 
+mod shared;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -922,20 +924,16 @@ fn a_cache_that_cannot_be_written_stops_nothing() {
 
 #[test]
 fn the_real_listing_is_read_whole() {
-    let root = std::env::var("SMART_SCANNER_SHARED")
-        .unwrap_or_else(|_| format!("{}/../shared", env!("CARGO_MANIFEST_DIR")));
-    let file = Path::new(&root).join("reference/blofin-samples/real-rest-market-instruments-490.json");
-    let Ok(body) = std::fs::read_to_string(&file) else {
-        println!("skipped: the captured listing is not here; set SMART_SCANNER_SHARED");
+    let Some(file) = shared::find("reference/blofin-samples/real-rest-market-instruments-490.json") else {
         return;
     };
+    let body = std::fs::read_to_string(&file).expect("text");
     let server = Server::start(move |path, _| match path {
         "/api/v1/market/instruments" => ok(&body),
         _ => ok(TICKERS),
     });
     let listing = read_from(&server.base_url).expect("a listing");
     let selection = select(&listing, &open_rules(), none);
-    println!("ran: {}", summary(&selection));
     assert_eq!(selection.listed_count(), 490);
     assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
     assert_eq!(ranked(&selection), ["BTC-USDT", "PEPE-USDT"]);

@@ -5,8 +5,10 @@
 
 use super::candle_sources::{self, Found};
 use super::cli::SettingsArgs;
+use super::content;
 use super::download::{load_settings, parse_timeframe};
 use super::exit::{Exit, Failure};
+use super::instant::when;
 use super::report_files::{self, ReportArgs};
 use crate::model::Timeframe;
 use crate::research::candle_download::Wanted;
@@ -16,7 +18,7 @@ use crate::research::funding_file;
 use crate::research::metrics_file::{self, Tally};
 use crate::research::metrics_line::MetricsLine;
 use crate::research::report::{Report, daily_sharpe};
-use crate::research::trade::{Entry, Funding, Judge, Names, Overlap, Trade};
+use crate::research::trade::{Dropped, Entry, Funding, Judge, Names, Overlap};
 use crate::research::trials::Trial;
 use crate::settings::Settings;
 use crate::sys;
@@ -143,8 +145,11 @@ pub fn run(args: &BacktestArgs) -> Result<Exit, Failure> {
     let judge = judge(args, &settings, &found, &funding);
     let signals = entries.len() as u64;
     let (trades, dropped) = judge.judge(&mut entries, &names);
+    if trades.is_empty() {
+        return Err(nothing_judged(&entries, &dropped, &found));
+    }
     let random = controls(&judge, &trades, &names, args.draws, args.seed);
-    let trial = trial(args, &judge, &path, &trades, now_ms);
+    let trial = trial(args, &judge, &path, &found, now_ms)?;
     let sharpe = daily_sharpe(&trades);
     let title = format!("Backtest of {}", path.display());
     let mut report = Report::new("backtest", title, trades, &names, args.seed);
@@ -256,23 +261,51 @@ fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
+/// No signal could be judged: an empty report would look like a result.
+fn nothing_judged(entries: &[Entry], dropped: &Dropped, found: &Found) -> Failure {
+    let span = |from_ms: Option<i64>, to_ms: Option<i64>| match (from_ms, to_ms) {
+        (Some(from_ms), Some(to_ms)) => format!("go from {} to {}", when(from_ms), when(to_ms)),
+        _ => "there are none".to_owned(),
+    };
+    let times = || entries.iter().map(Entry::entry_ms);
+    let ends = found.book.series().filter_map(|(_, series)| {
+        let (first, last) = (series.candles().first()?, series.candles().last()?);
+        Some((first.open_ms, last.open_ms + series.timeframe.ms()))
+    });
+    let ends: Vec<(i64, i64)> = ends.collect();
+    let candles = span(
+        ends.iter().map(|end| end.0).min(),
+        ends.iter().map(|end| end.1).max(),
+    );
+    Failure::usage(format!(
+        "none of {} signals can be judged ({} without candles of their symbol, {} without a candle to enter on, {} \
+         at a hole, {} too near the end): the signals {}, the candles {candles} ({}); name candles of that time with \
+         --candles DIR, or a shorter --horizon",
+        entries.len(),
+        dropped.no_series,
+        dropped.no_entry_candle,
+        dropped.hole,
+        dropped.end_of_candles,
+        span(times().min(), times().max()),
+        found.origin
+    ))
+}
+
 fn trial(
     args: &BacktestArgs,
     judge: &Judge<'_>,
     path: &std::path::Path,
-    trades: &[Trade],
+    found: &Found,
     now_ms: i64,
-) -> Trial {
+) -> Result<Trial, Failure> {
     let rules = &judge.rules;
     let chosen = serde_json::json!({
         "tp": rules.tp, "sl": rules.sl, "horizon": rules.horizon,
         "fee_bps": round(rules.fee * 1e4), "slip_bps": args.slip_bps, "exit_slip_bps": args.exit_slip_bps,
         "intrabar": args.intrabar.map(Timeframe::text),
         "one_per_symbol": args.one_per_symbol, "max_positions": args.max_positions,
-        "funding": args.funding.is_some(),
+        "funding": content::of_option("--funding", args.funding.as_ref())?,
     });
-    let first = trades.first().map_or(0, |trade| trade.entry_ms);
-    let last = trades.last().map_or(0, |trade| trade.entry_ms);
-    let data = format!("{} {} {first} {last}", path.display(), trades.len());
-    Trial::new(now_ms, "backtest", chosen, &data)
+    let data = format!("{} {}", content::of("--metrics", path)?, found.book.digest());
+    Ok(Trial::new(now_ms, "backtest", chosen, &data))
 }

@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::{daemon, follow, graph, ws_tickers};
-use crate::bus::Bus;
+use crate::bus::{Bus, BusError};
 use crate::model::{InstrumentId, Instruments};
 use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
@@ -94,18 +94,34 @@ pub fn rules(scan: &Scan) -> Result<Rules, Failure> {
 /// The bus of this instance, in shared memory; refused when another daemon has it.
 pub fn bus(settings: &Settings) -> Result<Bus, Failure> {
     let path = &settings.daemon.bus_path;
+    let refused = |fault: String| {
+        Failure::state(format!(
+            "BUS_PATH={}: {fault}; set BUS_PATH to a file in a directory that this user can write, in memory if \
+             possible",
+            path.display()
+        ))
+    };
     if let Some(directory) = path.parent() {
-        sys::file::create_private_dir(directory).map_err(Failure::state)?;
+        sys::file::create_private_dir(directory).map_err(|fault| refused(fault.to_string()))?;
     }
     let mut builder = graph::plan_bus(&settings.daemon.instance, Stamp::process());
     builder.config_hash(settings.config_hash());
-    builder.create(path).map_err(Failure::state)
+    builder.create(path).map_err(|fault| match fault {
+        BusError::Region(fault) => refused(fault.to_string()),
+        other => Failure::state(other),
+    })
 }
 
 /// The next run number, durable before anything is sent.
 pub fn epoch(state_dir: &Path) -> Result<u32, Failure> {
-    sys::file::create_private_dir(state_dir).map_err(Failure::state)?;
-    daemon::next_epoch(state_dir).map_err(Failure::state)
+    let refused = |fault: &dyn std::fmt::Display| {
+        Failure::state(format!(
+            "STATE_DIR={}: {fault}; set STATE_DIR to a directory that this user can write",
+            state_dir.display()
+        ))
+    };
+    sys::file::create_private_dir(state_dir).map_err(|fault| refused(&fault))?;
+    daemon::next_epoch(state_dir).map_err(|fault| refused(&fault))
 }
 
 /// The credentials for signing, out of the settings.

@@ -56,6 +56,12 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let trained = train::train(&read.rows, now_ms).map_err(|fault| {
         let mut text = fault.to_string();
+        if read.alert_count > 0 {
+            text += &format!(
+                "; {} webhook alerts were left out, because they have no features of ours",
+                read.alert_count
+            );
+        }
         if read.featureless_count + read.resultless_count > 0 {
             text += &format!(
                 "; {} lines of the Python scanner were left out, because their scores and features mean something else",

@@ -239,10 +239,11 @@ impl SettingsArgs {
     }
 }
 
-/// Settings of research commands, which never read the environment, `.env` or the user's files.
+/// Settings of research commands, which never read credentials, `.env` or the user's files.
 #[derive(Clone, Debug, Args)]
 pub struct ResearchArgs {
-    /// TOML overlay; without it the embedded config/demo.toml. Environment and .env are not read
+    /// TOML overlay; without it the embedded config/demo.toml. Neither .env nor the environment is read, but
+    /// that `demo` takes the gateway's keys, CAPTURE and CAPTURE_MAX_MB from the environment
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one key, above every other source; may be repeated

@@ -4,6 +4,7 @@
 //! heartbeat, saved histograms, the kill-switch file, signals, the view for the screen.
 
 use super::diagnostics::Diagnostics;
+use super::exit::Failure;
 use super::graph::{self, GraphError, Plan, Ports};
 use super::halt::{HaltFile, StateNote};
 use super::learned::LearnedFiles;
@@ -65,6 +66,17 @@ pub enum DaemonError {
     Thread(std::io::Error),
     #[error("where STATE_DIR is could not be written beside the bus: {0}; make room there")]
     Note(std::io::Error),
+}
+
+impl From<DaemonError> for Failure {
+    /// What the settings ask for ends with 2, what the machine lacks with 3, what is on disk with 4.
+    fn from(error: DaemonError) -> Failure {
+        match error {
+            DaemonError::Layout(_) | DaemonError::Target(_) => Failure::usage(error),
+            DaemonError::Connector(_) | DaemonError::Thread(_) => Failure::venue(error),
+            DaemonError::Graph(_) | DaemonError::Note(_) => Failure::state(error),
+        }
+    }
 }
 
 /// The monotonic clock of this process, for ports.
@@ -155,6 +167,7 @@ impl Daemon {
         let (words, idle, pin) = (daemon.layout.clone(), daemon.idle, daemon.cores.clone());
         let seats = graph::build(&bus, plan, ports)?;
         let present: Vec<StageId> = seats.iter().map(|seat| seat.id).collect();
+        layout::check_pins(&pin, &cores.allowed)?;
         let layout = layout::plan(&words, idle, &pin, cores.usable(), &present)?;
         let tables = |error| DaemonError::Graph(GraphError::Bus(error));
         let (positions, status) = (

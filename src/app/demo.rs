@@ -36,6 +36,9 @@ const SECRET: &str = "demo-secret";
 const PASSPHRASE: &str = "demo-passphrase";
 const BALANCE: f64 = 10_000.0;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Faster than this a small machine does not pass the market through its sockets in time; at 10,000 on two
+/// cores no candle arrives at all.
+const SPEED_KEPT: f64 = 600.0;
 
 /// Runs the demo. The summary goes to standard output, everything else to standard error.
 pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
@@ -51,8 +54,17 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     settings.daemon.instance = format!("demo-{}", std::process::id());
     settings.daemon.bus_path = format!("/dev/shm/smart-scanner/{}.bus", settings.daemon.instance).into();
     research::announce(&settings, out.path());
+    if args.market.speed > SPEED_KEPT {
+        eprintln!(
+            "warning: --speed {}: above {SPEED_KEPT} the sockets of this machine may not keep up, then sessions are cut \
+             and candles come late or never",
+            args.market.speed
+        );
+    }
     let mut server = exchange::serve(&exchange_options(args, out.path())).map_err(exchange_failure)?;
     point_at(&mut settings, &server);
+    let fees = (settings.venue.maker_fee_bps, settings.venue.taker_fee_bps);
+    server.with(|venue| venue.exchange_mut().set_fees_bps(fees.0, fees.1));
     let outcome = trade(args, &settings, &server, &stop);
     server.stop();
     let _ = std::fs::remove_file(&settings.daemon.bus_path);
@@ -76,7 +88,7 @@ fn trade(
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     let clock = server.with(|venue| venue.options().clock);
     let clock = DecisionClock::scaled(Stamp::process(), clock.anchor(), clock.speed());
-    let (ports, connector) = daemon::socket_ports(settings, args.market.seed).map_err(Failure::venue)?;
+    let (ports, connector) = daemon::socket_ports(settings, args.market.seed)?;
     let seen = SeenHandle::default();
     let instruments = Arc::new(followed.instruments);
     let ticks = Arc::new(Mutex::new(TickDigest::default()));
@@ -143,8 +155,7 @@ fn trade(
         args.market.speed,
         server.rest_url()
     );
-    let mut daemon =
-        Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::usage)?;
+    let mut daemon = Daemon::start(bus, plan, ports, Some(connector), clock, &title)?;
     daemon.keep(opened.files);
     if let Some(gateway) = &gateway {
         gateway::announce(gateway, settings);

@@ -13,6 +13,8 @@ use std::path::Path;
 
 use crate::app::cli::DoctorArgs;
 use crate::app::exit::Exit;
+use crate::app::venue_clock;
+use crate::driver::layout;
 use crate::settings::LoadOptions;
 use crate::settings::Settings;
 use crate::settings::keys::KEYS;
@@ -167,11 +169,13 @@ fn examine(settings: Result<Settings, Vec<String>>) -> Vec<Finding> {
     ));
     findings.push(judge_state_dir(&settings.daemon.state_dir));
     findings.extend(settings_findings(&settings));
+    findings.extend(judge_pins(&settings.daemon.cores, &Cores::read().allowed));
     let reached = venue::examine(&settings.venue);
     let answers = reached.iter().all(|finding| finding.verdict != Verdict::Fail);
     findings.extend(reached);
     if answers {
-        findings.extend(account::examine(&settings));
+        // An embedded exchange may run faster than the wall, and judges what is signed by its own clock.
+        findings.extend(account::examine(&settings, &venue_clock::of(&settings)));
     }
     findings
 }
@@ -208,6 +212,17 @@ fn judge_cores(cores: &Cores) -> Finding {
         return Finding::warn("cores", fact, advice);
     }
     Finding::ok("cores", fact)
+}
+
+/// Whether the threads can stand where CORES says; nothing to say without it.
+fn judge_pins(pin: &[u32], allowed: &[usize]) -> Option<Finding> {
+    if pin.is_empty() {
+        return None;
+    }
+    Some(match layout::check_pins(pin, allowed) {
+        Ok(()) => Finding::ok("pins", format!("CORES names {} cores, all allowed", pin.len())),
+        Err(fault) => Finding::fail("pins", fault.to_string(), "a run ends with code 2 until then"),
+    })
 }
 
 fn judge_clock(kernel: Option<&str>, stamp: &str) -> Finding {

@@ -25,3 +25,9 @@ pub fn parse_instant(text: &str) -> Result<Instant, String> {
         _ => Err("nothing was recorded before 1970".to_owned()),
     }
 }
+
+/// The instant as people and `parse_instant` read it.
+pub fn when(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .map_or_else(|_| format!("{unix_ms} ms"), |time| time.to_string())
+}

@@ -7,6 +7,7 @@ pub mod candle_file;
 pub mod candle_sources;
 pub mod capturing;
 pub mod cli;
+pub mod content;
 pub mod daemon;
 pub mod demo;
 pub mod diagnostics;

@@ -2,7 +2,8 @@
 //!
 //! It is the graph of `run` with its mouth shut: the port of orders is not connected to anything, so no
 //! order can leave whatever the settings say. Everything else is as in a captured `run`, and `parity`
-//! repeats it the same way. It owns no state of the user: what it writes is below `--out`.
+//! repeats it the same way. With ENABLE_GATEWAY=1 it listens for alerts, which the gate refuses. It owns no
+//! state of the user: what it writes is below `--out`.
 
 use super::bootstrap;
 use super::capturing::{self, Facts};
@@ -10,12 +11,14 @@ use super::cli::{SettingsArgs, parse_duration};
 use super::daemon;
 use super::exit::{Exit, Failure};
 use super::follow::Follower;
+use super::gateway;
 use super::graph::{self, Learned, Plan, Ports};
 use super::signals::Stop;
 use super::taping::Taping;
 use super::venue_clock;
+use crate::capture::Stream;
 use crate::driver::{layout, threads};
-use crate::settings::Settings;
+use crate::settings::{Changed, Settings};
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
 use crate::sys;
@@ -56,10 +59,11 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
     let mut follower = Follower::start(&settings, table.clone(), &followed, &clock)?;
     let instruments = Arc::new(followed.instruments);
+    let lines = gateway::Lines::when_on(&settings);
     let bus = graph::plan_bus(&settings.daemon.instance, Stamp::process())
         .heap()
         .map_err(Failure::state)?;
-    let (sockets, connector) = daemon::socket_ports(&settings, 1).map_err(Failure::venue)?;
+    let (sockets, connector) = daemon::socket_ports(&settings, 1)?;
     let own = bootstrap::credentials(&settings);
     let ports = ports_of(sockets, own.is_some());
     let credentials = own.unwrap_or_else(paper::credentials);
@@ -79,6 +83,16 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         scan: true,
         source: CandleSource::Socket,
     })?;
+    let alerts = gateway::Parts {
+        settings: &settings,
+        bus: &bus,
+        instruments: &instruments,
+        listed: followed.listed,
+        clock: &clock,
+        capture: capture.taping.webhook_bodies(),
+        tape: capture.taping.tape(Stream::WebhookGate),
+    };
+    let mut alerts = gateway::open(alerts, lines.as_ref())?;
     capture.taping.follow(&table);
     let count = instruments.len();
     let plan = Plan {
@@ -100,16 +114,21 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         intents: None,
         start,
         scan: true,
-        alerts: None,
+        alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: Learned::default(),
     };
     let seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let present: Vec<StageId> = seats.iter().map(|seat| seat.id).collect();
     let words = &settings.daemon;
-    let cores = sys::cores::Cores::read().usable();
-    let layout =
-        layout::plan(&words.layout, words.idle, &words.cores, cores, &present).map_err(Failure::usage)?;
+    let cores = sys::cores::Cores::read();
+    layout::check_pins(&words.cores, &cores.allowed).map_err(Failure::usage)?;
+    let layout = layout::plan(&words.layout, words.idle, &words.cores, cores.usable(), &present)
+        .map_err(Failure::usage)?;
     let running = threads::start(&layout, seats, &clock).map_err(Failure::venue)?;
+    match &alerts {
+        Some(alerts) => gateway::announce(alerts, &settings),
+        None => eprintln!("gateway: off, no alert is recorded; ENABLE_GATEWAY=1 listens on WEBHOOK_PORT"),
+    }
     eprintln!("recording {count} instruments; Ctrl-C ends it in order");
     let began = Instant::now();
     let mut said = began;
@@ -118,6 +137,9 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         std::thread::sleep(LOOK_EVERY);
         if let Some(outcome) = follower.look(|_| false, |_| ()) {
             outcome.lines.iter().for_each(|line| eprintln!("{line}"));
+            if let (Some(alerts), Some(listed)) = (&alerts, &outcome.listed) {
+                alerts.follow(&follower.view(), listed);
+            }
         }
         let Some(writer) = &capture.writer else { break };
         if writer.status().is_full() {
@@ -135,6 +157,12 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         }
     }
     let is_broken = running.is_finished();
+    if let Some(alerts) = alerts.as_mut() {
+        alerts.stop();
+        if let Some(line) = gateway::counts_line(alerts) {
+            eprintln!("{line}");
+        }
+    }
     running.stop();
     drop(connector);
     capturing::end(&mut capture.writer);
@@ -147,9 +175,12 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
 /// The user's settings, with everything that is written below `--out` and nothing ever entered.
 fn settings_of(args: &RecordArgs) -> Result<Settings, Failure> {
     let mut options = args.settings.load_options();
-    let own = ["CAPTURE=1", "ENABLE_AUTOTRADE=0", "ENABLE_GATEWAY=0"];
+    let own = ["CAPTURE=1", "ENABLE_AUTOTRADE=0"];
     options.set.extend(own.map(str::to_string));
     let mut settings = Settings::load(&options).map_err(Failure::usage)?;
+    // A secret alone says that `run` listens, perhaps beside this and on the same port.
+    let asks = |changed: &Changed| changed.key == "ENABLE_GATEWAY" && changed.value == "1";
+    settings.gateway.enable_gateway &= settings.report().iter().any(asks);
     settings.record.capture_dir.clone_from(&args.out);
     settings.scan.universe_cache_path = args.out.join("universe.json");
     settings.score.bandit_state_path = args.out.join("bandit_state.json");

@@ -10,6 +10,7 @@ use super::daemon::{monotonic_ns, summary_of};
 use super::exit::{Exit, Failure};
 use super::funding::FundingRates;
 use super::graph::{self, Plan, Ports};
+use super::instant::{Instant, when};
 use super::learned::{LearnedFiles, Opened};
 use super::replay_report::{self, Played};
 use super::research::{self, OutDirectory};
@@ -25,6 +26,7 @@ use crate::metrics::Counter;
 use crate::model::message::{Tick, TickKind};
 use crate::model::{Instruments, Timeframe, Wall};
 use crate::research::candles::CandleBook;
+use crate::research::minute_book::MinuteBook;
 use crate::research::report::Report;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
@@ -41,7 +43,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const KEY: &str = "paper-key";
 const SECRET: &str = "paper-secret";
@@ -158,6 +160,7 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
     };
     let mut recorded = Recorded::load(path, &options)
         .map_err(|error| Failure::usage(format!("--market {}: {error}", path.display())))?;
+    refuse_empty_span(args, recorded.start(), recorded.end())?;
     if let Some(from) = args.from
         && !recorded.begin_at(Wall::from_ms(from.unix_ms))
     {
@@ -176,6 +179,7 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
     let has_tape = recorded.candles().is_none() || settings.order_flow.use_ws_orderflow;
     let mut exchange = Exchange::new(ExchangeConfig::default(), Market::Recorded(Box::new(recorded)));
     exchange.shorten_walks();
+    exchange.set_fees_bps(settings.venue.maker_fee_bps, settings.venue.taker_fee_bps);
     let options = LoopbackOptions {
         seed: args.seed,
         refresh_ns: REFRESH_NS,
@@ -210,13 +214,31 @@ fn open(path: &Path, args: &ReplayArgs, settings: &Settings) -> Result<Paper, Fa
     })
 }
 
+/// A span that holds nothing of the recording would give an empty result that looks like one.
+fn refuse_empty_span(args: &ReplayArgs, start: Wall, end: Wall) -> Result<(), Failure> {
+    let from_ms = args.from.map_or(start.ms(), |from| from.unix_ms);
+    let to_ms = args.to.map_or(end.ms(), |to| to.unix_ms);
+    if from_ms < to_ms && from_ms < end.ms() && to_ms > start.ms() {
+        return Ok(());
+    }
+    let asked = |given: Option<Instant>| given.map_or("not given".to_owned(), |time| when(time.unix_ms));
+    Err(Failure::usage(format!(
+        "--from {}, --to {}: nothing of {} lies between; it goes from {} to {}",
+        asked(args.from),
+        asked(args.to),
+        args.market.display(),
+        when(start.ms()),
+        when(end.ms())
+    )))
+}
+
 /// Plays the recording under `settings`; nothing is printed to standard output.
 pub(super) fn play(
     args: &ReplayArgs,
     settings: &Settings,
     stop: &signals::Stop,
 ) -> Result<(Summary, Option<Report>), Failure> {
-    let began = Instant::now();
+    let began = std::time::Instant::now();
     let mut paper = open(&args.market, args, settings)?;
     eprintln!(
         "market: {} instruments, read in {:.1} s",
@@ -268,9 +290,11 @@ pub(super) fn play(
         learned: opened.learned,
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
-    let feed = Feed::new(&bus)?;
+    let is_reported = args.report.report.is_some();
+    let minutes = (is_reported && paper.candles.is_none()).then(|| MinuteBook::new(paper.instruments.len()));
+    let feed = Feed::new(&bus, minutes)?;
     // Calls before the market opens: the private socket, the first reconcile.
-    let played = Instant::now();
+    let played = std::time::Instant::now();
     let (driver, layout) = match args.layout {
         ReplayLayout::Fused => {
             let stepper = Stepper::new(std::mem::take(&mut seats), clock.clone());
@@ -282,11 +306,12 @@ pub(super) fn play(
             (Driver::Staged(running), layout.to_string())
         }
     };
+    let chosen = replay_report::chosen(args)?;
     let mut side = Side {
         funding: read_funding(args, &paper)?,
         files: opened.files,
     };
-    let feed = drive(driver, feed, &paper, &clock, &mut side, stop)?;
+    let mut feed = drive(driver, feed, &paper, &clock, &mut side, stop)?;
     let mut summary = summary_of(&bus, &seen);
     let report = paper.shared.with(|venue| venue.exchange().report());
     summary.set_ledger(&demo::ledger_of(&report));
@@ -309,20 +334,21 @@ pub(super) fn play(
         .events
         .take()
         .unwrap_or_default();
+    let minutes = feed.minutes.take();
+    let made = minutes.map(|minutes| minutes.finish(clock.now().ms(), &paper.instruments));
+    let funding = paper
+        .shared
+        .with(|venue| replay_report::charged(venue.exchange(), &paper.instruments));
     let played = Played {
         events: &events,
         instruments: &paper.instruments,
-        candles: paper.candles.take(),
+        candles: paper.candles.take().or(made),
+        funding,
         metrics: &settings.record.metrics_path,
         market: &args.market,
         settings,
         seed: args.seed,
-        chosen: serde_json::json!({
-            "from": args.from.map(|from| from.unix_ms),
-            "to": args.to.map(|to| to.unix_ms),
-            "symbols": args.symbols,
-            "instruments": args.report.instruments.is_some(),
-        }),
+        chosen,
     };
     let report = replay_report::finish(&args.report, played)?;
     Ok((summary, report))
@@ -425,10 +451,12 @@ struct Feed {
     digest: TickDigest,
     tick_counter: Counter,
     candle_count: u64,
+    /// Candles made of the trades, when a report needs them and the recording has none.
+    minutes: Option<MinuteBook>,
 }
 
 impl Feed {
-    fn new(bus: &Bus) -> Result<Self, Failure> {
+    fn new(bus: &Bus, minutes: Option<MinuteBook>) -> Result<Self, Failure> {
         let stamp = bus.stamp();
         let outlet = |link: LinkId| {
             bus.producer(link.link().name)
@@ -442,6 +470,7 @@ impl Feed {
             digest: TickDigest::default(),
             tick_counter: bus.counter("decode_tick").map_err(Failure::state)?,
             candle_count: 0,
+            minutes,
         })
     }
 
@@ -458,7 +487,13 @@ impl Feed {
                 self.candle_count += 1;
                 self.to_indicate.publish_or_drop(tick);
             }
-            Some(TickKind::Trade | TickKind::Funding) => self.to_indicate.publish_or_drop(tick),
+            Some(TickKind::Trade) => {
+                if let Some(minutes) = &mut self.minutes {
+                    minutes.take(tick.instrument(), tick.venue_ms, tick.v[0]);
+                }
+                self.to_indicate.publish_or_drop(tick);
+            }
+            Some(TickKind::Funding) => self.to_indicate.publish_or_drop(tick),
             Some(TickKind::Quote | TickKind::Depth) => {
                 self.to_indicate.publish_or_drop(tick);
                 self.to_gate.publish_or_drop(tick);

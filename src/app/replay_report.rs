@@ -3,14 +3,17 @@
 //!
 //! Everything is worked out after the run, from what the stages published; nothing here decides.
 
+use super::cli::ReplayArgs;
+use super::content;
 use super::exit::Failure;
 use super::report_files;
-use crate::exchange::Recorded;
+use crate::exchange::{Exchange, Recorded};
 use crate::model::message::{GateEvent, GateEventKind};
 use crate::model::{Instrument, InstrumentId, Instruments, Side, Timeframe};
 use crate::research::candle_files::book_of;
 use crate::research::candles::CandleBook;
 use crate::research::controls::{DRAWS, controls};
+use crate::research::excursion::{End, excursions};
 use crate::research::first_touch::{Exit as TradeExit, Rules};
 use crate::research::metrics_file;
 use crate::research::metrics_line::{MetricsLine, SignalLine};
@@ -71,20 +74,64 @@ pub fn terms(args: &ReplayReportArgs) -> Result<Vec<Instrument>, Failure> {
 pub struct Played<'a> {
     pub events: &'a [GateEvent],
     pub instruments: &'a Instruments,
-    /// Candles of the recording; `None` for ticks.
+    /// Candles of the recording, or made of its trades.
     pub candles: Option<CandleBook>,
+    /// Rates that the account was charged.
+    pub funding: Funding,
     /// Metrics lines of the run.
     pub metrics: &'a Path,
     pub market: &'a Path,
     pub settings: &'a Settings,
     pub seed: u64,
-    /// What else was chosen on the command line, for the ledger.
-    pub chosen: serde_json::Value,
+    pub chosen: Chosen,
 }
 
 /// The candles that a report needs of a recording, before the exchange takes it.
 pub fn candles_of(args: &ReplayReportArgs, recorded: &Recorded) -> Option<CandleBook> {
     args.report.as_ref().and_then(|_| book_of(recorded))
+}
+
+/// Rates that an exchange settled, by venue name.
+pub fn charged(exchange: &Exchange, instruments: &Instruments) -> Funding {
+    let mut funding = Funding::new();
+    for (id, instrument) in instruments.iter() {
+        let mut rates: Vec<(i64, f64)> = exchange
+            .funding_history(id)
+            .map(|row| (row.settle_ms, row.rate))
+            .collect();
+        rates.reverse();
+        funding.insert(instrument.symbol, rates);
+    }
+    funding
+}
+
+/// What was chosen on the command line, for the ledger: of each file its content, because two
+/// calibrations under one name are two trials. Nothing is read without a report.
+pub fn chosen(args: &ReplayArgs) -> Result<Chosen, Failure> {
+    if args.report.report.is_none() {
+        return Ok(Chosen::default());
+    }
+    let options = serde_json::json!({
+        "from": args.from.map(|from| from.unix_ms),
+        "to": args.to.map(|to| to.unix_ms),
+        "symbols": args.symbols,
+        "calibration": content::of_option("--calibration", args.calibration.as_ref())?,
+        "weights": content::of_option("--weights", args.weights.as_ref())?,
+        "funding": content::of_option("--funding", args.funding.as_ref())?,
+        "instruments": content::of_option("--instruments", args.report.instruments.as_ref())?,
+    });
+    Ok(Chosen {
+        options,
+        data: content::of("--market", &args.market)?,
+    })
+}
+
+/// What tells one trial from another besides the settings and the seed.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    options: serde_json::Value,
+    /// Hash of the recording.
+    data: String,
 }
 
 /// Writes what was asked for; gives back the report when there is one.
@@ -120,6 +167,12 @@ fn report_of(args: &ReplayReportArgs, played: &Played<'_>) -> Result<Report, Fai
     .map_err(Failure::state)?;
     let mut names = Names::default();
     let opened = openings(played.events);
+    let minutes = played.candles.clone().map(|mut book| {
+        for (_, instrument) in played.instruments.iter() {
+            book.prepare(&instrument.symbol, Timeframe::M1);
+        }
+        book
+    });
     let trades: Vec<Trade> = closed
         .iter()
         .filter_map(|(id, event)| {
@@ -128,6 +181,7 @@ fn report_of(args: &ReplayReportArgs, played: &Played<'_>) -> Result<Report, Fai
                 opened.get(&event.signal),
                 signals.get(id),
                 played.instruments,
+                minutes.as_ref(),
                 &mut names,
             )
         })
@@ -191,6 +245,7 @@ fn trade_of(
     opening: Option<&Opening>,
     signal: Option<&SignalLine>,
     instruments: &Instruments,
+    minutes: Option<&CandleBook>,
     names: &mut Names,
 ) -> Option<Trade> {
     let instrument = instruments.get(InstrumentId(event.instrument))?;
@@ -205,12 +260,32 @@ fn trade_of(
         (event.pnl / event.r).abs()
     };
     let components = signal.map_or(&[][..], |signal| signal.components.as_slice());
+    let side = Side::from_code(event.side)?;
+    let minutes = minutes.and_then(|book| book.get(&instrument.symbol, Timeframe::M1));
+    let reached = minutes.map(|series| {
+        let entry = End {
+            time_ms: opening.entry_ms,
+            price: event.entry_price,
+        };
+        let exit = End {
+            time_ms: exit_ms,
+            price: event.fill_price,
+        };
+        excursions(series, side, entry, exit)
+    });
+    // Moves are measured in the account's R, a fraction of the entry as they are; a result of nothing does
+    // not tell what it was.
+    let risk = (usd_of_r > 0.0).then(|| usd_of_r / notional);
+    let (mfe_r, mae_r) = match (reached, risk) {
+        (Some((best, worst)), Some(risk)) => (best / risk, worst / risk),
+        _ => (f64::NAN, f64::NAN),
+    };
     Some(Trade {
         entry: Entry {
             symbol: names.symbol(instrument.symbol),
             timeframe: timeframe.unwrap_or(Timeframe::M1),
             is_ext: timeframe.is_none(),
-            side: Side::from_code(event.side)?,
+            side,
             from_ms: opening.entry_ms,
             score: event.score,
             prob: event.probability,
@@ -235,8 +310,8 @@ fn trade_of(
         optimistic_r: event.r,
         is_ambiguous: false,
         was_ambiguous: false,
-        mfe_r: f64::NAN,
-        mae_r: f64::NAN,
+        mfe_r,
+        mae_r,
         notional,
         pnl: event.pnl,
     })
@@ -287,13 +362,12 @@ fn controls_of(
     for entry in &entries {
         book.prepare(&names.symbols[entry.symbol as usize], entry.timeframe);
     }
-    let funding = Funding::new();
     let judge = Judge {
         rules,
         overlap: Overlap::default(),
         candles: &book,
         intrabar: None,
-        funding: &funding,
+        funding: &played.funding,
         notional: 1.0,
     };
     let (judged, _) = judge.judge(&mut entries, names);
@@ -311,8 +385,25 @@ fn trial_of(played: &Played<'_>) -> Trial {
         .map(|changed| (changed.key.to_string(), changed.value.to_string()))
         .collect();
     let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
-    let chosen = serde_json::json!({ "settings": changed, "seed": played.seed, "options": played.chosen });
-    Trial::new(now_ms, "replay", chosen, &played.market.display().to_string())
+    let options = &played.chosen.options;
+    // The account is charged by the table of terms that lies beside the data; it is not in the folder.
+    let data = format!("{} {}", played.chosen.data, terms_text(played.instruments));
+    let chosen = serde_json::json!({ "settings": changed, "seed": played.seed, "options": options });
+    Trial::new(now_ms, "replay", chosen, &data)
+}
+
+/// The contract terms in one line.
+fn terms_text(instruments: &Instruments) -> String {
+    let of = |(_, row): (InstrumentId, &Instrument)| {
+        format!(
+            "{} {} {} {}",
+            row.symbol,
+            row.tick_f64(),
+            row.lot_base_f64(),
+            row.min_lots.0
+        )
+    };
+    instruments.iter().map(of).collect::<Vec<_>>().join("; ")
 }
 
 fn facts(report: &mut Report, played: &Played<'_>) {

@@ -57,13 +57,18 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     halt::claim_state_dir(&settings.daemon.state_dir, &settings.daemon.instance)?;
     let seed = u64::from(epoch);
-    let (sockets, connector) = daemon::socket_ports(settings, seed).map_err(Failure::venue)?;
+    let (sockets, connector) = daemon::socket_ports(settings, seed)?;
     let (ports, venue, credentials) = if settings.is_live() {
         let credentials = bootstrap::credentials(settings)
             .ok_or_else(|| Failure::usage("live trading needs BLOFIN_API_KEY, _SECRET and _PASSPHRASE"))?;
         (sockets, None, credentials)
     } else {
         let venue = paper::open(&instruments, clock.now(), seed);
+        let fees = &settings.venue;
+        venue.with(|venue| {
+            let exchange = venue.exchange_mut();
+            exchange.set_fees_bps(fees.maker_fee_bps, fees.taker_fee_bps);
+        });
         (paper_ports(sockets, &venue), Some(venue), paper::credentials())
     };
     let host = bootstrap::host(settings)?;
@@ -130,8 +135,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     );
     let history = History::start(&bus, &history::path_of(&settings.daemon.state_dir), table.view())
         .inspect_err(|fault| eprintln!("warning: no candle history is kept: {fault}"));
-    let mut daemon =
-        Daemon::start(bus, plan, ports, Some(connector), clock, &title).map_err(Failure::state)?;
+    let mut daemon = Daemon::start(bus, plan, ports, Some(connector), clock, &title)?;
     if followed.is_stale {
         eprintln!(
             "entries stay off until the venue's own list has been read: contract terms come from the cache"

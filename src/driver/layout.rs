@@ -59,6 +59,11 @@ pub enum LayoutError {
         "CORES lists {listed} cores but {wanted} threads are to be pinned; list as many or leave CORES empty"
     )]
     CoresFew { listed: usize, wanted: usize },
+    #[error(
+        "CORES lists core {core}, which this process may not use; it may use {allowed} (change CORES, taskset, the \
+         container's cpuset or CPUAffinity= of the unit)"
+    )]
+    CoreForbidden { core: u32, allowed: String },
 }
 
 /// The five stages of the decision path, in order.
@@ -130,6 +135,34 @@ pub fn plan(
     Ok(Layout { groups })
 }
 
+/// Whether every core of `pin` is in `allowed`, the affinity mask of this process: a thread that cannot be
+/// pinned would run somewhere else and say nothing.
+pub fn check_pins(pin: &[u32], allowed: &[usize]) -> Result<(), LayoutError> {
+    match pin.iter().find(|core| !allowed.contains(&(**core as usize))) {
+        Some(core) => Err(LayoutError::CoreForbidden {
+            core: *core,
+            allowed: ranges(allowed),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `0-3,6` of 0, 1, 2, 3, 6.
+fn ranges(cores: &[usize]) -> String {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for core in cores {
+        match parts.last_mut() {
+            Some((_, last)) if *core == *last + 1 => *last = *core,
+            _ => parts.push((*core, *core)),
+        }
+    }
+    let text = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    parts.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
 fn decision_groups(layout: &settings::Layout, usable: usize) -> Vec<Vec<StageId>> {
     let staged = || DECISION_PATH.iter().map(|stage| vec![*stage]).collect::<Vec<_>>();
     match layout {
@@ -199,6 +232,18 @@ mod tests {
         planned("auto", settings::Idle::Auto, &[], usable)
             .expect("a layout")
             .to_string()
+    }
+
+    #[test]
+    fn a_core_that_this_process_may_not_use_is_named_with_those_it_may() {
+        assert_eq!(check_pins(&[0, 3], &[0, 1, 2, 3, 6]), Ok(()));
+        assert_eq!(check_pins(&[], &[0]), Ok(()));
+        let fault = check_pins(&[1, 99], &[0, 1, 2, 3, 6]).expect_err("no core 99");
+        let text = fault.to_string();
+        assert!(
+            text.contains("core 99") && text.contains("may use 0-3,6 "),
+            "{text}"
+        );
     }
 
     #[test]

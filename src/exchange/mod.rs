@@ -149,6 +149,13 @@ impl Ids {
 }
 
 impl Exchange {
+    /// What fills cost from now on, in basis points of their notional: of an order that rested, and of one
+    /// that did not. Below zero is a rebate.
+    pub fn set_fees_bps(&mut self, maker: f64, taker: f64) {
+        self.config.maker_fee = amount::of_f64(maker / 1e4);
+        self.config.taker_fee = amount::of_f64(taker / 1e4);
+    }
+
     /// An exchange on `market`, standing at the market's start. Levels a book are held to 5..=200.
     pub fn new(config: ExchangeConfig, market: Market) -> Exchange {
         let (driver, instruments, smallest) = advance::Driver::new(market);

@@ -23,12 +23,14 @@ pub enum Refusal {
     Method,
     #[error("the address may carry dry=1 and nothing else; a token there would end up in logs")]
     Query,
-    #[error("Content-Length and Transfer-Encoding stand together")]
-    TwoLengths,
+    #[error("send the body whole with its Content-Length; Transfer-Encoding is not taken")]
+    LengthRequired,
     #[error("the body is larger than 16 KiB")]
     TooLarge,
     #[error("the body did not arrive within 2 s")]
     Slow,
+    #[error("the body ended before its Content-Length")]
+    Broken,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error("too many requests from this source")]
@@ -39,6 +41,8 @@ pub enum Refusal {
     Unauthorized,
     #[error("send application/json or text/plain")]
     MediaType,
+    #[error("send the body as it is; Content-Encoding is not taken")]
+    Encoding,
     #[error(transparent)]
     Body(#[from] BodyFault),
     #[error(transparent)]
@@ -61,11 +65,11 @@ fn stale_text(age_s: f64, max_s: u32) -> String {
 
 impl Refusal {
     /// Every kind, for counters.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 18] = [
         "not_found",
         "method",
         "query",
-        "two_lengths",
+        "length_required",
         "too_large",
         "slow",
         "forbidden",
@@ -78,6 +82,8 @@ impl Refusal {
         "unknown_symbol",
         "stale",
         "no_answer",
+        "broken",
+        "encoding",
     ];
 
     /// Its word in the reply and in counters.
@@ -91,7 +97,7 @@ impl Refusal {
             Refusal::NotFound => 0,
             Refusal::Method => 1,
             Refusal::Query => 2,
-            Refusal::TwoLengths => 3,
+            Refusal::LengthRequired => 3,
             Refusal::TooLarge => 4,
             Refusal::Slow => 5,
             Refusal::Forbidden(_) => 6,
@@ -104,6 +110,8 @@ impl Refusal {
             Refusal::Symbol(_) => 13,
             Refusal::Stale { .. } => 14,
             Refusal::NoAnswer => 15,
+            Refusal::Broken => 16,
+            Refusal::Encoding => 17,
         }
     }
 
@@ -112,13 +120,14 @@ impl Refusal {
         match self {
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Query | Refusal::TwoLengths => StatusCode::BAD_REQUEST,
+            Refusal::Query | Refusal::Broken => StatusCode::BAD_REQUEST,
+            Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
             Refusal::RateLimited { .. } | Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
-            Refusal::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::MediaType | Refusal::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Body(BodyFault::Placeholder(_)) | Refusal::Field(FieldFault::Placeholder { .. }) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -149,7 +158,7 @@ impl Refusal {
             Refusal::Busy | Refusal::NoAnswer => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Refusal::TwoLengths | Refusal::TooLarge | Refusal::Slow => {
+            Refusal::LengthRequired | Refusal::TooLarge | Refusal::Slow | Refusal::Broken => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -411,7 +411,7 @@ pub(super) fn router(service: Arc<Service>) -> axum::Router {
     axum::Router::new()
         .route("/signal", axum::routing::any(on_alert))
         .route("/webhook", axum::routing::any(on_alert))
-        .route("/health", axum::routing::get(on_health))
+        .route("/health", axum::routing::get(on_health).fallback(on_health_post))
         .fallback(on_nothing)
         .with_state(service)
 }
@@ -429,6 +429,15 @@ async fn on_health() -> Response<Body> {
     reply::json_response(StatusCode::OK, &serde_json::json!({ "ok": true }))
 }
 
+/// Anything but GET of /health.
+async fn on_health_post() -> Response<Body> {
+    let told = serde_json::json!({ "error": "method", "reason": "GET /health, or POST an alert to /signal" });
+    let mut response = reply::json_response(StatusCode::METHOD_NOT_ALLOWED, &told);
+    let allowed = axum::http::HeaderValue::from_static("GET,HEAD");
+    response.headers_mut().insert(axum::http::header::ALLOW, allowed);
+    response
+}
+
 async fn on_nothing(State(service): State<Arc<Service>>) -> Response<Body> {
     Counts::add(&service.counts.requests);
     service.refused(&Refusal::NotFound)
@@ -439,8 +448,8 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     let mut thrown = 0;
     while let Some(frame) = body.frame().await {
-        // A sender that left, or broke the framing, gets the same reply as one that stands still.
-        let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else {
+        // The sender closed its half, or the bytes are no body any more.
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else {
             continue;
         };
         if thrown == 0 && bytes.len() + data.len() <= limit {

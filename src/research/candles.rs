@@ -139,6 +139,23 @@ impl CandleBook {
         self.series.get(symbol)?.get(&timeframe)
     }
 
+    /// Hash of every price: two books of one hash judge alike.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (symbol, series) in self.series() {
+            hasher.update(
+                format!("{symbol} {} {}\n", series.timeframe.text(), series.candles.len()).as_bytes(),
+            );
+            for candle in &series.candles {
+                hasher.update(&candle.open_ms.to_le_bytes());
+                for price in [candle.open, candle.high, candle.low, candle.close] {
+                    hasher.update(&price.to_le_bytes());
+                }
+            }
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
     pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.series.keys()
     }
@@ -204,6 +221,23 @@ mod tests {
             (110.0, 114.0, 110.0, 114.0, 5.0)
         );
         assert!(coarser.coarser(Timeframe::M3).is_none());
+    }
+
+    #[test]
+    fn a_price_changes_the_digest() {
+        let book = |at: usize, by: f64| {
+            let mut rows = minutes(0..5);
+            rows[at].close += by;
+            rows[at].high += by;
+            let mut book = CandleBook::default();
+            book.insert(
+                Symbol::parse("A-USDT").expect("a name"),
+                Series::new(Timeframe::M1, rows),
+            );
+            book.digest()
+        };
+        assert_eq!(book(1, 0.0), book(2, 0.0));
+        assert_ne!(book(1, 0.0), book(1, 1e-9));
     }
 
     #[test]

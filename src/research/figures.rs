@@ -92,6 +92,11 @@ impl Figures {
         let share =
             |of: &dyn Fn(&Trade) -> bool| number(trades.iter().filter(|trade| of(trade)).count() as f64 / n);
         let average = |of: &dyn Fn(&Trade) -> f64| number(trades.iter().map(of).sum::<f64>() / n);
+        // An excursion is not known of every trade of an account.
+        let average_known = |of: &dyn Fn(&Trade) -> f64| {
+            let known: Vec<f64> = trades.iter().map(of).filter(|value| value.is_finite()).collect();
+            number(mean(&known))
+        };
         let (skew, kurtosis) = shape(&results);
         let mut sorted = results.clone();
         sorted.sort_by(f64::total_cmp);
@@ -111,8 +116,8 @@ impl Figures {
             profit_factor: ratio(gains, losses),
             sharpe_trade: Sharpe::of(&results).map(|sharpe| sharpe.ratio),
             candles_held: average(&|trade| f64::from(trade.candles)).filter(|held| *held > 0.0),
-            mfe_r: average(&|trade| trade.mfe_r),
-            mae_r: average(&|trade| trade.mae_r),
+            mfe_r: average_known(&|trade| trade.mfe_r),
+            mae_r: average_known(&|trade| trade.mae_r),
             tp_share: share(&|trade| trade.exit == Exit::Tp),
             sl_share: share(&|trade| trade.exit == Exit::Sl),
             time_share: share(&|trade| trade.exit == Exit::Time),

@@ -97,6 +97,18 @@ impl SignalRates {
         nth_highest(passing.map(|(_, signal)| signal.prob), wanted)
     }
 
+    /// The highest expected value that still lets `wanted` of the signals with at least `score_min` and
+    /// `prob_min` through; `None` when there are not so many with one.
+    pub fn ev_for(&self, wanted: usize, score_min: f64, prob_min: f64) -> Option<f64> {
+        let open = Thresholds {
+            score_min,
+            prob_min,
+            ev_r_min: f64::NEG_INFINITY,
+        };
+        let passing = self.signals.iter().filter(|(_, signal)| open.pass(signal));
+        nth_highest(passing.map(|(_, signal)| signal.ev_r), wanted).filter(|ev_r| ev_r.is_finite())
+    }
+
     /// Lines by kind: signals, labels and all others.
     pub fn kinds(&self) -> BTreeMap<String, u64> {
         let mut kinds = self.tally.other_counts.clone();

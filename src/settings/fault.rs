@@ -45,12 +45,12 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsFault {
     /// No key of that name.
-    #[error("{origin}: unknown key {name}; the nearest known one is {nearest}")]
+    #[error("{origin}: unknown key {name}; {advice}")]
     UnknownKey {
         /// The name as written, escaped.
         name: String,
-        /// The known key nearest in spelling.
-        nearest: &'static str,
+        /// The known key that may have been meant, or what to do.
+        advice: String,
         /// Where it stands.
         origin: Origin,
     },

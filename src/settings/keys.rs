@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
     key("BUS_PATH", Daemon, Kind::Path, "", "", "the mapped file with rings and histograms; empty: /dev/shm/smart-scanner/<INSTANCE>.bus, memory rather than disk"),
     key("STATE_DIR", Daemon, Kind::Path, "state", "", "snapshots and candle rings; keep it on a disk that survives a restart"),
     key("LAYOUT", Daemon, Kind::Layout, "auto", "", "which stages share a thread; auto picks by the cores allowed, five spinning threads on two cores are 20,000 times slower than one"),
-    key("CORES", Daemon, Cores, "", "", "cores to pin threads to; empty: all that this process may use"),
+    key("CORES", Daemon, Cores, "", "", "cores to pin the decision threads to, of those that this process may use; empty: not pinned"),
     key("IDLE", Daemon, Kind::Choice(&["auto", "spin", "yield", "park"]), "auto", "", "what a thread without work does; spin only on cores that nothing else uses"),
 
     key("BLOFIN_BASE_URL", Venue, HttpUrl, "https://openapi.blofin.com", "", "REST root; the websocket roots follow from it unless set; demo accounts: https://demo-trading-openapi.blofin.com"),
@@ -227,7 +227,7 @@ pub const KEYS: &[Key] = &[
     key("BLOFIN_WS_PRIVATE", Venue, SocketUrl, "", "", "account websocket; empty: BLOFIN_BASE_URL with ws or wss and /ws/private"),
     key("BLOFIN_CA_FILE", Venue, Kind::Path, "", "", "PEM file with one more root certificate, for a proxy or the embedded exchange with TLS; empty: the public roots only"),
     key("TAKER_FEE_BPS", Venue, Number(0.0, 100.0), "6", "bps of notional", "fee of an order that takes; the venue's first tier, read your own account's rate"),
-    key("MAKER_FEE_BPS", Venue, Number(-10.0, 100.0), "2", "bps of notional", "fee of an order that rests; below zero is a rebate"),
+    key("MAKER_FEE_BPS", Venue, Number(-10.0, 100.0), "2", "bps of notional", "fee of an order that rests, as the paper venue, replay and demo charge it; below zero is a rebate"),
 
     key("SCAN_TIMEFRAMES", Scan, Timeframes, "1m,3m,5m,15m", "", "timeframes scanned; on quiet 1m candles the fee can exceed the stop"),
     key("TOP_SYMBOLS", Scan, Whole(1, 1000), "80", "instruments", "universe size, by 24 h quote volume"),
@@ -376,6 +376,17 @@ pub fn find_written(name: &str) -> Option<(&'static Key, &'static str)> {
     }
     let (alias, canonical) = ALIASES.iter().find(|(alias, _)| *alias == name)?;
     Some((find(canonical)?, alias))
+}
+
+/// What to do about the unknown key `name`: the nearest known one, when it can have been meant.
+pub fn advice(name: &str) -> String {
+    // One letter in three wrong is no slip of the finger any more.
+    let (nearest, distance) = nearest(name);
+    if distance <= (name.len() / 3).max(2) {
+        format!("the nearest known one is {nearest}")
+    } else {
+        "no known one is like it; remove it, or look it up in config/default.toml".to_owned()
+    }
 }
 
 /// The known key nearest to `name` in spelling, and its distance in edits.

@@ -90,8 +90,9 @@ impl Settings {
         Settings::research_listening(config, set, out, std::iter::empty())
     }
 
-    /// As `research`, for a command that listens for alerts: of `environment` it takes the keys of
-    /// `[gateway]`, which open a port on this machine and nothing else.
+    /// As `research`, for a command that listens for alerts and can be captured: of `environment` it
+    /// takes the keys of `[gateway]`, which open a port on this machine and nothing else, and CAPTURE and
+    /// CAPTURE_MAX_MB, which write below `out`.
     pub fn research_listening(
         config: Option<&Path>,
         set: &[String],
@@ -103,7 +104,7 @@ impl Settings {
             Some(path) => resolver.apply_research_file(path),
             None => resolver.apply(source::toml_file("config/demo.toml", DEMO_TOML)),
         }
-        let mut layer = source::environment(environment.filter(|(name, _)| is_of_gateway(name)));
+        let mut layer = source::environment(environment.filter(|(name, _)| is_of_demo(name)));
         layer.entries.retain(|entry| entry.key.kind != Kind::Host);
         resolver.apply(layer);
         let mut arguments = source::command_line(set);
@@ -159,9 +160,12 @@ fn fixed_by_research(key: &Key) -> Option<&'static str> {
     }
 }
 
-fn is_of_gateway(name: &std::ffi::OsStr) -> bool {
+/// Whether a demo takes this key from the environment. CAPTURE_DIR is not one: everything stays under `out`.
+fn is_of_demo(name: &std::ffi::OsStr) -> bool {
     let key = name.to_str().and_then(keys::find);
-    key.is_some_and(|key| key.section == keys::Section::Gateway)
+    key.is_some_and(|key| {
+        key.section == keys::Section::Gateway || matches!(key.name, "CAPTURE" | "CAPTURE_MAX_MB")
+    })
 }
 
 fn env_file_path(options: &LoadOptions, directory: &Path) -> Option<PathBuf> {

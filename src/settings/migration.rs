@@ -31,6 +31,8 @@ pub struct EnvLine {
     pub fate: Fate,
     /// Section and TOML text of a value that can be taken over.
     carried: Option<(&'static str, String)>,
+    /// Hash of the value, to know it again when another line sets the same name.
+    hash: Option<blake3::Hash>,
 }
 
 const SCORES: &str = "scores are made of thirteen symmetric components, points against the side are taken off; \
@@ -133,6 +135,7 @@ fn env_lines(text: &str) -> Vec<EnvLine> {
                 value: String::new(),
                 fate: Fate::Refused(format!("{problem}; correct or remove the line")),
                 carried: None,
+                hash: None,
             },
         };
         lines.push(found);
@@ -147,11 +150,18 @@ fn of_pair(number: usize, name: &str, text: &str, before: &[EnvLine]) -> EnvLine
         value: text.to_owned(),
         fate: Fate::Kept,
         carried: None,
+        hash: Some(blake3::hash(text.as_bytes())),
     };
     if let Some(first) = before.iter().find(|line| line.name == name) {
-        if first.value != text {
-            line.fate = Fate::Refused(format!("line {} sets it too; keep one of them", first.number));
+        // What may not be shown of the first line may not be shown of this one.
+        if first.value.is_empty() {
+            line.value = String::new();
         }
+        line.fate = if first.hash == line.hash {
+            first.fate.clone()
+        } else {
+            Fate::Refused(format!("line {} sets it too; keep one of them", first.number))
+        };
         return line;
     }
     let Some((key, _)) = keys::find_written(name) else {
@@ -163,8 +173,7 @@ fn of_pair(number: usize, name: &str, text: &str, before: &[EnvLine]) -> EnvLine
             None => {
                 // It may be a credential of something else.
                 line.value = String::new();
-                let (nearest, _) = keys::nearest(name);
-                Fate::Refused(format!("unknown here (nearest: {nearest}); remove the line"))
+                Fate::Refused(format!("unknown here: {}", keys::advice(name)))
             }
         };
         return line;
@@ -260,7 +269,8 @@ mod tests {
         assert!(matches!(fate("TOP_SYMBOLS=many").fate, Fate::Refused(_)));
         assert!(matches!(fate("no sense").fate, Fate::Refused(_)));
         let twice = env_lines("SCORE_MIN=3\nSCORE_MIN=3\nSCORE_MIN=4\n");
-        assert_eq!(twice[1].fate, Fate::Kept);
+        assert_eq!(twice[1].fate, Fate::Changed(SCORES), "as the first line");
+        assert!(twice[1].carried.is_none(), "it is taken over once");
         assert!(matches!(&twice[2].fate, Fate::Refused(why) if why.contains("line 1")));
     }
 
@@ -276,6 +286,16 @@ mod tests {
             assert!(!format!("{line:?}").contains("abc-def"), "{line:?}");
             assert!(!overlay(&[line]).contains("abc-def"));
         }
+        for text in [
+            "BLOFIN_API_KEY=abc-def\nBLOFIN_API_KEY=abc-def",
+            "BLOFIN_API_KEY=1\nBLOFIN_API_KEY=abc-def",
+            "MY_OTHER_TOKEN=1\nMY_OTHER_TOKEN=abc-def",
+        ] {
+            assert!(!format!("{:?}", env_lines(text)).contains("abc-def"), "{text}");
+        }
+        let twice = env_lines("BLOFIN_API_KEY=a\nBLOFIN_API_KEY=a\nBLOFIN_API_KEY=b");
+        assert_eq!(twice[1].fate, Fate::Credential);
+        assert!(matches!(twice[2].fate, Fate::Refused(_)));
     }
 
     #[test]

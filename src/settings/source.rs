@@ -75,10 +75,9 @@ impl Layer {
                 ));
             }
         } else {
-            let (nearest, _) = keys::nearest(name);
             self.faults.push(SettingsFault::UnknownKey {
                 name: shown(name),
-                nearest,
+                advice: keys::advice(name),
                 origin,
             });
         }
@@ -251,7 +250,6 @@ pub(super) fn toml_file(name: &str, text: &str) -> Layer {
             }
             (_, _) => {
                 let name = shown(&section_name);
-                let (nearest, _) = keys::nearest(&section_name);
                 let wanted = keys::find(&section_name.to_ascii_uppercase()).map(|key| key.section.name());
                 layer.faults.push(match wanted {
                     Some(wanted) => SettingsFault::WrongSection {
@@ -262,7 +260,7 @@ pub(super) fn toml_file(name: &str, text: &str) -> Layer {
                     },
                     None => SettingsFault::UnknownKey {
                         name,
-                        nearest,
+                        advice: keys::advice(&section_name),
                         origin: origin.clone(),
                     },
                 });
@@ -289,10 +287,9 @@ fn toml_section(layer: &mut Layer, section: Section, content: toml::Table, origi
                     origin.clone(),
                 );
             } else {
-                let (nearest, _) = keys::nearest(&name);
                 layer.faults.push(SettingsFault::UnknownKey {
                     name: shown(&name),
-                    nearest,
+                    advice: keys::advice(&name),
                     origin: origin.clone(),
                 });
             }

@@ -7,6 +7,8 @@ mod market;
 mod reply;
 mod request;
 mod samples;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use smart_scanner::model::{Decimal, Instrument, Instruments, Lots, Symbol};
 

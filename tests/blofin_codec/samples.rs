@@ -2,7 +2,7 @@
 //! every REST answer, must be read or refused for a reason that is known.
 
 use crate::market::both;
-use crate::{instrument, instruments};
+use crate::{instrument, instruments, shared};
 use bytemuck::Zeroable;
 use serde_json::Value;
 use smart_scanner::model::message::{FetchRequest, ListKind};
@@ -10,21 +10,13 @@ use smart_scanner::model::{ClientOrderId, Instruments, Reason};
 use smart_scanner::venue::blofin::codec::{AccountDecoder, Channel, Decoder, Window};
 use smart_scanner::venue::blofin::reply::ReplyReader;
 use smart_scanner::venue::blofin::request::Cursor;
-use std::path::PathBuf;
 
 /// After every time in the samples but the newest, whose window reaches back anyway.
 const SAMPLES_NOW_MS: i64 = 1_771_416_000_000;
 
 fn samples() -> Option<Vec<(String, Value)>> {
-    let shared = std::env::var_os("SMART_SCANNER_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let folder = shared.join("reference/blofin-samples");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: {} is not here", folder.display());
-        return None;
-    };
+    let folder = shared::find("reference/blofin-samples")?;
+    let entries = std::fs::read_dir(&folder).expect("a folder");
     let mut out = Vec::new();
     for entry in entries {
         let path = entry.expect("an entry").path();
@@ -35,7 +27,7 @@ fn samples() -> Option<Vec<(String, Value)>> {
         }
     }
     out.sort_by(|left, right| left.0.cmp(&right.0));
-    println!("ran on {} files of {}", out.len(), folder.display());
+    assert!(!out.is_empty(), "no sample in {}", folder.display());
     Some(out)
 }
 

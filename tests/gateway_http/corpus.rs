@@ -159,6 +159,12 @@ fn every_bad_head_has_its_status() {
         b"symbol=BTCUSDT&side=buy",
     );
     assert_eq!(form.0, 415, "{}", form.1);
+    let empty = desk.post("/signal", &kind("application/x-www-form-urlencoded"), b"");
+    assert_eq!(empty.0, 400, "{}", empty.1);
+    assert!(empty.1.contains("empty"), "{}", empty.1);
+    let (status, text) = desk.post("/health", "", b"");
+    assert_eq!(status, 405);
+    assert!(text.contains("\"error\":\"method\""), "{text}");
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
         let request = format!("{method} /signal HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         let (status, _) = desk.raw(request.as_bytes()).expect("a reply");

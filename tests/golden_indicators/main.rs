@@ -4,6 +4,8 @@
 mod batch;
 mod features;
 mod recorded;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,22 +1,15 @@
 //! Candles built from recorded 1m rows are the 5m rows that were recorded beside them.
 
+use crate::shared;
 use flate2::read::GzDecoder;
 use smart_scanner::indicators::Builder;
 use smart_scanner::model::message::tick_flag;
 use smart_scanner::model::{Candle, Timeframe};
 use std::fs::File;
-use std::path::PathBuf;
 
-/// Recordings are not part of the project: they are read where they are present.
-fn recordings() -> PathBuf {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    std::env::var_os("SMART_SCANNER_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join("data/candles")
-}
-
-fn read(path: PathBuf) -> Option<Vec<Candle>> {
-    let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(path).ok()?));
+fn read(part: &str) -> Option<Vec<Candle>> {
+    let path = shared::find(&format!("data/candles/{part}"))?;
+    let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(path).expect("a file")));
     let candle = |row: csv::StringRecord| {
         let number = |column: usize| row[column].parse::<f64>().expect("a number");
         Candle {
@@ -35,13 +28,10 @@ fn read(path: PathBuf) -> Option<Vec<Candle>> {
 
 #[test]
 fn built_candles_are_the_recorded_ones() {
-    let root = recordings();
     for symbol in ["BTCUSDT", "XRPUSDT", "DOGEUSDT"] {
-        let file = format!("{symbol}.csv.gz");
-        let minutes = read(root.join("binance_usdm_1m_2023-07").join(&file));
-        let recorded = read(root.join("binance_usdm_5m_2023-07").join(&file));
+        let minutes = read(&format!("binance_usdm_1m_2023-07/{symbol}.csv.gz"));
+        let recorded = read(&format!("binance_usdm_5m_2023-07/{symbol}.csv.gz"));
         let Some((minutes, recorded)) = minutes.zip(recorded) else {
-            println!("skipped {symbol}: no recordings in {}", root.display());
             continue;
         };
         let mut builder = Builder::new(Timeframe::M5);
@@ -61,7 +51,7 @@ fn built_candles_are_the_recorded_ones() {
             compared += 1;
             equal += u32::from(prices(&row) == prices(candle) && volume_is_near);
         }
-        println!("ran {symbol}: {equal} of {compared} built candles are the recorded ones");
+        println!("{symbol}: {equal} of {compared} built candles are the recorded ones");
         // The recorder itself disagrees with its own minutes on two candles of ten thousand.
         assert!(compared > 4000 && f64::from(equal) >= 0.999 * f64::from(compared));
     }

@@ -4,18 +4,10 @@ use super::MINUTE_MS;
 use flate2::read::GzDecoder;
 use smart_scanner::model::Candle;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A Monday, 00:00 UTC.
 pub const START_MS: i64 = 1_700_438_400_000;
-
-/// Recordings are not part of the project: they are read where they are present.
-pub fn recordings() -> PathBuf {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    std::env::var_os("SMART_SCANNER_SHARED")
-        .map_or_else(beside, PathBuf::from)
-        .join("data/candles")
-}
 
 /// The first `count` candles of a recording after `skip`, without holes; `None` when it is not there.
 pub fn recorded(file: &Path, skip: usize, count: usize) -> Option<Vec<Candle>> {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Finding, venue};
 use crate::app::{bootstrap, graph, params};
+use crate::driver::DecisionClock;
 use crate::model::{Instrument, PositionMode, Reason, Timeframe};
 use crate::risk::sizing::{self, SizeRequest};
 use crate::settings::Settings;
@@ -26,7 +27,7 @@ const EXPIRY_WARN_DAYS: i64 = 15;
 const READS_PER_MINUTE: usize = 240;
 
 /// Everything about the account; without credentials only what paper can know.
-pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
+pub(super) fn examine(settings: &Settings, clock: &DecisionClock) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => {
@@ -37,10 +38,10 @@ pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
             )];
         }
     };
-    runtime.block_on(examine_in_turn(settings))
+    runtime.block_on(examine_in_turn(settings, clock))
 }
 
-async fn examine_in_turn(settings: &Settings) -> Vec<Finding> {
+async fn examine_in_turn(settings: &Settings, clock: &DecisionClock) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (selection, prices) = match universe(settings).await {
         Ok(read) => read,
@@ -58,7 +59,7 @@ async fn examine_in_turn(settings: &Settings) -> Vec<Finding> {
         ));
         return findings;
     };
-    let mut api = match Api::new(settings, &credentials) {
+    let mut api = match Api::new(settings, &credentials, clock.clone()) {
         Ok(api) => api,
         Err(finding) => {
             findings.push(finding);
@@ -66,7 +67,7 @@ async fn examine_in_turn(settings: &Settings) -> Vec<Finding> {
         }
     };
     match api.get("key", "/api/v1/user/query-apikey").await {
-        Ok(key) => findings.extend(judge_key(&key, wall_ms(), settings.is_live())),
+        Ok(key) => findings.extend(judge_key(&key, clock.now().ms(), settings.is_live())),
         Err(finding) => {
             // Every other read would fail in the same way.
             findings.push(finding);
@@ -97,10 +98,6 @@ async fn universe(settings: &Settings) -> Result<(Selection, BTreeMap<String, f6
     Ok((selection, prices.collect()))
 }
 
-fn wall_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 /// Signed requests, one at a time.
 struct Api {
     client: reqwest::Client,
@@ -108,12 +105,13 @@ struct Api {
     credentials: Credentials,
     signer: Signer,
     nonces: NonceSource,
+    clock: DecisionClock,
 }
 
 impl Api {
-    fn new(settings: &Settings, credentials: &Credentials) -> Result<Self, Finding> {
+    fn new(settings: &Settings, credentials: &Credentials, clock: DecisionClock) -> Result<Self, Finding> {
         // The daemon's nonces begin with its run number; the clock's low half is none of them soon.
-        let epoch = (wall_ms() as u32) | 1 << 31;
+        let epoch = (clock.now().ms() as u32) | 1 << 31;
         Ok(Api {
             client: venue::client(settings.venue.blofin_ca_file.as_deref())?,
             base_url: settings.venue.blofin_base_url.clone(),
@@ -124,6 +122,7 @@ impl Api {
             },
             signer: Signer::new(credentials.secret.as_bytes()),
             nonces: NonceSource::new(epoch, u32::MAX),
+            clock,
         })
     }
 
@@ -135,7 +134,7 @@ impl Api {
         body: Option<&str>,
     ) -> Result<(i64, Value), Finding> {
         let method = if body.is_some() { "POST" } else { "GET" };
-        let time = wall_ms().to_string();
+        let time = self.clock.now().ms().to_string();
         let nonce = self.nonces.next_nonce();
         let text = body.unwrap_or("");
         let sign = self.signer.sign(

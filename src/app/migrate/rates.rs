@@ -209,41 +209,66 @@ fn keep_rate(
         ..*thresholds
     });
     let wanted = ((traded as f64 * share).round() as usize).min(kept.signals.len());
-    let old_trades = wanted as f64 / candles.days;
     if wanted == 0 {
         println!("  none of the old signals passed TRADE_MIN_*, so there is no rate of trades to keep");
         return Ok(());
     }
-    let ev_r_min = thresholds.ev_r_min;
-    if let Some(prob_min) = kept.prob_for(wanted, thresholds.score_min, ev_r_min) {
-        println!(
-            "  TRADE_MIN_SCORE={} TRADE_MIN_PROB={} keep the {old_trades:.2} a day that passed TRADE_MIN_*",
-            thresholds.score_min,
-            rounded_down(prob_min, 1e3)
-        );
-    } else {
-        let score = kept.prob_for(wanted, 0.0, ev_r_min).and(kept.score_for(wanted));
-        match score {
-            Some(score) => {
-                let score = rounded_down(score, 1e2);
-                let prob = kept.prob_for(wanted, score, ev_r_min).unwrap_or(0.0);
-                println!(
-                    "  TRADE_MIN_SCORE={score} TRADE_MIN_PROB={} keep the {old_trades:.2} a day that passed TRADE_MIN_*",
-                    rounded_down(prob, 1e3)
-                );
-            }
-            None => println!(
-                "  no TRADE_MIN_* keeps the {old_trades:.2} a day that passed: only {} signals a day have EV_MIN_R={ev_r_min}",
-                kept.count(&Thresholds {
-                    score_min: 0.0,
-                    prob_min: 0.0,
-                    ev_r_min
-                }) as f64
-                    / candles.days
-            ),
-        }
+    for line in trade_lines(&kept, wanted, candles.days, thresholds) {
+        println!("  {line}");
     }
     Ok(())
+}
+
+/// The TRADE_MIN_* that let `wanted` of the signals through, in words; EV_MIN_R gives way last, because
+/// below 0 it trades what is expected to lose.
+fn trade_lines(kept: &SignalRates, wanted: usize, days: f64, thresholds: &Thresholds) -> Vec<String> {
+    let keep = format!("the {:.2} a day that passed TRADE_MIN_*", wanted as f64 / days);
+    let (score_min, ev_r_min) = (thresholds.score_min, thresholds.ev_r_min);
+    if let Some(prob_min) = kept.prob_for(wanted, score_min, ev_r_min) {
+        let prob_min = rounded_down(prob_min, 1e3);
+        return vec![format!(
+            "TRADE_MIN_SCORE={score_min} TRADE_MIN_PROB={prob_min} keep {keep}"
+        )];
+    }
+    if let Some(score) = kept.prob_for(wanted, 0.0, ev_r_min).and(kept.score_for(wanted)) {
+        let score = rounded_down(score, 1e2);
+        if let Some(prob) = kept.prob_for(wanted, score, ev_r_min) {
+            let prob = rounded_down(prob, 1e3);
+            return vec![format!(
+                "TRADE_MIN_SCORE={score} TRADE_MIN_PROB={prob} keep {keep}"
+            )];
+        }
+    }
+    let open = Thresholds {
+        score_min: 0.0,
+        prob_min: 0.0,
+        ev_r_min,
+    };
+    let mut lines = vec![format!(
+        "EV_MIN_R={ev_r_min} stands in the way of {keep}: {:.2} signals a day are expected to earn so much",
+        kept.count(&open) as f64 / days
+    )];
+    let both = (score_min, thresholds.prob_min);
+    let found = [both, (0.0, 0.0)]
+        .into_iter()
+        .find_map(|(score, prob)| Some((score, prob, kept.ev_for(wanted, score, prob)?)));
+    match found {
+        Some((score, prob, ev_r)) => {
+            let ev_r = rounded_down(ev_r, 1e3);
+            lines.push(format!(
+                "EV_MIN_R={ev_r} TRADE_MIN_SCORE={score} TRADE_MIN_PROB={prob} keep it"
+            ));
+            if ev_r < 0.0 {
+                lines.push(format!(
+                    "warning: EV_MIN_R={ev_r} trades signals that are expected to lose after costs, up to {:.3} R each; \
+                     the old rate is no reason to",
+                    -ev_r
+                ));
+            }
+        }
+        None => lines.push("no EV_MIN_R keeps it: too few of the signals have an expected value".to_owned()),
+    }
+    lines
 }
 
 /// A SCORE_MIN under which about `wanted` signals come, with them. A guess from a run that lets nearly
@@ -284,4 +309,74 @@ fn score_that_keeps(
 
 fn rounded_down(value: f64, steps: f64) -> f64 {
     (value * steps).floor() / steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Symbol;
+    use crate::research::signal_rates::Judged;
+
+    fn rates(rows: &[(f64, f64, f64)]) -> SignalRates {
+        let symbol = Symbol::parse("BTC-USDT").expect("a symbol");
+        let signal = |(score, prob, ev_r): &(f64, f64, f64)| {
+            let judged = Judged {
+                score: *score,
+                prob: *prob,
+                ev_r: *ev_r,
+            };
+            (symbol, judged)
+        };
+        SignalRates {
+            signals: rows.iter().map(signal).collect(),
+            ..SignalRates::default()
+        }
+    }
+
+    const USER: Thresholds = Thresholds {
+        score_min: 3.0,
+        prob_min: 0.5,
+        ev_r_min: 0.0,
+    };
+
+    #[test]
+    fn a_probability_is_found_while_the_expected_value_allows_it() {
+        let kept = rates(&[(4.0, 0.61234, 0.2), (4.0, 0.41234, 0.1), (4.0, 0.3, -0.1)]);
+        assert_eq!(
+            trade_lines(&kept, 2, 3.0, &USER),
+            ["TRADE_MIN_SCORE=3 TRADE_MIN_PROB=0.412 keep the 0.67 a day that passed TRADE_MIN_*"]
+        );
+    }
+
+    #[test]
+    fn the_expected_value_that_keeps_the_rate_is_named_with_a_warning() {
+        let kept = rates(&[(4.0, 0.6, 0.2), (4.0, 0.6, -0.12345), (4.0, 0.4, -0.3)]);
+        let lines = trade_lines(&kept, 2, 3.0, &USER);
+        assert_eq!(
+            lines[0],
+            "EV_MIN_R=0 stands in the way of the 0.67 a day that passed TRADE_MIN_*: 0.33 signals a day are expected to \
+             earn so much"
+        );
+        assert_eq!(
+            lines[1],
+            "EV_MIN_R=-0.124 TRADE_MIN_SCORE=3 TRADE_MIN_PROB=0.5 keep it"
+        );
+        assert!(
+            lines[2].contains("expected to lose after costs, up to 0.124 R"),
+            "{lines:?}"
+        );
+        let found = Thresholds {
+            ev_r_min: -0.124,
+            ..USER
+        };
+        assert_eq!(kept.count(&found), 2, "the printed values give the rate");
+        // Only with the other two open.
+        let lines = trade_lines(&kept, 3, 3.0, &USER);
+        assert_eq!(
+            lines[1],
+            "EV_MIN_R=-0.3 TRADE_MIN_SCORE=0 TRADE_MIN_PROB=0 keep it"
+        );
+        let without = rates(&[(4.0, 0.6, f64::NEG_INFINITY)]);
+        assert!(trade_lines(&without, 1, 1.0, &USER)[1].contains("too few"));
+    }
 }

@@ -26,6 +26,8 @@ pub struct Lists {
     repeat: VecDeque<Body>,
     pub equal_count: u64,
     pub pairs: Vec<Pair>,
+    /// Records at a cut that one list has and the other could not come to.
+    pub not_compared: u64,
 }
 
 impl Lists {
@@ -51,6 +53,30 @@ impl Lists {
         while !self.daemon.is_empty() || !self.repeat.is_empty() {
             self.join();
         }
+    }
+
+    /// The capture was cut here by a hole. Streams are not cut at one instant: the record of a decision may
+    /// stand before the hole and what it was made of behind it, or the other way round. What only one list
+    /// has at its end is no difference; two decisions of one instant that are not the same are.
+    pub fn cut(&mut self) {
+        self.let_go();
+        while !self.daemon.is_empty() && !self.repeat.is_empty() {
+            if self.nearest().is_some() {
+                self.join();
+                continue;
+            }
+            let before = self.pairs.len();
+            self.join();
+            let made = self.pairs.split_off(before);
+            let (both, alone): (Vec<Pair>, Vec<Pair>) = made
+                .into_iter()
+                .partition(|pair| pair.daemon.is_some() && pair.repeat.is_some());
+            self.pairs.extend(both);
+            self.not_compared += alone.len() as u64;
+        }
+        self.not_compared += (self.daemon.len() + self.repeat.len()) as u64;
+        self.daemon.clear();
+        self.repeat.clear();
     }
 
     fn let_go(&mut self) {
@@ -161,6 +187,32 @@ mod tests {
                 pair(Some((900, 1)), None),
             ]
         );
+    }
+
+    #[track_caller]
+    fn check_cut(daemon: &[(u64, u8)], repeat: &[(u64, u8)], different: usize, not_compared: u64) {
+        let mut lists = Lists::default();
+        daemon
+            .iter()
+            .for_each(|(time, what)| lists.push_daemon(body(*time, *what)));
+        repeat
+            .iter()
+            .for_each(|(time, what)| lists.push_repeat(body(*time, *what)));
+        lists.cut();
+        assert_eq!((lists.pairs.len(), lists.not_compared), (different, not_compared));
+    }
+
+    #[test]
+    fn at_a_cut_only_what_both_lists_reached_can_differ() {
+        let list: Vec<(u64, u8)> = (0..1_000).map(|time| (time, 1)).collect();
+        check_cut(&list, &list[..997], 0, 3);
+        check_cut(&list[..400], &list, 0, 600);
+        let mut other = list.clone();
+        other[500].1 = 2;
+        other.remove(600);
+        check_cut(&list, &other[..990], 2, 9);
+        // The last decision of both is another one, and what follows it is not known.
+        check_cut(&[(1, 1), (2, 1), (3, 1)], &[(1, 1), (2, 2)], 1, 1);
     }
 
     #[test]

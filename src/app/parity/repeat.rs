@@ -372,12 +372,14 @@ impl Reading {
                 .collect(),
             _ => Vec::new(),
         };
+        let lists = judge.finish(!self.holes.is_empty());
+        let at_the_cut: u64 = lists.iter().map(|(_, lists)| lists.not_compared).sum();
         Outcome {
             instruments: Arc::new((*self.table.view()).clone()),
-            lists: judge.finish(),
+            lists,
             links,
             holes: self.holes,
-            not_compared: self.not_compared,
+            not_compared: self.not_compared + at_the_cut,
             strays,
             stuck,
             input_count: self.input_count,
@@ -526,13 +528,18 @@ impl Judge {
         is_busy
     }
 
-    fn finish(&mut self) -> Vec<(LinkId, Lists)> {
+    fn finish(&mut self, is_cut: bool) -> Vec<(LinkId, Lists)> {
         let mut lists = vec![
             (LinkId::ScoreGate, std::mem::take(&mut self.signals.lists)),
             (LinkId::GateSend, std::mem::take(&mut self.commands.lists)),
             (LinkId::GateHousekeep, std::mem::take(&mut self.event_lists)),
         ];
-        lists.iter_mut().for_each(|(_, lists)| lists.finish());
+        for (_, lists) in &mut lists {
+            match is_cut {
+                true => lists.cut(),
+                false => lists.finish(),
+            }
+        }
         lists
     }
 }

@@ -365,7 +365,7 @@ impl std::fmt::Display for Report {
         if self.not_compared > 0 {
             writeln!(
                 f,
-                "hole      {} records behind it were not compared",
+                "hole      {} records at it and behind it were not compared",
                 self.not_compared
             )?;
         }

@@ -9,6 +9,7 @@ pub mod history;
 pub mod ladder;
 pub mod path;
 pub mod recorded;
+mod rows;
 mod span;
 pub mod state;
 pub mod ticks;

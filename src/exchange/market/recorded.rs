@@ -4,10 +4,10 @@
 //!
 //! Every row is checked at load; a folder with one bad row is refused, naming file, line and value.
 
+use super::rows::{bad_row, digits_of, open_csv};
 use super::ticks::TickData;
 use super::{MarketEvent, MarketKind, MarketSource};
 use crate::model::{Candle, Decimal, Instrument, InstrumentId, Instruments, Lots, Symbol, Timeframe, Wall};
-use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -322,25 +322,6 @@ fn files_of(folder: &Path, options: &RecordedOptions) -> Result<Vec<(PathBuf, St
     Ok(files)
 }
 
-/// Records of a gzipped CSV file with a header row.
-pub(super) fn open_csv(path: &Path) -> Result<csv::Reader<MultiGzDecoder<BufReader<File>>>, RecordedError> {
-    let file = File::open(path).map_err(|source| RecordedError::File {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    Ok(csv::Reader::from_reader(MultiGzDecoder::new(BufReader::new(
-        file,
-    ))))
-}
-
-pub(super) fn bad_row(path: &Path, row: u64, what: impl Into<String>) -> RecordedError {
-    RecordedError::Row {
-        path: path.to_path_buf(),
-        row,
-        what: what.into(),
-    }
-}
-
 /// The symbol map beside the data (`symbol_map.csv` in the folder, or `instruments/symbol_map.csv`
 /// one or two folders up); empty when there is none. A symbol without a venue name maps to `None`.
 fn read_map(folder: &Path) -> Result<Vec<(String, Option<Mapping>)>, RecordedError> {
@@ -424,7 +405,16 @@ fn read_candles(
             volume_quote,
         };
         if !candle.is_valid() {
-            return Err(bad_row(path, row, format!("an impossible candle {candle:?}")));
+            let prices = format!(
+                "open {}, high {}, low {}, close {}",
+                field(1),
+                field(2),
+                field(3),
+                field(4)
+            );
+            let volumes = format!("volume {}, in quote {:?}", field(5), field(6));
+            let what = format!("an impossible candle: {prices}, {volumes}");
+            return Err(bad_row(path, row, what));
         }
         digits = (1..5).fold(digits, |most, at| most.max(digits_of(field(at))));
         candles.push(candle);
@@ -471,15 +461,6 @@ fn grid_of(path: &Path, candles: &[Candle]) -> Result<Timeframe, RecordedError> 
         ));
     }
     Ok(timeframe)
-}
-
-/// Digits after the point that matter.
-pub(super) fn digits_of(text: &str) -> u8 {
-    let digits = text
-        .split_once('.')
-        .map_or("", |(_, digits)| digits)
-        .trim_end_matches('0');
-    digits.len().min(usize::from(crate::model::money::SCALE_MAX)) as u8
 }
 
 /// The instrument a file trades: the map's terms, or terms made from its prices. The tick is the

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 /// Trades of the tape that can be read back: what the venue gives.
 pub const TAPE_MAX: usize = 100;
 /// Funding rates that can be read back.
-pub const FUNDING_MAX: usize = 100;
+pub const FUNDING_MAX: usize = 5_000;
 
 #[derive(Clone, Debug)]
 pub struct MarketState {

@@ -4,7 +4,8 @@
 //! Row: `recv_ns,exch_ms,type,side,price,qty,seq,last`; type S snapshot level, D level, T trade, Q
 //! best bid then best ask, M mark (qty = funding rate).
 
-use super::recorded::{RecordedError, Shape, bad_row, digits_of, open_csv};
+use super::recorded::{RecordedError, Shape};
+use super::rows::{bad_row, digits_of, open_csv};
 use super::{MarketEvent, MarketKind, MarketSource};
 use crate::model::{Decimal, Instrument, InstrumentId, Lots, Price, Side, Wall};
 use flate2::read::MultiGzDecoder;

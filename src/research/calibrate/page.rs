@@ -86,8 +86,12 @@ impl Page<'_> {
                 "left out",
                 format!(
                     "{} signals without an end, {} labels without their signal, {} without R and {} signals without \
-                     features (lines of the Python scanner)",
-                    read.unlabelled_count, read.orphan_count, read.resultless_count, read.featureless_count
+                     features (lines of the Python scanner), {} webhook alerts",
+                    read.unlabelled_count,
+                    read.orphan_count,
+                    read.resultless_count,
+                    read.featureless_count,
+                    read.alert_count
                 ),
             ),
             (

@@ -55,6 +55,8 @@ pub struct Read {
     pub resultless_count: u64,
     /// Signals without features: lines of the Python scanner.
     pub featureless_count: u64,
+    /// Signals of others, by webhook: they have no features of ours.
+    pub alert_count: u64,
     /// Features that this program does not know, with how often they came.
     pub unknown: BTreeMap<String, u64>,
 }
@@ -95,6 +97,7 @@ impl Joiner {
                         self.signals.insert(id, signal);
                     }
                 }
+                _ if signal.prob_src.as_deref() == Some("external") => self.read.alert_count += 1,
                 _ => self.read.featureless_count += 1,
             },
             MetricsLine::Label(label) => match label.signal_id.clone() {
@@ -284,6 +287,16 @@ mod tests {
         assert_eq!(
             (read.rows.len(), read.featureless_count, read.resultless_count),
             (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn alerts_are_not_taken_for_lines_of_the_python_scanner() {
+        let alert = r#"{"v":1,"ts_ms":1748169360000,"kind":"signal","id":"1","symbol":"A-USDT","side":"buy","timeframe":"ext","prob":0,"prob_src":"external"}"#;
+        let read = join(&[alert.to_owned()]);
+        assert_eq!(
+            (read.alert_count, read.featureless_count, read.resultless_count),
+            (1, 0, 0)
         );
     }
 
