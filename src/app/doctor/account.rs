@@ -12,7 +12,7 @@ use super::{Finding, venue};
 use crate::app::{bootstrap, graph, params};
 use crate::model::{Instrument, PositionMode, Reason, Timeframe};
 use crate::risk::sizing::{self, SizeRequest};
-use crate::settings::Settings;
+use crate::settings::{Settings, Venue};
 use crate::stage::fetch::history_plan;
 use crate::universe::read;
 use crate::universe::{Patience, Selection, Source, select};
@@ -58,7 +58,7 @@ async fn examine_in_turn(settings: &Settings) -> Vec<Finding> {
         ));
         return findings;
     };
-    let mut api = match Api::new(settings, &credentials) {
+    let mut api = match Api::new(&settings.venue, &credentials) {
         Ok(api) => api,
         Err(finding) => {
             findings.push(finding);
@@ -102,7 +102,7 @@ fn wall_ms() -> i64 {
 }
 
 /// Signed requests, one at a time.
-struct Api {
+pub(in crate::app) struct Api {
     client: reqwest::Client,
     base_url: String,
     credentials: Credentials,
@@ -111,12 +111,12 @@ struct Api {
 }
 
 impl Api {
-    fn new(settings: &Settings, credentials: &Credentials) -> Result<Self, Finding> {
+    pub(in crate::app) fn new(venue: &Venue, credentials: &Credentials) -> Result<Self, Finding> {
         // The daemon's nonces begin with its run number; the clock's low half is none of them soon.
         let epoch = (wall_ms() as u32) | 1 << 31;
         Ok(Api {
-            client: venue::client(settings.venue.blofin_ca_file.as_deref())?,
-            base_url: settings.venue.blofin_base_url.clone(),
+            client: super::venue::client(venue.blofin_ca_file.as_deref())?,
+            base_url: venue.blofin_base_url.clone(),
             credentials: Credentials {
                 key: credentials.key.clone(),
                 secret: credentials.secret.clone(),
@@ -173,7 +173,7 @@ impl Api {
     }
 
     /// The data of a good answer.
-    async fn get(&mut self, name: &'static str, path: &str) -> Result<Value, Finding> {
+    pub(in crate::app) async fn get(&mut self, name: &'static str, path: &str) -> Result<Value, Finding> {
         match self.call(name, path, None).await? {
             (0, data) => Ok(data),
             (code, _) => Err(Finding::fail(
