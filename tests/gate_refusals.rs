@@ -119,6 +119,16 @@ const TABLE: &[(Reason, Change, Change)] = &[
         |case| case.account.private_feed_up = false,
     ),
     (
+        Reason::HoldingUnknown,
+        |_| {},
+        |case| case.account.holding_unknown = true,
+    ),
+    (
+        Reason::RowUnreadable,
+        |_| {},
+        |case| case.account.row_unreadable = true,
+    ),
+    (
         Reason::AccountUnsynced,
         |_| {},
         |case| case.account.synced = false,

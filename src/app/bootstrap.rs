@@ -1,9 +1,10 @@
 //! What a run needs before its first tick: the universe, the bus, the run number, credentials.
 
 use super::exit::Failure;
+use super::held::Held;
 use super::{daemon, follow, graph, ws_tickers};
 use crate::bus::{Bus, BusError};
-use crate::model::{InstrumentId, Instruments};
+use crate::model::{InstrumentId, Instruments, Symbol};
 use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
 use crate::sys::clock::Stamp;
@@ -23,6 +24,8 @@ pub struct Followed {
     pub listed: Vec<String>,
     /// What the rules chose, for comparing with what they choose later.
     pub selection: Selection,
+    /// What the account held before the universe was opened.
+    pub held: Held,
 }
 
 /// Where the venue's lists are read.
@@ -33,18 +36,24 @@ pub fn source(venue: &Venue) -> Source<'_> {
     }
 }
 
-/// Reads the venue's lists and chooses by the rules of `[scan]`.
+/// Reads the venue's lists and chooses by the rules of `[scan]`, for a run that holds nothing.
 pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
+    universe_with(settings, Held::default())
+}
+
+/// As `universe`; what is held is followed whatever the rules say.
+pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failure> {
+    let is_held = |symbol: &Symbol| held.has(symbol);
     let scan = &settings.scan;
     let rules = rules(scan)?;
     let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
     let cache = &scan.universe_cache_path;
     let source = source(&settings.venue);
-    let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, |_| false)
+    let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, is_held)
         .map_err(Failure::venue)?;
     if scan.universe_from_ws && matches!(opened.origin, Origin::Venue) {
         let listing = ws_tickers::prefer(&settings.venue, scan, opened.listing.clone());
-        let selection = universe::select(&listing, &rules, |_| false);
+        let selection = universe::select(&listing, &rules, is_held);
         if !selection.ranking.is_empty() {
             (opened.listing, opened.selection) = (listing, selection);
         }
@@ -52,6 +61,9 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
     eprintln!("{}", opened.origin_line(now_ms));
     if let Some(fault) = &opened.unsaved {
         eprintln!("warning: {fault}");
+    }
+    for line in held.warnings.iter().chain(&unfollowed(&held, &opened.selection)) {
+        eprintln!("warning: {line}");
     }
     if scan.print_liquidity_debug {
         for line in universe::explain::dropped_lines(&opened.selection, &rules) {
@@ -75,7 +87,21 @@ pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
         is_stale,
         listed,
         selection,
+        held,
     })
+}
+
+/// A line for each instrument that is held and cannot be followed.
+fn unfollowed(held: &Held, selection: &Selection) -> Vec<String> {
+    let is_followed = |symbol: &&Symbol| selection.instruments.id_of(symbol.as_bytes()).is_some();
+    let left = held.symbols.iter().filter(|symbol| !is_followed(symbol));
+    left.map(|symbol| {
+        format!(
+            "the account holds something in {symbol}, which the venue does not list as a linear contract: \
+             it is not watched, and nothing is entered until it is gone; close it at the venue"
+        )
+    })
+    .collect()
 }
 
 /// The rules of `[scan]`.

@@ -7,7 +7,7 @@
 
 use super::bootstrap::{self, Followed};
 use super::exit::Failure;
-use super::ws_tickers;
+use super::{held, ws_tickers};
 use crate::driver::DecisionClock;
 use crate::model::{Instrument, InstrumentId, Symbol};
 use crate::settings::{Scan, Settings, Venue};
@@ -16,6 +16,7 @@ use crate::universe::live::{InstrumentView, Table, Version};
 use crate::universe::{
     self, Changes, Delisted, Listing, ListingFault, Patience, Rules, Selection, cache, changes, explain,
 };
+use crate::venue::blofin::sign::Credentials;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -49,7 +50,16 @@ pub struct Follower {
     cache_path: PathBuf,
     /// Dropped by the rules at the last reading, and left at the next unless there is a position.
     closing: BTreeSet<InstrumentId>,
-    readings: Receiver<Result<Listing, ListingFault>>,
+    /// In which the account has a position, an order or a bracket, as of the last reading of it.
+    held: BTreeSet<Symbol>,
+    readings: Receiver<Reading>,
+}
+
+/// What one reading brought.
+struct Reading {
+    listing: Result<Listing, ListingFault>,
+    /// What the account holds; `None` when that is not read, a fault when it could not be.
+    held: Option<Result<BTreeSet<Symbol>, String>>,
 }
 
 impl Follower {
@@ -62,10 +72,16 @@ impl Follower {
     ) -> Result<Follower, Failure> {
         let (sender, readings) = sync_channel(1);
         let (venue, scan) = (settings.venue.clone(), settings.scan.clone());
+        let credentials = bootstrap::credentials(settings).filter(|_| settings.is_live());
+        let reader = Reader {
+            venue,
+            scan,
+            credentials,
+        };
         let (clock, is_stale) = (clock.clone(), followed.is_stale);
         std::thread::Builder::new()
             .name("universe".into())
-            .spawn(move || read_again_and_again(&venue, &scan, &clock, is_stale, &sender))
+            .spawn(move || reader.read_again_and_again(&clock, is_stale, &sender))
             .map_err(Failure::venue)?;
         Ok(Follower {
             table,
@@ -74,6 +90,7 @@ impl Follower {
             print_dropped: settings.scan.print_liquidity_debug,
             cache_path: settings.scan.universe_cache_path.clone(),
             closing: BTreeSet::new(),
+            held: followed.held.symbols.clone(),
             readings,
         })
     }
@@ -90,15 +107,26 @@ impl Follower {
         has_position: impl Fn(InstrumentId) -> bool,
         list: impl FnMut(&Instrument),
     ) -> Option<Outcome> {
-        match self.readings.try_recv().ok()? {
-            Ok(listing) => Some(self.take(&listing, has_position, list)),
-            Err(fault) => Some(Outcome {
+        let reading = self.readings.try_recv().ok()?;
+        let mut lines = Vec::new();
+        match reading.held {
+            Some(Ok(held)) => self.held = held,
+            Some(Err(fault)) => lines.push(format!(
+                "universe: what the account holds was not read again, what was held stays: {fault}"
+            )),
+            None => {}
+        }
+        let mut outcome = match reading.listing {
+            Ok(listing) => self.take(&listing, has_position, list),
+            Err(fault) => Outcome {
                 lines: vec![format!(
                     "universe: not read again, what is followed stays: {fault}"
                 )],
                 ..Outcome::default()
-            }),
-        }
+            },
+        };
+        outcome.lines.splice(0..0, lines);
+        Some(outcome)
     }
 
     fn take(
@@ -107,9 +135,15 @@ impl Follower {
         has_position: impl Fn(InstrumentId) -> bool,
         mut list: impl FnMut(&Instrument),
     ) -> Outcome {
+        let held = self.held.clone();
+        let instruments = self.selection.instruments.clone();
+        let has_position = |id: InstrumentId| {
+            let symbol = instruments.get(id).map(|row| row.symbol);
+            has_position(id) || symbol.is_some_and(|symbol| held.contains(&symbol))
+        };
         let held_symbol = |symbol: &Symbol| {
-            let id = self.selection.instruments.id_of(symbol.as_bytes());
-            id.is_some_and(&has_position)
+            let id = instruments.id_of(symbol.as_bytes());
+            held.contains(symbol) || id.is_some_and(has_position)
         };
         let new = universe::select(listing, &self.rules, held_symbol);
         if new.ranking.is_empty() {
@@ -196,34 +230,51 @@ pub fn version(selection: &Selection, closed: &[InstrumentId]) -> Version {
     }
 }
 
-/// Reads until the other end is gone.
-fn read_again_and_again(
-    venue: &Venue,
-    scan: &Scan,
-    clock: &DecisionClock,
-    mut is_stale: bool,
-    readings: &SyncSender<Result<Listing, ListingFault>>,
-) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return;
-    };
-    loop {
-        if !is_stale {
-            pause(clock, EVERY_NS);
-        }
-        let listing = runtime.block_on(universe::read::read(
-            &bootstrap::source(venue),
-            &Patience::default(),
-        ));
-        let listing = listing.map(|listing| ws_tickers::prefer(venue, scan, listing));
-        is_stale &= listing.is_err();
-        let is_over = readings.send(listing).is_err();
-        if is_over {
+/// What the reading thread needs.
+struct Reader {
+    venue: Venue,
+    scan: Scan,
+    /// Of a live run: what the account holds is read as well.
+    credentials: Option<Credentials>,
+}
+
+impl Reader {
+    /// Reads until the other end is gone.
+    fn read_again_and_again(
+        &self,
+        clock: &DecisionClock,
+        mut is_stale: bool,
+        readings: &SyncSender<Reading>,
+    ) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
             return;
+        };
+        loop {
+            if !is_stale {
+                pause(clock, EVERY_NS);
+            }
+            let mut reading = runtime.block_on(self.read(clock));
+            // It has a runtime of its own.
+            let prefer = |listing| ws_tickers::prefer(&self.venue, &self.scan, listing);
+            reading.listing = reading.listing.map(prefer);
+            is_stale &= reading.listing.is_err();
+            if readings.send(reading).is_err() {
+                return;
+            }
+            if is_stale {
+                pause(clock, RETRY_NS);
+            }
         }
-        if is_stale {
-            pause(clock, RETRY_NS);
-        }
+    }
+
+    async fn read(&self, clock: &DecisionClock) -> Reading {
+        let source = bootstrap::source(&self.venue);
+        let listing = universe::read::read(&source, &Patience::default()).await;
+        let held = match &self.credentials {
+            Some(credentials) => Some(held::of_venue(&self.venue, credentials, clock).await),
+            None => None,
+        };
+        Reading { listing, held }
     }
 }
 

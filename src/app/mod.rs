@@ -21,6 +21,7 @@ pub mod funding;
 pub mod gateway;
 pub mod graph;
 pub mod halt;
+pub mod held;
 pub mod history;
 pub mod instant;
 pub mod learned;

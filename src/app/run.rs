@@ -11,7 +11,7 @@ use super::history::{self, History};
 use super::learned::LearnedFiles;
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::{bootstrap, demo, gateway, halt, once, params, progress, research, venue_clock};
+use super::{bootstrap, demo, gateway, halt, held, once, params, progress, research, venue_clock};
 use crate::capture::Stream;
 use crate::gateway::Gateway;
 use crate::model::Instrument;
@@ -49,7 +49,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
     let clock = venue_clock::of(settings);
-    let followed = bootstrap::universe(settings)?;
+    let followed = bootstrap::universe_with(settings, held::at_start(settings, &clock))?;
     let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
     let mut follower = Follower::start(settings, table.clone(), &followed, &clock)?;
     let instruments = Arc::new(followed.instruments);
@@ -72,7 +72,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         (paper_ports(sockets, &venue), Some(venue), paper::credentials())
     };
     let host = bootstrap::host(settings)?;
-    let intents = settings.daemon.state_dir.join("gate.snapshot");
+    let intents = held::snapshot_path(settings);
     let start = clock.now();
     let mut capture = capturing::begin(&Facts {
         settings,

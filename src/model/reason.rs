@@ -43,6 +43,10 @@ pub enum Reason {
     StopTooTight = 36,
     PrivateFeedDown = 37,
     SendBusy = 38,
+    // The account holds something in an instrument that this run does not follow.
+    HoldingUnknown = 39,
+    // A row of the account about this instrument cannot be read.
+    RowUnreadable = 40,
     // Score's refusals of a candidate.
     ComponentsFew = 64,
     ScoreBelowMin = 65,
@@ -127,6 +131,8 @@ impl Reason {
         Reason::StopTooTight,
         Reason::PrivateFeedDown,
         Reason::SendBusy,
+        Reason::HoldingUnknown,
+        Reason::RowUnreadable,
         Reason::ComponentsFew,
         Reason::ScoreBelowMin,
         Reason::SidesTied,
@@ -219,6 +225,8 @@ impl Reason {
             Reason::StopTooTight => "stop_too_tight",
             Reason::PrivateFeedDown => "private_feed_down",
             Reason::SendBusy => "send_busy",
+            Reason::HoldingUnknown => "holding_unknown",
+            Reason::RowUnreadable => "row_unreadable",
             Reason::ComponentsFew => "components_few",
             Reason::ScoreBelowMin => "score_below_min",
             Reason::SidesTied => "sides_tied",

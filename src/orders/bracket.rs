@@ -6,6 +6,7 @@
 
 use super::book::BracketRow;
 pub use super::capabilities::{Ability, Capabilities};
+use super::lookup::ladder_ns;
 use crate::model::client_id::ClientOrderId;
 use crate::model::time::NS_PER_MS;
 use crate::model::{PositionSide, Side, Wall};
@@ -78,8 +79,18 @@ pub struct PendingCall {
     pub venue_code: u32,
     /// Token of that lookup; 0 = none in flight.
     pub token: u32,
-    /// When to look it up next.
+    /// When to look it up next, and how often that has been done in vain.
     pub next_lookup: Wall,
+    pub lookup_step: u8,
+}
+
+impl PendingCall {
+    /// A lookup failed, which says nothing: the next one comes later.
+    pub fn climb(&mut self, now: Wall) {
+        self.token = 0;
+        self.lookup_step = self.lookup_step.saturating_add(1);
+        self.next_lookup = Wall(now.0 + ladder_ns(self.lookup_step));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

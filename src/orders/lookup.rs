@@ -16,6 +16,11 @@ const UNSURE_NS: u64 = 65 * NS_PER_SEC;
 /// only lengthen the queue that it waits in.
 const ANSWER_NS: u64 = 30 * NS_PER_SEC;
 
+/// How long to wait before lookup number `step` of something that may exist, from 0.
+pub fn ladder_ns(step: u8) -> u64 {
+    LADDER_MS[usize::from(step).min(LADDER_MS.len() - 1)] * NS_PER_MS
+}
+
 /// Where absence has been seen, after the last instant at which the order could have arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Absence {
@@ -46,7 +51,7 @@ impl Lookup {
     pub fn start(&mut self, now: Wall) {
         if !self.is_running() {
             *self = Lookup {
-                next: Wall(now.0 + LADDER_MS[0] * NS_PER_MS),
+                next: Wall(now.0 + ladder_ns(0)),
                 ..Lookup::default()
             };
         }
@@ -86,7 +91,7 @@ impl Lookup {
     pub fn climb(&mut self, now: Wall) {
         self.token = 0;
         self.step = (self.step + 1).min(LADDER_MS.len() as u8 - 1);
-        self.next = Wall(now.0 + LADDER_MS[usize::from(self.step)] * NS_PER_MS);
+        self.next = Wall(now.0 + ladder_ns(self.step));
     }
 
     /// Whether an answer asked for at `asked` speaks about a time at which the order signed at

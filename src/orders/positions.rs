@@ -160,6 +160,17 @@ impl Positions {
         self.generation[source as usize] += 1;
     }
 
+    /// A row of the set could not be read: open positions of the instruments that it may be about are not
+    /// flat for want of it.
+    pub fn on_unreadable(&mut self, source: Source, is_about: impl Fn(InstrumentId) -> bool) {
+        let generation = self.generation[source as usize];
+        for slot in self.open.iter().map(|slot| usize::from(*slot)) {
+            if is_about(instrument_of(slot)) {
+                self.slots[slot].seen[source as usize] = generation;
+            }
+        }
+    }
+
     /// The set broke off: forget what it named.
     pub fn on_broken(&mut self, source: Source) {
         self.generation[source as usize] += 1;

@@ -19,6 +19,12 @@ pub const LISTS: [ListKind; 6] = [
     ListKind::Balance,
 ];
 
+/// Whether `list` is needed to know what the account holds. Trigger orders that others have placed only
+/// tell another daemon's hand: entries wait for them, protection does not.
+fn is_needed(list: ListKind) -> bool {
+    list != ListKind::AlgosPending
+}
+
 const ANSWER_NS: u64 = 30 * NS_PER_SEC;
 const RETRY_NS: u64 = 500 * NS_PER_MS;
 
@@ -38,8 +44,10 @@ enum Stand {
 #[derive(Clone, Debug)]
 pub struct Reconcile {
     stands: [Stand; LISTS.len()],
-    /// When the last round was complete; 0 = never.
+    /// When every needed list of a round was complete; 0 = never.
     completed: Wall,
+    /// As `completed`, the others included.
+    whole: Wall,
     started: Wall,
     /// Tokens of everything asked, also outside rounds.
     next_token: u32,
@@ -53,7 +61,7 @@ pub struct ListEnd {
     pub list: ListKind,
     /// When it was asked for: rows that changed later are newer than the list.
     pub asked: Wall,
-    /// The round is complete with it.
+    /// Every needed list of the round is complete with it.
     pub round_complete: bool,
 }
 
@@ -63,6 +71,7 @@ impl Reconcile {
         Reconcile {
             stands: [Stand::Idle; LISTS.len()],
             completed: Wall(0),
+            whole: Wall(0),
             started: Wall(0),
             next_token: 1,
             every_ns: u64::from(every_ms) * NS_PER_MS,
@@ -79,6 +88,7 @@ impl Reconcile {
     /// Forgets that the account was ever believed, and starts a round.
     pub fn restart(&mut self, now: Wall) {
         self.completed = Wall(0);
+        self.whole = Wall(0);
         self.start(now);
     }
 
@@ -98,9 +108,15 @@ impl Reconcile {
         token
     }
 
-    /// Whether the lists have been complete since the last `restart`.
+    /// Whether the needed lists have been complete since the last `restart`: what the account holds is
+    /// known and can be protected.
     pub fn is_complete(&self) -> bool {
         self.completed > Wall(0)
+    }
+
+    /// Whether every list has been complete since the last `restart`.
+    pub fn is_whole(&self) -> bool {
+        self.whole > Wall(0)
     }
 
     pub fn completed(&self) -> Wall {
@@ -113,11 +129,7 @@ impl Reconcile {
 
     /// The next list to ask for, with its token; `None` when nothing is due.
     pub fn next_request(&mut self, now: Wall) -> Option<(ListKind, u32)> {
-        let round_over = self
-            .stands
-            .iter()
-            .all(|stand| matches!(stand, Stand::Complete | Stand::Idle));
-        if round_over && now.since(self.started) >= self.every_ns {
+        if self.is_round_over() && now.since(self.started) >= self.every_ns {
             self.start(now);
         }
         for (list, stand) in LISTS.into_iter().zip(&mut self.stands) {
@@ -139,8 +151,19 @@ impl Reconcile {
         None
     }
 
-    /// When `next_request` may next have something. While a list is being waited for no round can
-    /// start, so only that list counts.
+    /// Whether no needed list is being waited for.
+    fn is_round_over(&self) -> bool {
+        let is_still = |stand: &Stand| matches!(stand, Stand::Complete | Stand::Idle);
+        self.needed().all(is_still)
+    }
+
+    fn needed(&self) -> impl Iterator<Item = &Stand> {
+        let lists = LISTS.into_iter().zip(&self.stands);
+        lists.filter_map(|(list, stand)| is_needed(list).then_some(stand))
+    }
+
+    /// When `next_request` may next have something. While a needed list is being waited for no round
+    /// can start, so only the lists count.
     pub fn next_at(&self) -> Wall {
         let of = |stand: &Stand| match stand {
             Stand::Idle | Stand::Complete => None,
@@ -148,7 +171,12 @@ impl Reconcile {
             Stand::Asked { at, .. } => Some(Wall(at.0 + ANSWER_NS)),
         };
         let waited = self.stands.iter().filter_map(of).min();
-        waited.unwrap_or(Wall(self.started.0 + self.every_ns))
+        let round = Wall(self.started.0 + self.every_ns);
+        match waited {
+            Some(at) if self.is_round_over() => at.min(round),
+            Some(at) => at,
+            None => round,
+        }
     }
 
     /// The list under `token` ended well; `None` when nobody waits for it.
@@ -158,9 +186,12 @@ impl Reconcile {
             return None;
         };
         self.stands[index] = Stand::Complete;
-        let round_complete = self.stands.iter().all(|stand| *stand == Stand::Complete);
+        let round_complete = is_needed(LISTS[index]) && self.needed().all(|stand| *stand == Stand::Complete);
         if round_complete {
             self.completed = now;
+        }
+        if self.stands.iter().all(|stand| *stand == Stand::Complete) {
+            self.whole = now;
         }
         Some(ListEnd {
             list: LISTS[index],

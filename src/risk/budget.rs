@@ -126,6 +126,19 @@ impl Budget {
         self.penalty_until = self.penalty_until.max(Wall(now.0 + penalty_ns));
     }
 
+    /// The venue refuses to serve our reads until `until`, after a 403 when `is_ban`: calls count against
+    /// the same address. Entries and trailing wait as long, protection for a window or, banned, a minute.
+    pub fn on_refused_elsewhere(&mut self, until: Wall, is_ban: bool, now: Wall) {
+        let silent_ns = if is_ban { PROBE_NS } else { self.window_ns() };
+        self.silent_until = self.silent_until.max(until.min(Wall(now.0 + silent_ns)));
+        self.penalty_until = self.penalty_until.max(until);
+    }
+
+    /// Until when entries and trailing wait; in the past when nothing holds them.
+    pub fn penalty_until(&self) -> Wall {
+        self.penalty_until
+    }
+
     /// The venue served a call: it serves protection again. Entries wait for the end of their time.
     pub fn on_served(&mut self) {
         self.refusals = 0;

@@ -89,6 +89,10 @@ pub struct AccountView {
     pub shutting_down: bool,
     pub journal_full: bool,
     pub synced: bool,
+    /// The account holds something in an instrument that is not followed.
+    pub holding_unknown: bool,
+    /// A row of the account about this instrument cannot be read.
+    pub row_unreadable: bool,
     pub private_feed_up: bool,
     /// A position that a second entry would merge with.
     pub position_open: bool,
@@ -267,6 +271,8 @@ fn check_switches(scales: &mut Scales<'_>, duplicate: bool, context: &Context<'_
     scales.holds(Reason::Duplicate, !duplicate)?;
     scales.holds(Reason::PrivateFeedDown, account.private_feed_up)?;
     scales.holds(Reason::AccountUnsynced, account.synced)?;
+    scales.holds(Reason::HoldingUnknown, !account.holding_unknown)?;
+    scales.holds(Reason::RowUnreadable, !account.row_unreadable)?;
     scales.holds(Reason::InstrumentSuspended, context.instrument.live)
 }
 

@@ -12,6 +12,7 @@ use crate::model::message::{AccountEvent, AccountKind, FetchRequest, ListKind, T
 use crate::model::{InstrumentId, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::live::InstrumentView;
+use crate::venue::blofin::budget::SUSPENSION_NS;
 use crate::venue::blofin::rest_reader::{ReadEvent, ReadPage, RestReader};
 use crate::venue::seam::CallPort;
 use std::os::fd::RawFd;
@@ -35,6 +36,8 @@ pub struct Parts {
 pub struct Fetch {
     parts: Parts,
     waiting: usize,
+    /// The suspension that `gate` knows of.
+    told_until: Wall,
     port_sequence: u64,
     meter: StageMeter,
     page_count: Counter,
@@ -47,6 +50,7 @@ impl Fetch {
         Ok(Fetch {
             parts,
             waiting: 0,
+            told_until: Wall(0),
             port_sequence: 0,
             meter: bus.stage_meter("fetch")?,
             page_count: bus.counter("fetch_page")?,
@@ -56,6 +60,13 @@ impl Fetch {
 
     fn on_request(&mut self, request: FetchRequest, now: Wall) {
         let taken_ns = self.meter.taken(request.header.publish_ns);
+        if request.list == ListKind::Suspend as u8 {
+            let budget = self.parts.reader.budget_mut();
+            budget.suspend(Wall::from_ms(request.to_ms), now);
+            self.told_until = budget.suspended_until();
+            self.meter.done(taken_ns);
+            return;
+        }
         if self.parts.reader.push(request).is_ok() {
             self.waiting += 1;
         } else {
@@ -86,8 +97,24 @@ impl Fetch {
                 self.fail(&request, reason, now);
             }
         }
+        self.tell_suspension(now);
         self.port_sequence += 1;
         Some(self.port_sequence)
+    }
+
+    /// Tells `gate` when the venue refuses to serve reads: orders come from the same address.
+    fn tell_suspension(&mut self, now: Wall) {
+        let until = self.parts.reader.budget_mut().suspended_until();
+        if until <= self.told_until {
+            return;
+        }
+        self.told_until = until;
+        let mut event: AccountEvent = bytemuck::Zeroable::zeroed();
+        event.kind = AccountKind::Suspended as u8;
+        event.update_ms = until.ms();
+        event.detail = u8::from(until.since(now) >= SUSPENSION_NS);
+        event.header.time_ns = now.0;
+        self.parts.to_gate.publish_or_drop(event);
     }
 
     /// Copies the page to its link; false when the link has no room for all of it yet.

@@ -5,18 +5,34 @@
 
 use super::changes::{Changes, Delisted};
 use super::rules::Rules;
-use super::select::{DropWhy, Dropped, Selection};
+use super::select::{DropWhy, Dropped, MARKET_SYMBOL, Selection};
 
 /// One line for each instrument that was left out: symbol, reason, value and the key to change.
 pub fn dropped_lines(selection: &Selection, rules: &Rules) -> Vec<String> {
+    let held = held_symbols(selection);
     let lines = selection.dropped.iter();
-    lines.map(|dropped| dropped_line(dropped, rules)).collect()
+    lines
+        .map(|dropped| dropped_line(dropped, rules, held.contains(&dropped.symbol.as_str())))
+        .collect()
 }
 
-fn dropped_line(dropped: &Dropped, rules: &Rules) -> String {
+/// What is followed although the rules dropped it, because the account holds something in it.
+fn held_symbols(selection: &Selection) -> Vec<&str> {
+    let rows = selection.context_only.iter();
+    let rows = rows.filter_map(|id| selection.instruments.get(*id));
+    let symbols = rows.map(|row| row.symbol.as_str());
+    symbols.filter(|symbol| *symbol != MARKET_SYMBOL).collect()
+}
+
+fn dropped_line(dropped: &Dropped, rules: &Rules, is_held: bool) -> String {
     let (symbol, why) = (&dropped.symbol, dropped.why);
+    let what = if is_held {
+        "held, followed without entries"
+    } else {
+        "dropped"
+    };
     format!(
-        "universe: {symbol} dropped, {}: {}",
+        "universe: {symbol} {what}, {}: {}",
         why.name(),
         because(why, rules)
     )

@@ -1,7 +1,7 @@
 //! Private pushes: full rows become events, one bad row refuses the frame.
 
 use crate::instruments;
-use smart_scanner::model::message::{AccountEvent, AccountKind};
+use smart_scanner::model::message::{AccountEvent, AccountKind, NO_INSTRUMENT};
 use smart_scanner::model::{MarginMode, OrderState, OrderType, PositionSide, Reason, Side};
 use smart_scanner::venue::blofin::codec::{AccountDecoder, AccountFrame, Control};
 
@@ -121,10 +121,23 @@ fn brackets_positions_and_balance_are_read() {
 }
 
 #[test]
-fn rows_of_unknown_instruments_are_counted_and_bad_rows_refuse_the_frame() {
+fn rows_that_cannot_be_believed_stand_among_the_others() {
     let foreign = POSITION.replace("ETH-USDT", "BTC-USD");
     let (rows, unknown) = events(&push("positions", &format!("{foreign},{POSITION}"))).expect("a position");
-    assert_eq!((rows.len(), unknown), (2, 1));
+    // The row itself, the one that is known, and the end of the list.
+    assert_eq!((rows.len(), unknown), (3, 1));
+    assert_eq!(rows[0].kind, AccountKind::Untrusted as u8);
+    assert_eq!(rows[0].instrument, NO_INSTRUMENT);
+    assert_eq!(&rows[0].symbol[..8], b"BTC-USD\0");
+    assert_eq!(rows[0].reason, Reason::InstrumentUnknown as u16);
+    let flat = foreign.replace(r#""positions":"-100""#, r#""positions":"0.0""#);
+    assert_ne!(flat, foreign);
+    let (rows, unknown) = events(&push("positions", &flat)).expect("no position");
+    assert_eq!(
+        (rows.len(), unknown),
+        (1, 1),
+        "a position of nothing says nothing"
+    );
     for (channel, row, from, to, reason) in [
         (
             "orders",
@@ -235,7 +248,11 @@ fn rows_of_unknown_instruments_are_counted_and_bad_rows_refuse_the_frame() {
         let bad = row.replace(from, to);
         assert_ne!(bad, row, "the case must change something");
         let frame = push(channel, &format!("{row},{bad}"));
-        assert_eq!(events(&frame).map(|_| ()), Err(reason), "{to}");
+        let (rows, _) = events(&frame).expect("the other row");
+        assert_ne!(rows[0].kind, AccountKind::Untrusted as u8, "{to}");
+        assert_eq!(rows[1].kind, AccountKind::Untrusted as u8, "{to}");
+        assert_eq!(rows[1].reason, reason as u16, "{to}");
+        assert_eq!(rows[1].instrument, rows[0].instrument, "{to}");
     }
     // Both spellings of scalars are read.
     let loose = ORDER

@@ -183,16 +183,24 @@ fn lists_are_paged_to_the_end_and_never_in_circles() {
     let foreign = row(2).replace("BTC-USDT", "NOPE-USDT");
     assert_eq!(
         read(&[row(4), row(3), foreign], 0),
-        Ok((2, Some(2))),
-        "unknown rows move the cursor"
+        Ok((3, Some(2))),
+        "unknown rows move the cursor, and are told"
     );
-    assert!(
-        read(
-            &[row(4), row(3).replace("\"side\":\"sell\"", "\"side\":\"?\"")],
-            0
-        )
-        .is_err()
+    let odd = row(3).replace("\"side\":\"sell\"", "\"side\":\"?\"");
+    assert_eq!(
+        read(&[row(4), odd], 0),
+        Ok((2, None)),
+        "one odd row hides no other"
     );
+    let no_id = row(3).replace("\"orderId\":\"3\"", "\"orderId\":\"?\"");
+    assert_ne!(no_id, row(3));
+    assert_eq!(
+        read(&[row(5), row(4), no_id.clone()], 0),
+        Ok((3, Some(4))),
+        "the walk goes on from the row before"
+    );
+    let whole = [no_id.clone(), no_id.clone(), no_id];
+    assert!(read(&whole, 0).is_err(), "no id at all leads nowhere");
 }
 
 #[test]
@@ -282,10 +290,17 @@ fn a_lookup_finds_its_row_or_nothing_and_never_another() {
     }
     let other = FetchRequest { venue_id: 5, ..asked };
     assert_eq!(look(&found, &other), Err(Reason::ReplyItemMissing));
-    assert_eq!(
-        look(r#"{"code":"152002","msg":"x"}"#, &asked),
-        Err(Reason::ReplyInnerError)
-    );
+    // A final error of the venue is an answer too; one about us, the path or its own state is none.
+    for code in ["102068", "152002", "152014", "1000"] {
+        let body = format!(r#"{{"code":"{code}","msg":"x"}}"#);
+        assert_eq!(look(&body, &asked), Ok(AccountKind::NotFound as u8), "{code}");
+    }
+    for code in [
+        "401", "404", "500", "103013", "152012", "152401", "152404", "152405", "152407",
+    ] {
+        let body = format!(r#"{{"code":"{code}","msg":"x"}}"#);
+        assert_eq!(look(&body, &asked), Err(Reason::ReplyInnerError), "{code}");
+    }
     assert_eq!(look("<html>", &asked), Err(Reason::ReplyNotJson));
 }
 

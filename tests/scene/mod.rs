@@ -211,7 +211,8 @@ impl Scene {
             // A row that names no list stands in every one of its kind but that of trigger orders.
             let anywhere = row.list == 0 && request.list != ListKind::AlgosPending as u8;
             let matches_list = anywhere || row.list == request.list;
-            if row.kind == kind as u8 && matches_list {
+            let is_untrusted = row.kind == AccountKind::Untrusted as u8;
+            if (row.kind == kind as u8 || is_untrusted) && matches_list {
                 let mut row = row;
                 row.token = request.token;
                 row.list = request.list;

@@ -13,7 +13,7 @@ use crate::app::{bootstrap, graph, params};
 use crate::driver::DecisionClock;
 use crate::model::{Instrument, PositionMode, Reason, Timeframe};
 use crate::risk::sizing::{self, SizeRequest};
-use crate::settings::Settings;
+use crate::settings::{Settings, Venue};
 use crate::stage::fetch::history_plan;
 use crate::universe::read;
 use crate::universe::{Patience, Selection, Source, select};
@@ -59,7 +59,7 @@ async fn examine_in_turn(settings: &Settings, clock: &DecisionClock) -> Vec<Find
         ));
         return findings;
     };
-    let mut api = match Api::new(settings, &credentials, clock.clone()) {
+    let mut api = match Api::new(&settings.venue, &credentials, clock.clone()) {
         Ok(api) => api,
         Err(finding) => {
             findings.push(finding);
@@ -99,7 +99,7 @@ async fn universe(settings: &Settings) -> Result<(Selection, BTreeMap<String, f6
 }
 
 /// Signed requests, one at a time.
-struct Api {
+pub(in crate::app) struct Api {
     client: reqwest::Client,
     base_url: String,
     credentials: Credentials,
@@ -109,12 +109,16 @@ struct Api {
 }
 
 impl Api {
-    fn new(settings: &Settings, credentials: &Credentials, clock: DecisionClock) -> Result<Self, Finding> {
+    pub(in crate::app) fn new(
+        venue: &Venue,
+        credentials: &Credentials,
+        clock: DecisionClock,
+    ) -> Result<Self, Finding> {
         // The daemon's nonces begin with its run number; the clock's low half is none of them soon.
         let epoch = (clock.now().ms() as u32) | 1 << 31;
         Ok(Api {
-            client: venue::client(settings.venue.blofin_ca_file.as_deref())?,
-            base_url: settings.venue.blofin_base_url.clone(),
+            client: super::venue::client(venue.blofin_ca_file.as_deref())?,
+            base_url: venue.blofin_base_url.clone(),
             credentials: Credentials {
                 key: credentials.key.clone(),
                 secret: credentials.secret.clone(),
@@ -172,7 +176,7 @@ impl Api {
     }
 
     /// The data of a good answer.
-    async fn get(&mut self, name: &'static str, path: &str) -> Result<Value, Finding> {
+    pub(in crate::app) async fn get(&mut self, name: &'static str, path: &str) -> Result<Value, Finding> {
         match self.call(name, path, None).await? {
             (0, data) => Ok(data),
             (code, _) => Err(Finding::fail(

@@ -305,6 +305,10 @@ impl Watch {
                     .note("gate", format_args!("bracket {id} on {who} is in state {state}"));
             }
             GateEventKind::MarginLow => self.story.note("gate", format_args!("margin low on {who}")),
+            GateEventKind::Untrusted => self
+                .story
+                .note("gate", format_args!("a row of {who} is not believed: {reason}")),
+            GateEventKind::Trusted => self.story.note("gate", format_args!("the row of {who} is gone")),
             GateEventKind::EntriesOff => self.story.note("gate", format_args!("entries off: {reason}")),
             GateEventKind::EntriesOn => self.story.note("gate", format_args!("entries on")),
         }

@@ -2,6 +2,7 @@
 
 use crate::model::client_id::ClientOrderId;
 use crate::model::header::Header;
+use crate::model::instrument::SYMBOL_MAX;
 use bytemuck::{Pod, Zeroable};
 
 /// What an `AccountEvent` reports; code in `AccountEvent::kind`.
@@ -30,7 +31,17 @@ pub enum AccountKind {
     NotFound = 11,
     /// Account-wide modes and one instrument's leverage.
     Config = 12,
+    /// A row that cannot be believed: of an instrument that this run does not follow (`instrument` is
+    /// `NO_INSTRUMENT`, `symbol` says which), or one whose fields cannot be read (`reason`). What it
+    /// says of ids and of the list it stood in is set as far as it could be read.
+    Untrusted = 13,
+    /// The venue refuses to serve reads until `update_ms`: orders must be silent as well. `detail` is
+    /// 1 after a 403.
+    Suspended = 14,
 }
+
+/// `AccountEvent::instrument` of a row about an instrument that this run does not follow.
+pub const NO_INSTRUMENT: u16 = u16::MAX;
 
 impl AccountKind {
     pub fn from_code(code: u8) -> Option<AccountKind> {
@@ -48,6 +59,8 @@ impl AccountKind {
             ListFailed,
             NotFound,
             Config,
+            Untrusted,
+            Suspended,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -101,8 +114,12 @@ pub struct AccountEvent {
     pub category: u8,
     /// Brackets: which leg fired, 1 tp, 2 sl. Orders: 1 user, 2 system cancelled it.
     pub detail: u8,
-    pub zero: [u8; 6],
-    pub zero_2: [u64; 6],
+    /// `Untrusted`: the `Reason` code.
+    pub reason: u16,
+    pub zero: [u8; 4],
+    /// `Untrusted`: the symbol as the venue wrote it, rest zero; empty when the row has none.
+    pub symbol: [u8; SYMBOL_MAX],
+    pub zero_2: [u64; 2],
 }
 
 const _: () = assert!(size_of::<AccountEvent>() == 256);
@@ -127,6 +144,8 @@ pub enum ListKind {
     BracketsHistory = 12,
     /// The leverage of every instrument in one margin mode.
     Leverage = 13,
+    /// No read: the venue refuses to serve orders, and reads must be silent until `to_ms`.
+    Suspend = 14,
 }
 
 impl ListKind {
@@ -146,6 +165,7 @@ impl ListKind {
             OrdersHistory,
             BracketsHistory,
             Leverage,
+            Suspend,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

@@ -2,6 +2,7 @@
 
 use crate::model::client_id::ClientOrderId;
 use crate::model::header::Header;
+use crate::model::instrument::SYMBOL_MAX;
 use bytemuck::{Pod, Zeroable};
 
 /// What a `GateEvent` tells `housekeep`; code in `GateEvent::kind`.
@@ -20,6 +21,11 @@ pub enum GateEventKind {
     Skipped = 10,
     /// An open position has less than MIN_INITIAL_MARGIN_USD.
     MarginLow = 11,
+    /// A row of the account that cannot be believed: `symbol` and `reason` say what, `order_type` is
+    /// the code of the list. Nothing is entered in its instrument, or in any when it is not followed.
+    Untrusted = 12,
+    /// The row of an earlier `Untrusted` is gone, or can be read again.
+    Trusted = 13,
 }
 
 impl GateEventKind {
@@ -37,6 +43,8 @@ impl GateEventKind {
             NakedClose,
             Skipped,
             MarginLow,
+            Untrusted,
+            Trusted,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -84,7 +92,8 @@ pub struct GateEvent {
     pub opened_ms: i64,
     /// Replaced brackets: how long none stood.
     pub gap_ms: u64,
-    pub zero_2: [u64; 4],
+    /// `Untrusted` and `Trusted`: the symbol as the venue wrote it, rest zero.
+    pub symbol: [u8; SYMBOL_MAX],
 }
 
 const _: () = assert!(size_of::<GateEvent>() == 256);

@@ -7,7 +7,7 @@ mod market;
 mod order;
 mod signal;
 
-pub use account::{AccountEvent, AccountKind, FetchRequest, ListKind};
+pub use account::{AccountEvent, AccountKind, FetchRequest, ListKind, NO_INSTRUMENT};
 pub use event::{GateEvent, GateEventKind, JournalEntry};
 pub use market::{Tick, TickKind, tick_flag};
 pub use order::{CommandKind, Lane, OrderCommand, Outcome, SendReply};
@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(TickKind::from_code(0), None);
         assert_eq!(CommandKind::from_code(99), None);
         assert_eq!(Outcome::from_code(0), None);
-        assert_eq!(AccountKind::from_code(13), None);
+        assert_eq!(AccountKind::from_code(15), None);
         assert_eq!(GateEventKind::from_code(0), None);
     }
 }

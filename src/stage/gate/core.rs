@@ -12,6 +12,7 @@
 
 use super::core_modes::LeverageRead;
 use super::core_outputs::{Counters, Outputs, event};
+use super::core_trust::{DISTRUST_MAX, Distrust};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{GateEventKind, Tick, TickKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
@@ -200,6 +201,8 @@ pub struct Gate {
     pub(super) entries: ArrayVec<Wall, ENTRIES_MAX>,
     pub(super) day: Day,
     pub(super) account: Account,
+    /// Rows of the account that are not believed.
+    pub(super) distrusts: ArrayVec<Distrust, DISTRUST_MAX>,
     pub(super) kill_switch: bool,
     pub(super) shutting_down: bool,
     pub(super) journal_full: bool,
@@ -245,6 +248,7 @@ impl Gate {
             entries: ArrayVec::new(),
             day: Day::default(),
             account: Account::default(),
+            distrusts: ArrayVec::new(),
             kill_switch: false,
             shutting_down: false,
             journal_full: false,
@@ -316,6 +320,8 @@ impl Gate {
             Some(Reason::PrivateFeedDown)
         } else if !self.is_synced() {
             Some(Reason::AccountUnsynced)
+        } else if self.holds_unknown() {
+            Some(Reason::HoldingUnknown)
         } else if !self.params.limits.enable_autotrade {
             Some(Reason::AutotradeOff)
         } else {
@@ -328,7 +334,7 @@ impl Gate {
     }
 
     pub(super) fn is_synced(&self) -> bool {
-        self.reconcile.is_complete()
+        self.reconcile.is_whole()
             && !self.account.modes_differ
             && !self.account.fatal_auth
             && self.account.foreign_instance == Wall(0)

@@ -43,10 +43,16 @@ impl Gate {
                 self.positions.on_feed_lost();
             }
             Some(AccountKind::Fill) => self.on_exact_fill(fact),
-            Some(AccountKind::ListComplete) => self.on_list_complete(fact, now),
+            Some(AccountKind::ListComplete) => self.on_list_complete(fact, now, out),
             Some(AccountKind::ListFailed) => self.on_list_failed(fact, now),
             Some(AccountKind::NotFound) => self.on_not_found(fact, now),
             Some(AccountKind::Config) => self.on_config(fact),
+            Some(AccountKind::Untrusted) => self.on_untrusted(fact, now, out),
+            // Reads and orders go to one address and one user: what silences the ones silences the others.
+            Some(AccountKind::Suspended) => {
+                let until = Wall::from_ms(fact.update_ms);
+                self.budget.on_refused_elsewhere(until, fact.detail == 1, now);
+            }
             None => self.counters.events_invalid += 1,
         }
         self.pump(now, out);

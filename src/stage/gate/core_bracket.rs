@@ -8,19 +8,18 @@ use super::core_outputs::{Outputs, event};
 use crate::model::Wall;
 use crate::model::client_id::ClientOrderId;
 use crate::model::message::{CommandKind, GateEventKind, ListKind, Outcome, SendReply};
-use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+use crate::model::time::NS_PER_SEC;
 use crate::orders::book::BracketRow;
 use crate::orders::bracket::{
     Ability, CloseCause, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
 };
 use crate::orders::lifecycle::State;
+use crate::orders::lookup::ladder_ns;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Trade;
 
 /// The code inside a good reply to cancel-tpsl: filled, triggered, cancelled, or it does not exist.
 const NOTHING_TO_CANCEL: u32 = 500;
-/// First lookup of a protective call whose answer was lost.
-const LOOKUP_NS: u64 = 50 * NS_PER_MS;
 
 impl Gate {
     pub(super) fn on_bracket_reply(
@@ -47,7 +46,8 @@ impl Gate {
                     pending.unknown = true;
                     pending.venue_code = reply.venue_code;
                     pending.token = 0;
-                    pending.next_lookup = Wall(now.0 + LOOKUP_NS);
+                    pending.lookup_step = 0;
+                    pending.next_lookup = Wall(now.0 + ladder_ns(0));
                 }
             }
             (PendingKind::Cancel | PendingKind::Amend, Outcome::Duplicate | Outcome::Ambiguous) => {

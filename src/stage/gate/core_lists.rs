@@ -4,6 +4,7 @@
 //! the question. A list that failed says nothing.
 
 use super::core::{Gate, Purpose};
+use super::core_outputs::Outputs;
 use crate::model::Wall;
 use crate::model::message::{AccountEvent, ListKind};
 use crate::orders::positions::Source;
@@ -14,7 +15,7 @@ const LIST_LAG_NS: u64 = 5_000_000_000;
 const CANCEL_REST_NS: u64 = 2_000_000_000;
 
 impl Gate {
-    pub(super) fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall) {
+    pub(super) fn on_list_complete(&mut self, fact: &AccountEvent, now: Wall, out: &mut Outputs) {
         let proves = self.note_absence(fact.token)
             || self.on_fills_end(fact.token, now)
             || self.on_leverage_end(fact.token, true, now);
@@ -22,6 +23,7 @@ impl Gate {
             self.counters.answers_unexpected += u64::from(!proves);
             return;
         };
+        self.on_trusted_list(end.list, fact.token, end.asked, now, out);
         match end.list {
             ListKind::Positions => {
                 self.positions.on_complete(Source::Read, end.asked, now);
@@ -113,8 +115,7 @@ impl Gate {
                 && fact.token != 0
                 && pending.token == fact.token
             {
-                pending.token = 0;
-                pending.next_lookup = Wall(now.0 + 300_000_000);
+                pending.climb(now);
                 desk.timer = now;
             }
         }

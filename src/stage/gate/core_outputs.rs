@@ -129,6 +129,8 @@ pub struct Counters {
     pub illegal_transitions: u64,
     /// Events with impossible codes or numbers, dropped.
     pub events_invalid: u64,
+    /// Rows of the account that could not be believed.
+    pub rows_untrusted: u64,
     /// Rows that found a table full.
     pub tables_full: u64,
     pub adopted: u64,
@@ -152,6 +154,7 @@ impl Default for Counters {
             replace_gap_ns_max: 0,
             illegal_transitions: 0,
             events_invalid: 0,
+            rows_untrusted: 0,
             tables_full: 0,
             adopted: 0,
             orphans_cancelled: 0,

@@ -573,6 +573,7 @@ impl Gate {
                 venue_code: 0,
                 token: 0,
                 next_lookup: Wall(0),
+                lookup_step: 0,
             });
             let naked = desk.trade.guard.naked_since;
             desk.timer = match kind {

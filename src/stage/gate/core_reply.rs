@@ -4,9 +4,9 @@
 //! the order keeps its slot and its exposure, and is looked up until the truth is known.
 
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
-use super::core_outputs::{Outputs, event};
+use super::core_outputs::{Outputs, event, fetch};
 use crate::model::client_id::ClientOrderId;
-use crate::model::message::{GateEventKind, ListKind, Outcome, SendReply};
+use crate::model::message::{GateEventKind, Lane, ListKind, Outcome, SendReply};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Reason, Wall};
 use crate::orders::bracket::{Ability, is_no_position};
@@ -37,8 +37,8 @@ impl Gate {
         };
         let call = self.calls.remove(at);
         match outcome {
-            Outcome::RateLimited => self.budget.on_refused(false, now),
-            Outcome::Ambiguous if reply.http_status == 403 => self.budget.on_refused(true, now),
+            Outcome::RateLimited => self.on_refused(false, now, out),
+            Outcome::Ambiguous if reply.http_status == 403 => self.on_refused(true, now, out),
             Outcome::FatalAuth => self.account.fatal_auth = true,
             Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate => self.budget.on_served(),
             Outcome::Ambiguous | Outcome::NotSent => {}
@@ -58,6 +58,14 @@ impl Gate {
         {
             desk.timer = now;
         }
+    }
+
+    /// The venue refuses to serve orders: reads, which come from the same address, are silenced as well.
+    fn on_refused(&mut self, is_ban: bool, now: Wall, out: &mut Outputs) {
+        self.budget.on_refused(is_ban, now);
+        let mut request = fetch(ListKind::Suspend, Lane::Protect, 0, now);
+        request.to_ms = self.budget.penalty_until().ms();
+        let _ = out.fetches.try_push(request);
     }
 
     /// A call that nobody answers is one whose answer was lost.

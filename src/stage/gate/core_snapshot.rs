@@ -13,15 +13,18 @@ use super::core::{Day, Desk, ENTRIES_MAX, Gate, SEEN_MAX};
 use super::core_image::{
     ActivityImage, BracketImage, Head, MAGIC, OrderImage, Reader, SeenImage, TradeImage, VERSION, Writer,
 };
+use super::core_trust::Distrust;
 use crate::model::instrument::SYMBOL_MAX;
+use crate::model::message::{ListKind, NO_INSTRUMENT};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{INSTRUMENTS_MAX, InstrumentId, OrderType, PositionSide, Side, Wall};
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, OrderType, PositionSide, Reason, Side, Symbol, Wall};
 use crate::orders::book::{BRACKETS_MAX, BracketRow, FillRead, ORDERS_MAX, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard};
 use crate::orders::lifecycle::{Progress, State};
 use crate::orders::lookup::Lookup;
 use crate::orders::trade::{ExitKind, Filled, Stage, TRADES_MAX, Trade};
 use crate::risk::trailing::{TrailStage, TrailState};
+use std::collections::BTreeSet;
 
 /// Bytes that a snapshot can need at most.
 pub const SNAPSHOT_MAX: usize = size_of::<Head>()
@@ -31,6 +34,34 @@ pub const SNAPSHOT_MAX: usize = size_of::<Head>()
     + INSTRUMENTS_MAX * size_of::<ActivityImage>()
     + SEEN_MAX * size_of::<SeenImage>()
     + ENTRIES_MAX * size_of::<u64>();
+
+/// The instruments in which an image has a trade, an order or a bracket.
+pub fn symbols(bytes: &[u8]) -> Result<BTreeSet<Symbol>, SnapshotFault> {
+    let mut reader = Reader { bytes, at: 0 };
+    let head: Head = reader.take()?;
+    if head.magic != MAGIC {
+        return Err(SnapshotFault::NotOurs);
+    }
+    if head.version != VERSION {
+        return Err(SnapshotFault::Version(head.version));
+    }
+    let mut symbols = BTreeSet::new();
+    let mut note = |symbol: &[u8; SYMBOL_MAX]| {
+        let length = symbol.iter().position(|byte| *byte == 0).unwrap_or(SYMBOL_MAX);
+        let text = std::str::from_utf8(&symbol[..length]).ok();
+        symbols.extend(text.and_then(Symbol::parse));
+    };
+    for _ in 0..head.trades {
+        note(&reader.take::<TradeImage>()?.symbol);
+    }
+    for _ in 0..head.orders {
+        note(&reader.take::<OrderImage>()?.symbol);
+    }
+    for _ in 0..head.brackets {
+        note(&reader.take::<BracketImage>()?.symbol);
+    }
+    Ok(symbols)
+}
 
 /// Why a snapshot cannot be written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +171,7 @@ impl Gate {
             fresh.restore_order(&reader.take()?, now);
         }
         for _ in 0..head.brackets {
-            fresh.restore_bracket(&reader.take()?);
+            fresh.restore_bracket(&reader.take()?, now);
         }
         for _ in 0..head.activities {
             let image: ActivityImage = reader.take()?;
@@ -259,6 +290,23 @@ impl Gate {
         }
     }
 
+    /// What an earlier run left in an instrument that this one does not follow: nothing is entered until
+    /// the venue's list is without it.
+    fn note_unknown(&mut self, symbol: &[u8; SYMBOL_MAX], list: ListKind, now: Wall) {
+        self.counters.events_invalid += 1;
+        if self.id_of(symbol).is_none() {
+            // No room means that enough of them are named already.
+            let _ = self.distrusts.try_push(Distrust {
+                symbol: *symbol,
+                instrument: NO_INSTRUMENT,
+                list: list as u8,
+                reason: Reason::InstrumentUnknown as u16,
+                token: 0,
+                seen: now,
+            });
+        }
+    }
+
     /// A trade with a code that means nothing is left out: reconcile finds its position.
     fn restore_trade(&mut self, image: &TradeImage, now: Wall) {
         let codes = (
@@ -269,7 +317,7 @@ impl Gate {
             OrderType::from_code(image.order_type),
         );
         let (Some(instrument), Some(stage), Some(position_side), Some(side), Some(order_type)) = codes else {
-            self.counters.events_invalid += 1;
+            self.note_unknown(&image.symbol, ListKind::Positions, now);
             return;
         };
         let mut guard = Guard::new(image.want_sl_ticks, image.want_tp_ticks);
@@ -366,7 +414,7 @@ impl Gate {
             State::from_code(image.state),
         );
         let (Some(instrument), Some(role), Some(position_side), Some(side), Some(state)) = codes else {
-            self.counters.events_invalid += 1;
+            self.note_unknown(&image.symbol, ListKind::OrdersPending, now);
             return;
         };
         // Whether the bytes left is not known, nor what a cancel came to.
@@ -410,14 +458,14 @@ impl Gate {
         }
     }
 
-    fn restore_bracket(&mut self, image: &BracketImage) {
+    fn restore_bracket(&mut self, image: &BracketImage, now: Wall) {
         let codes = (
             self.id_of(&image.symbol),
             PositionSide::from_code(image.position_side),
             Side::from_code(image.side),
         );
         let (Some(instrument), Some(position_side), Some(side)) = codes else {
-            self.counters.events_invalid += 1;
+            self.note_unknown(&image.symbol, ListKind::BracketsPending, now);
             return;
         };
         let fits = self.brackets.insert(BracketRow {

@@ -51,6 +51,8 @@ impl Gate {
             shutting_down: self.shutting_down,
             journal_full: self.journal_full,
             synced: self.is_synced(),
+            holding_unknown: self.holds_unknown(),
+            row_unreadable: self.is_distrusted(instrument),
             private_feed_up: self.is_feed_up(),
             position_open,
             order_in_flight,

@@ -17,6 +17,7 @@ mod core_reply;
 pub mod core_snapshot;
 pub mod core_status;
 mod core_trade;
+mod core_trust;
 mod core_upkeep;
 mod core_view;
 pub mod glue;

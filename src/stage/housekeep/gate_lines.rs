@@ -4,7 +4,7 @@
 //! docs/metrics.md has the list. Prices and sizes are numbers; sizes are contracts.
 
 use super::lines::{LINE_VERSION, exit_text, id_text, side_text, symbol_text, timeframe_text};
-use crate::model::message::{CommandKind, GateEvent, GateEventKind};
+use crate::model::message::{CommandKind, GateEvent, GateEventKind, ListKind};
 use crate::model::{Instrument, InstrumentId, Instruments, Lots, OrderState, OrderType, Price, Reason};
 use crate::orders::lifecycle::State;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,7 @@ pub fn gate_event(event: &GateEvent, instruments: &Instruments, is_paper: bool) 
         GateEventKind::TradeClosed => trade_close(&mut line, event, instrument),
         GateEventKind::Refused | GateEventKind::Skipped => skip(&mut line, event),
         GateEventKind::EntriesOff | GateEventKind::EntriesOn => line.put("reason", reason(event)),
+        GateEventKind::Untrusted | GateEventKind::Trusted => untrusted(&mut line, event),
         GateEventKind::NakedClose | GateEventKind::MarginLow => {
             line.put("side", json!(side_text(event.side)));
             line.put("size", size(instrument, event.size_lots));
@@ -49,6 +50,8 @@ fn name_of(kind: GateEventKind, is_paper: bool) -> &'static str {
         GateEventKind::EntriesOn => "entries_on",
         GateEventKind::NakedClose => "naked_close",
         GateEventKind::MarginLow => "margin_low",
+        GateEventKind::Untrusted => "untrusted_row",
+        GateEventKind::Trusted => "trusted_row",
     }
 }
 
@@ -189,6 +192,22 @@ fn trade_close(line: &mut Line, event: &GateEvent, instrument: Option<&Instrumen
         line.put("reason", reason(event));
     }
     line.put_ids(event);
+}
+
+/// A row of the account that is not believed, or no longer in the way; the symbol is the venue's text.
+fn untrusted(line: &mut Line, event: &GateEvent) {
+    let length = event.symbol.iter().position(|byte| *byte == 0);
+    let symbol = &event.symbol[..length.unwrap_or(event.symbol.len())];
+    let list = match ListKind::from_code(event.order_type) {
+        Some(ListKind::Positions) => "positions",
+        Some(ListKind::OrdersPending) => "orders",
+        Some(ListKind::BracketsPending) => "brackets",
+        Some(ListKind::AlgosPending) => "algos",
+        _ => "",
+    };
+    line.put("symbol", json!(String::from_utf8_lossy(symbol)));
+    line.put("list", json!(list));
+    line.put("reason", reason(event));
 }
 
 fn skip(line: &mut Line, event: &GateEvent) {

@@ -210,6 +210,13 @@ fn remember(seen: &mut Seen, event: &GateEvent, line: &serde_json::Value) {
                 event.pnl
             )
         }
+        Some(GateEventKind::Untrusted) => format!(
+            "not believed: a row of {} in {}: {}",
+            text("symbol"),
+            text("list"),
+            text("reason")
+        ),
+        Some(GateEventKind::Trusted) => format!("gone: the row of {} in {}", text("symbol"), text("list")),
         Some(GateEventKind::NakedClose) => format!("closing {}: it cannot be protected", text("symbol")),
         _ => return,
     };

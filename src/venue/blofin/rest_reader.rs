@@ -413,7 +413,8 @@ fn instrument_of<'i>(request: &FetchRequest, instruments: &'i Instruments) -> Op
         | ListKind::Fills
         | ListKind::OrdersHistory
         | ListKind::BracketsHistory
-        | ListKind::Leverage => None,
+        | ListKind::Leverage
+        | ListKind::Suspend => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::FRAME_BYTES_MAX;
 use super::control::{self, Channel, Control};
 use super::document::{Document, Element};
-use super::rows;
-use crate::model::message::{AccountEvent, AccountKind};
+use super::{rows, untrusted};
+use crate::model::message::{AccountEvent, AccountKind, ListKind};
 use crate::model::{Instruments, Reason};
 
 /// Most rows a private frame may carry.
@@ -13,11 +13,12 @@ const ROWS_MAX: usize = 4096;
 /// What a private frame was.
 #[derive(Clone, Copy, Debug)]
 pub enum AccountFrame<'d> {
-    /// Events in the order of the frame; header, list and token are zero. A complete list of
-    /// positions ends with `PositionsComplete`.
+    /// Events in the order of the frame; header and token are zero, and so is the list but for rows
+    /// that cannot be believed. A complete list of positions ends with `PositionsComplete`.
     Events {
         events: &'d [AccountEvent],
-        /// Rows about instruments that this run does not know, left out.
+        /// Rows about instruments that this run does not know; each that says something of now is an
+        /// `Untrusted`.
         unknown_count: u32,
     },
     Control(Control),
@@ -37,8 +38,8 @@ impl AccountDecoder {
         }
     }
 
-    /// What `bytes`, one text frame of the private socket, says. One row that cannot be read
-    /// refuses the frame: after an error, state has to be read by REST.
+    /// What `bytes`, one text frame of the private socket, says. A row that cannot be read
+    /// is an `Untrusted`; a frame that cannot is an error, and state has to be read by REST.
     pub fn decode(&mut self, bytes: &[u8], instruments: &Instruments) -> Result<AccountFrame<'_>, Reason> {
         if control::is_pong(bytes) {
             return Ok(AccountFrame::Control(Control::Pong));
@@ -82,10 +83,11 @@ fn frame(
         events.push(rows::balance(data)?);
         return Ok(None);
     }
-    let read: fn(Element<'_>, &Instruments) -> rows::Row = match topic.channel {
-        Channel::Orders => rows::order,
-        Channel::OrdersAlgo => rows::bracket,
-        Channel::Positions => rows::position,
+    type ReadRow = fn(Element<'_>, &Instruments) -> rows::Row;
+    let (read, list): (ReadRow, ListKind) = match topic.channel {
+        Channel::Orders => (rows::order, ListKind::OrdersPending),
+        Channel::OrdersAlgo => (rows::bracket, ListKind::BracketsPending),
+        Channel::Positions => (rows::position, ListKind::Positions),
         _ => return Err(Reason::ChannelUnknown),
     };
     if !data.is_array() {
@@ -95,10 +97,9 @@ fn frame(
         if events.len() == ROWS_MAX {
             return Err(Reason::FrameTooLarge);
         }
-        match read(row, instruments)? {
-            Some(event) => events.push(event),
-            None => *unknown_count += 1,
-        }
+        let result = read(row, instruments);
+        *unknown_count += u32::from(matches!(result, Ok(None)));
+        events.extend(untrusted::event_of(row, result, list, instruments));
     }
     if topic.channel == Channel::Positions && topic.symbol.is_none() {
         events.push(rows::event(AccountKind::PositionsComplete));

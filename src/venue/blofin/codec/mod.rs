@@ -15,6 +15,7 @@ pub mod number;
 pub mod rows;
 mod scan;
 mod symbols;
+pub mod untrusted;
 
 pub use account::{AccountDecoder, AccountFrame};
 pub use check::Window;

@@ -6,7 +6,7 @@ use crate::model::{InstrumentId, Instruments, Reason, Timeframe};
 use crate::venue::blofin::codec::check::{self, Window};
 use crate::venue::blofin::codec::document::Element;
 use crate::venue::blofin::codec::number::parse_ms;
-use crate::venue::blofin::codec::rows;
+use crate::venue::blofin::codec::{rows, untrusted};
 use crate::venue::blofin::request::{Cursor, page_rows};
 
 /// Most rows that a page is believed to have.
@@ -23,7 +23,8 @@ pub struct Page<'r> {
     /// Where the next page begins; `None` after the last. `Config` goes from part 0 to 1 and from
     /// 2 to 3; its leverage parts have to be asked for.
     pub next: Option<Cursor>,
-    /// Rows about instruments that this run does not know, left out.
+    /// Rows about instruments that this run does not know; each that says something of now is an
+    /// `Untrusted`.
     pub unknown_count: u32,
     /// Candles that cannot be believed, left out: the venue has bars of zeros in old history.
     pub invalid_count: u32,
@@ -60,7 +61,11 @@ impl ReplyReader {
             .document
             .read(body, |root| {
                 let envelope = Envelope::of(root)?;
-                Ok(envelope.read().and_then(|data| match list {
+                let data = match envelope.read() {
+                    Err(fault) if is_absence(list, fault) => Ok(None),
+                    data => data,
+                };
+                Ok(data.and_then(|data| match list {
                     ListKind::Candles => candles(data, request, cursor, instruments, now_ms, ticks),
                     _ => account(data, list, request, cursor, instruments, events),
                 }))
@@ -78,6 +83,18 @@ impl ReplyReader {
             invalid_count: count.invalid,
         })
     }
+}
+
+/// Whether an error of the venue answers a lookup by id: no such thing. Not so when it is about us (key,
+/// signature, clock, permission), about the path, about how often we ask, or about the venue's own state:
+/// those say nothing of the order.
+fn is_absence(list: ListKind, fault: ReadFault) -> bool {
+    let is_lookup = matches!(list, ListKind::OrderDetail | ListKind::BracketDetail);
+    let says_nothing = matches!(
+        fault.venue_code,
+        0 | 400..600 | 102_089 | 103_013 | 150_003 | 152_011..=152_013 | 152_400..=152_499
+    );
+    is_lookup && fault.reason == Reason::ReplyInnerError && !says_nothing
 }
 
 fn account(
@@ -102,26 +119,58 @@ fn account(
             Ok(Count { next: None, ..count })
         }
         ListKind::Positions => {
-            let count = pages(data, None, request, cursor, instruments, rows::position, events)?;
+            let count = pages(
+                data,
+                None,
+                request,
+                cursor,
+                instruments,
+                (list, rows::position),
+                events,
+            )?;
             Ok(Count { next: None, ..count })
         }
         ListKind::Fills => {
             let id = Some("tradeId");
-            pages(data, id, request, cursor, instruments, rows::fill, events)
+            pages(data, id, request, cursor, instruments, (list, rows::fill), events)
         }
         ListKind::OrdersPending | ListKind::OrdersHistory => {
             let id = Some("orderId");
-            pages(data, id, request, cursor, instruments, rows::order, events)
+            pages(
+                data,
+                id,
+                request,
+                cursor,
+                instruments,
+                (list, rows::order),
+                events,
+            )
         }
         ListKind::BracketsPending | ListKind::BracketsHistory => {
             let id = Some("tpslId");
-            pages(data, id, request, cursor, instruments, rows::bracket, events)
+            pages(
+                data,
+                id,
+                request,
+                cursor,
+                instruments,
+                (list, rows::bracket),
+                events,
+            )
         }
         ListKind::AlgosPending => {
             let id = Some("algoId");
-            pages(data, id, request, cursor, instruments, rows::bracket, events)
+            pages(
+                data,
+                id,
+                request,
+                cursor,
+                instruments,
+                (list, rows::bracket),
+                events,
+            )
         }
-        ListKind::Candles => Err(ReadFault::from(Reason::ReplyUnknownCode)),
+        ListKind::Candles | ListKind::Suspend => Err(ReadFault::from(Reason::ReplyUnknownCode)),
     }
 }
 
@@ -196,14 +245,15 @@ fn config(
     Ok(count)
 }
 
-/// Rows of a list whose pages are walked by the id `id`.
+/// Rows of a list whose pages are walked by the id `id`. A row that cannot be read is an `Untrusted`
+/// among the others: it must not hide them.
 fn pages(
     data: Option<Element<'_>>,
     id: Option<&str>,
     request: &FetchRequest,
     cursor: Cursor,
     instruments: &Instruments,
-    read: ReadRow,
+    (list, read): (ListKind, ReadRow),
     events: &mut Vec<AccountEvent>,
 ) -> Result<Count, ReadFault> {
     let data = data
@@ -218,18 +268,22 @@ fn pages(
             return Err(ReadFault::from(Reason::FrameTooLarge));
         }
         if let Some(id) = id {
-            let [value] = row.fields(&[id])?;
-            last = rows::id_of(value)?.ok_or(Reason::FieldMissing)?;
+            // A row without an id leaves the walk where the row before it was.
+            let value = row.fields(&[id]).ok().and_then(|[value]| value);
+            last = rows::id_of(value).ok().flatten().unwrap_or(last);
             if cursor.after != 0 && last >= cursor.after {
                 return Err(ReadFault::from(Reason::ReplyItemMissing));
             }
         }
-        match read(row, instruments)? {
-            Some(event) => events.push(event),
-            None => count.unknown += 1,
-        }
+        let result = read(row, instruments);
+        count.unknown += u32::from(matches!(result, Ok(None)));
+        events.extend(untrusted::event_of(row, result, list, instruments));
     }
     if row_count >= page_rows(request, ListKind::OrdersPending) as usize {
+        if id.is_some() && last == 0 {
+            // Not one id on the page: nothing says where the next one begins.
+            return Err(ReadFault::from(Reason::FieldMissing));
+        }
         count.next = Some(Cursor {
             after: last,
             part: cursor.part,

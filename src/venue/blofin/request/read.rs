@@ -35,6 +35,10 @@ pub(super) fn write_path(
         ListKind::Positions | ListKind::Balance => Ok(()),
         // It is about many instruments: `write_leverage` has them.
         ListKind::Leverage => Err(EncodeError::FieldMissing { field: "instruments" }),
+        ListKind::Suspend => Err(EncodeError::CodeUnknown {
+            field: "list",
+            code: request.list,
+        }),
         ListKind::AlgosPending => {
             query.text("orderType", b"trigger");
             page(query, request, cursor)
@@ -96,6 +100,12 @@ fn path_of(list: ListKind, part: u8) -> Result<&'static str, EncodeError> {
         ListKind::Balance => "/api/v1/account/balance",
         ListKind::Fills => "/api/v1/trade/fills-history",
         ListKind::Leverage => "/api/v1/account/batch-leverage-info",
+        ListKind::Suspend => {
+            return Err(EncodeError::CodeUnknown {
+                field: "list",
+                code: list as u8,
+            });
+        }
         ListKind::Config => match part {
             0 => "/api/v1/account/position-mode",
             1 => "/api/v1/account/margin-mode",

@@ -1,0 +1,192 @@
+//! What the account holds, by symbol, before anything is followed: an instrument with a position, an order
+//! or a bracket is followed whatever the rules of `[scan]` say, so that it is protected and counted.
+//!
+//! Two sources: what the last run of this instance left in its snapshot, and, live, what the venue says.
+//! Should the venue not say it, the gate still sees every row later: one about an instrument that is not
+//! followed turns entries off.
+
+use super::doctor::account::Api;
+use super::{bootstrap, graph};
+use crate::driver::DecisionClock;
+use crate::model::Symbol;
+use crate::settings::{Settings, Venue};
+use crate::stage::gate::core_snapshot;
+use crate::stage::gate::intents::Intents;
+use crate::venue::blofin::sign::Credentials;
+use crate::venue::paper;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Rows of one page, the venue's most.
+const PAGE_ROWS: usize = 100;
+/// Pages of one list that are read; a list that goes on is one that does not end.
+const PAGES_MAX: usize = 100;
+/// Tries of the whole read at a start, and the pause between them.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The lists that say what is held, and the id by which their pages are walked.
+const LISTS: [(&str, &str); 4] = [
+    ("/api/v1/account/positions", ""),
+    ("/api/v1/trade/orders-pending", "orderId"),
+    ("/api/v1/trade/orders-tpsl-pending", "tpslId"),
+    ("/api/v1/trade/orders-algo-pending", "algoId"),
+];
+
+/// What is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub symbols: BTreeSet<Symbol>,
+    /// What could not be found out, for the operator.
+    pub warnings: Vec<String>,
+}
+
+impl Held {
+    pub fn has(&self, symbol: &Symbol) -> bool {
+        self.symbols.contains(symbol)
+    }
+}
+
+/// The file of the gate's snapshots.
+pub fn snapshot_path(settings: &Settings) -> PathBuf {
+    settings.daemon.state_dir.join("gate.snapshot")
+}
+
+/// What the snapshot and, live, the venue say. Blocks for as long as the reads take.
+pub fn at_start(settings: &Settings, clock: &DecisionClock) -> Held {
+    let mut held = Held::default();
+    match of_snapshot(settings, &snapshot_path(settings)) {
+        Ok(symbols) => held.symbols = symbols,
+        // The run itself refuses such a file, with the same words.
+        Err(fault) => held
+            .warnings
+            .push(format!("what the last run held is not known: {fault}")),
+    }
+    if settings.is_live() {
+        match of_venue_patiently(settings, clock) {
+            Ok(symbols) => held.symbols.extend(symbols),
+            Err(fault) => held.warnings.push(format!(
+                "what the account holds could not be read before the universe: {fault}; entries stay off \
+                 while it holds something outside of it"
+            )),
+        }
+    }
+    held
+}
+
+/// The instruments in the snapshot of the last run.
+fn of_snapshot(settings: &Settings, path: &Path) -> Result<BTreeSet<Symbol>, String> {
+    let text = |fault: &dyn std::fmt::Display| fault.to_string();
+    let credentials = bootstrap::credentials(settings).filter(|_| settings.is_live());
+    let credentials = credentials.unwrap_or_else(paper::credentials);
+    let host = bootstrap::host(settings).map_err(|failure| failure.text)?;
+    let account = graph::account_hash(&credentials.key, &host);
+    match Intents::read(path, account).map_err(|fault| text(&fault))? {
+        None => Ok(BTreeSet::new()),
+        Some(image) => core_snapshot::symbols(&image).map_err(|fault| text(&fault)),
+    }
+}
+
+fn of_venue_patiently(settings: &Settings, clock: &DecisionClock) -> Result<BTreeSet<Symbol>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|fault| fault.to_string())?;
+    let credentials = bootstrap::credentials(settings).ok_or("no credentials")?;
+    let mut tries = 1;
+    loop {
+        match runtime.block_on(of_venue(&settings.venue, &credentials, clock)) {
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The instruments in which the venue says that the account has something.
+pub async fn of_venue(
+    venue: &Venue,
+    credentials: &Credentials,
+    clock: &DecisionClock,
+) -> Result<BTreeSet<Symbol>, String> {
+    let mut api = Api::new(venue, credentials, clock.clone()).map_err(|finding| finding.to_string())?;
+    let mut symbols = BTreeSet::new();
+    for (path, id) in LISTS {
+        let mut after = String::new();
+        for page in 0.. {
+            if page == PAGES_MAX {
+                return Err(format!("{path} does not end"));
+            }
+            let data = api.get("held", &query(path, id, &after)).await;
+            let data = data.map_err(|finding| format!("{path}: {}", finding.fact))?;
+            let rows = data.as_array().ok_or_else(|| format!("{path} gave no list"))?;
+            symbols.extend(rows.iter().filter_map(symbol_of));
+            let next = rows.last().map(|row| word(&row[id])).unwrap_or_default();
+            if id.is_empty() || rows.len() < PAGE_ROWS || next.is_empty() || next == after {
+                break;
+            }
+            after = next;
+        }
+    }
+    Ok(symbols)
+}
+
+fn query(path: &str, id: &str, after: &str) -> String {
+    let mut query = path.to_owned();
+    if !id.is_empty() {
+        query += &format!("?limit={PAGE_ROWS}");
+    }
+    if id == "algoId" {
+        query += "&orderType=trigger";
+    }
+    if !after.is_empty() {
+        query += &format!("&after={after}");
+    }
+    query
+}
+
+/// The instrument of a row; a position of nothing is none.
+fn symbol_of(row: &Value) -> Option<Symbol> {
+    let size = word(&row["positions"]).parse::<f64>();
+    let is_flat = size.is_ok_and(|size| size == 0.0);
+    Symbol::parse(row["instId"].as_str()?).filter(|_| !is_flat)
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_names_its_instrument_unless_it_is_a_position_of_nothing() {
+        let symbol = |row: Value| symbol_of(&row).map(|symbol| symbol.to_string());
+        let eth = Some("ETH-USDT".to_owned());
+        assert_eq!(symbol(json!({"instId": "ETH-USDT", "positions": "-3"})), eth);
+        assert_eq!(symbol(json!({"instId": "ETH-USDT", "size": "1"})), eth);
+        assert_eq!(symbol(json!({"instId": "ETH-USDT", "positions": "odd"})), eth);
+        assert_eq!(symbol(json!({"instId": "ETH-USDT", "positions": "0.0"})), None);
+        assert_eq!(symbol(json!({"instId": 7})), None);
+    }
+
+    #[test]
+    fn pages_are_asked_for_as_the_venue_wants_it() {
+        assert_eq!(query("/p", "", ""), "/p");
+        assert_eq!(query("/o", "orderId", ""), "/o?limit=100");
+        assert_eq!(
+            query("/a", "algoId", "9"),
+            "/a?limit=100&orderType=trigger&after=9"
+        );
+    }
+}
