@@ -271,6 +271,7 @@ fn values_out_of_range_name_key_value_and_range() {
         ("SL_BPS=5,5", "1 to 5000"),
         ("USE_WS_CANDLES=true", "0 or 1"),
         ("TPSL_MODE=ATR", "bps | atr | level_atr"),
+        ("EMA_SLOPE_LOOKBACK=32", "1 to 31"),
         ("WEBHOOK_PORT=0", "1 to 65535"),
         ("WEBHOOK_PORT=70000", "1 to 65535"),
         ("WEBHOOK_HOST=example.com", "an ip address"),

@@ -182,6 +182,7 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
     for gauge in decode::History::GAUGES {
         bus.gauge(gauge);
     }
+    bus.gauge(score::HELD_GAUGE);
     bus.histogram("tick_to_order_ns");
     bus.table::<PositionRow>("positions", POSITION_ROWS);
     bus.table::<StatusRow>("status", 1);

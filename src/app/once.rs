@@ -21,6 +21,7 @@ use crate::model::{InstrumentId, Instruments, Side, Timeframe};
 use crate::settings::Settings;
 use crate::stage::decode::{CandleSource, History};
 use crate::stage::housekeep::{SeenHandle, lines::Names};
+use crate::stage::score::HELD_GAUGE;
 use crate::sys::clock::Stamp;
 use crate::topology::LinkId;
 use std::io::Write;
@@ -137,7 +138,7 @@ impl Scan<'_> {
             if now != before {
                 (before, moved_at) = (now, Instant::now());
                 still_polls = 0;
-            } else if now.history.is_complete() {
+            } else if now.history.is_complete() && now.held == 0 {
                 still_polls += 1;
             } else if moved_at.elapsed() > SILENCE_MAX {
                 return Err(Failure::venue(format!(
@@ -176,6 +177,8 @@ struct Moved {
     candles: u64,
     rows: u64,
     signals: usize,
+    /// Candidates that wait for the rest of their close.
+    held: u64,
 }
 
 impl Moved {
@@ -186,6 +189,7 @@ impl Moved {
             candles: value_of(&values, "indicate_candle"),
             rows: value_of(&values, "score_row"),
             signals,
+            held: value_of(&values, HELD_GAUGE),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From settings to the plain numbers that each module takes. The only place that knows both.
 
 use crate::indicators;
+use crate::model::time::NS_PER_MS;
 use crate::model::{InstrumentId, MarginMode, PositionMode, Timeframe, TriggerType};
 use crate::orders::bracket::Capabilities;
 use crate::risk::{
@@ -48,6 +49,7 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
         components_min: score.min_components,
         candidates_per_timeframe_max: score.max_candidates_per_tf as usize,
         candidates_per_close_max: score.max_candidates_per_loop as usize,
+        settle_ns: u64::from(score.scan_settle_ms) * NS_PER_MS,
         signal_cooldown_ms: (score.signal_cooldown_sec * 1e3) as i64,
         dedupe_ttl_ms: (score.dedupe_ttl_sec * 1e3) as i64,
         epoch: u64::from(epoch),

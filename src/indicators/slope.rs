@@ -40,3 +40,20 @@ impl Slope {
         copy.commit(close, atr)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_lookback_that_the_settings_allow_acts() {
+        for lookback in [1, 30, 31] {
+            // An EMA of one candle is the close.
+            let mut slope = Slope::new(1, lookback);
+            let values = (0..100u32).map(|number| slope.commit(f64::from(number * number), Some(1.0)));
+            let last = values.last().flatten().expect("warm");
+            // (99² − (99 − n)²) / n
+            assert_eq!(last, 198.0 - lookback as f64, "{lookback}");
+        }
+    }
+}

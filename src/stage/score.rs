@@ -1,23 +1,25 @@
 //! `score`: a feature row in, a signal out when the strategies agree.
 //!
 //! It owns the weights, the regimes and the virtual labels (`strategy::Scorer`), and the choice
-//! among the signals of one close. Candidates that arrived together are ranked together; the caps
-//! of a close count over all of them.
+//! among the signals of one close (`strategy::Ranking`): a candidate leaves as soon as nothing that is
+//! still expected of its close can change that.
 
 use super::learning::{FromScore, Learning, ToScore};
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
-use crate::metrics::{Counter, StageMeter};
+use crate::metrics::{Counter, Gauge, StageMeter};
 use crate::model::feature::row_flag;
 use crate::model::message::{Signal, SignalLabel, TradeOutcome};
 use crate::model::{FeatureRow, InstrumentId, Instruments, Reason, Timeframe, Wall};
-use crate::strategy::{Params, Ranking, Scorer, Verdict};
+use crate::strategy::{Closes, Params, Ranking, Scorer, Verdict};
 use crate::topology::LinkId;
-use arrayvec::ArrayVec;
 
-/// Signals of one batch; more candidates than this in one batch are ranked out.
-const BATCH_MAX: usize = 64;
+/// Signals that may leave at once; better ones first, the others a step later.
+const LEAVING_MAX: usize = 64;
+
+/// Candidates that wait for the rest of their close.
+pub const HELD_GAUGE: &str = "score_held";
 
 /// From the first row of a close to learning from it: rows that come this late are few, and half a
 /// minute is left before the shortest timeframe closes again.
@@ -40,13 +42,6 @@ pub struct Parts {
     pub learning: Learning,
 }
 
-/// Signals that left at the present close.
-struct CloseCount {
-    close_ms: i64,
-    in_all: usize,
-    of_timeframe: [usize; Timeframe::ALL.len()],
-}
-
 /// The stage.
 pub struct Score {
     rows: Inlet<FeatureRow>,
@@ -57,14 +52,13 @@ pub struct Score {
     refusals: Outlet<Signal>,
     order: InputOrder,
     scorer: Scorer,
+    closes: Closes,
     ranking: Ranking,
-    per_timeframe_max: usize,
-    per_close_max: usize,
+    /// SCAN_SETTLE_MS is 0: what came together is ranked together and leaves.
+    is_immediate: bool,
     symbol_order: Vec<u16>,
-    close: CloseCount,
     /// The last row taken was the last that its tick caused: a batch may end here.
     is_whole: bool,
-    pending_count: u64,
     learning: Learning,
     /// Models taken so far.
     model_count: u64,
@@ -75,6 +69,7 @@ pub struct Score {
     meter: StageMeter,
     row_count: Counter,
     signal_count: Counter,
+    held: Gauge,
     /// Signals, labels and near misses that the metrics file will lack because their ring was full.
     line_lost_count: Counter,
     reasons: ReasonCounters,
@@ -92,17 +87,11 @@ impl Score {
             refusals: parts.refusals,
             order: parts.order,
             scorer: parts.scorer,
-            ranking: Ranking::new(&parts.params, BATCH_MAX),
-            per_timeframe_max: parts.params.candidates_per_timeframe_max,
-            per_close_max: parts.params.candidates_per_close_max,
+            closes: Closes::default(),
+            ranking: Ranking::new(&parts.params),
+            is_immediate: parts.params.settle_ns == 0,
             symbol_order: parts.symbol_order,
-            close: CloseCount {
-                close_ms: i64::MIN,
-                in_all: 0,
-                of_timeframe: [0; Timeframe::ALL.len()],
-            },
             is_whole: false,
-            pending_count: 0,
             learning: parts.learning,
             model_count: 0,
             prepare_at: None,
@@ -111,6 +100,7 @@ impl Score {
             meter: bus.stage_meter("score")?,
             row_count: bus.counter("score_row")?,
             signal_count: bus.counter("score_signal")?,
+            held: bus.gauge(HELD_GAUGE)?,
             line_lost_count: bus.counter("score_line_lost")?,
             reasons: ReasonCounters::new(bus, "score")?,
         })
@@ -128,13 +118,14 @@ impl Score {
         }
     }
 
-    fn on_row(&mut self, row: &FeatureRow) {
+    fn on_row(&mut self, row: &FeatureRow, now: Wall) {
         let taken_ns = self.meter.taken(row.header.publish_ns);
         self.row_count.add(1);
         self.is_whole = row.has_flag(row_flag::LAST_OF_TICK);
         if !row.has_flag(row_flag::BACKFILL) {
             self.await_preparation(row);
         }
+        self.count_in(row, now);
         match self.scorer.on_row(row) {
             Verdict::None => {}
             Verdict::Refused(refusal) => {
@@ -144,11 +135,12 @@ impl Score {
                 }
             }
             Verdict::Signal(signal) => {
-                if self.ranking.offer(&signal) {
-                    self.pending_count += 1;
-                } else {
+                let order = rank_in(&self.symbol_order);
+                if let Some(worst) = self.ranking.offer(&signal, now, order) {
                     self.reasons.count(Reason::RankedOut);
+                    self.refuse(ranked_out(&worst));
                 }
+                self.held.set(self.ranking.held_count() as u64);
             }
         }
         while let Some(label) = self.scorer.take_ended() {
@@ -189,67 +181,78 @@ impl Score {
         }
     }
 
-    /// Ranks what came together and lets the best leave. Returns how many candidates there were.
-    fn settle(&mut self) -> Option<u64> {
-        if self.pending_count == 0 {
-            return None;
+    /// Notes that a row of a scanned series is in.
+    fn count_in(&mut self, row: &FeatureRow, now: Wall) {
+        let Some(timeframe) = Timeframe::from_code(row.timeframe) else {
+            return;
+        };
+        if row.has_flag(row_flag::CONTEXT_ONLY) {
+            return;
         }
-        let mut leaving: ArrayVec<Signal, BATCH_MAX> = ArrayVec::new();
-        let order = &self.symbol_order;
-        let (reasons, refusals, lost) = (&mut self.reasons, &mut self.refusals, &mut self.line_lost_count);
-        let rank = |id: InstrumentId| order.get(id.index()).copied().unwrap_or(u16::MAX);
-        self.ranking.settle(rank, &mut |signal, refused| match refused {
-            Some(reason) => {
-                reasons.count(reason);
-                let refused = Signal {
-                    reason: reason as u16,
-                    ..*signal
-                };
-                if refusals.publish(refused).is_err() {
-                    lost.add(1);
-                }
-            }
-            None => leaving.push(*signal),
-        });
-        for signal in &leaving {
-            if self.fits_close(signal) {
-                self.scorer.emitted(signal);
-                self.signal_count.add(1);
-                self.signals.publish_or_drop(*signal);
-                if self.to_housekeep.publish(*signal).is_err() {
-                    self.line_lost_count.add(1);
-                }
-            } else {
-                self.reasons.count(Reason::RankedOut);
-                self.refuse(Signal {
-                    reason: Reason::RankedOut as u16,
-                    ..*signal
-                });
-            }
+        let instrument = InstrumentId(row.instrument);
+        let close_ms = row.candle.open_ms + timeframe.ms();
+        self.closes.on_row(instrument, timeframe, close_ms);
+        self.ranking.on_row(close_ms, now);
+        if self
+            .ranking
+            .holds_before(instrument, timeframe, row.candle.open_ms)
+        {
+            self.release(now, true);
         }
-        let count = self.pending_count;
-        self.pending_count = 0;
-        Some(count)
     }
 
-    fn fits_close(&mut self, signal: &Signal) -> bool {
-        let timeframe = usize::from(signal.timeframe).min(Timeframe::ALL.len() - 1);
-        let close_ms = signal.open_ms + Timeframe::ALL[timeframe].ms();
-        if close_ms != self.close.close_ms {
-            self.close = CloseCount {
-                close_ms,
-                in_all: 0,
-                of_timeframe: [0; Timeframe::ALL.len()],
+    /// Lets the best leave of what can be decided, of everything when `all`. Returns how many candidates
+    /// were decided.
+    fn release(&mut self, now: Wall, all: bool) -> u64 {
+        let order = rank_in(&self.symbol_order);
+        let (signals, to_housekeep, refusals) =
+            (&mut self.signals, &mut self.to_housekeep, &mut self.refusals);
+        let (scorer, reasons, lost) = (&mut self.scorer, &mut self.reasons, &mut self.line_lost_count);
+        let count = &mut self.signal_count;
+        let mut decide = |signal: &Signal, refused: Option<Reason>| {
+            let is_written = match refused {
+                Some(reason) => {
+                    reasons.count(reason);
+                    refusals.publish(ranked_out(signal)).is_ok()
+                }
+                None => {
+                    scorer.emitted(signal);
+                    count.add(1);
+                    signals.publish_or_drop(*signal);
+                    to_housekeep.publish(*signal).is_ok()
+                }
             };
-        }
-        let of_timeframe = &mut self.close.of_timeframe[timeframe];
-        if *of_timeframe >= self.per_timeframe_max || self.close.in_all >= self.per_close_max {
-            return false;
-        }
-        *of_timeframe += 1;
-        self.close.in_all += 1;
-        true
+            if !is_written {
+                lost.add(1);
+            }
+        };
+        let decided = self
+            .ranking
+            .release(&self.closes, now, all, LEAVING_MAX, order, &mut decide);
+        self.held.set(self.ranking.held_count() as u64);
+        decided
     }
+
+    /// Whether candidates may leave now without a journal that asks for it.
+    fn may_release(&self, now: Wall) -> bool {
+        if self.is_immediate {
+            return self.is_whole && self.rows.is_empty() && self.ranking.held_count() > 0;
+        }
+        // Rows of one tick are judged together: the timeframes of an instrument.
+        self.ranking.is_due(now) || self.is_whole && self.ranking.has_news()
+    }
+}
+
+/// The candidate as whoever writes refusals down gets it.
+fn ranked_out(signal: &Signal) -> Signal {
+    Signal {
+        reason: Reason::RankedOut as u16,
+        ..*signal
+    }
+}
+
+fn rank_in(order: &[u16]) -> impl Fn(InstrumentId) -> u16 {
+    |id: InstrumentId| order.get(id.index()).copied().unwrap_or(u16::MAX)
 }
 
 /// Alphabetical rank of every instrument, by id.
@@ -281,7 +284,7 @@ impl Inputs for Score {
     }
 
     fn has_room(&mut self) -> bool {
-        self.signals.room() >= BATCH_MAX
+        self.signals.room() >= LEAVING_MAX
     }
 
     fn take(&mut self, link: LinkId, now: Wall, demanded: Option<u64>) -> Option<u64> {
@@ -294,12 +297,15 @@ impl Inputs for Score {
             LinkId::Model => self.on_learning(),
             LinkId::IndicateScore => {
                 let row = self.rows.take()?;
-                self.on_row(&row);
+                self.on_row(&row, now);
                 Some(row.header.seq)
             }
             // A journal may ask where a repeat has no candidates: it goes on, and the difference shows.
-            LinkId::Flush if demanded.is_some() => self.settle().or(Some(0)),
-            LinkId::Flush if self.is_whole && self.rows.is_empty() => self.settle(),
+            LinkId::Flush if demanded.is_some() => Some(self.release(now, self.is_immediate)),
+            LinkId::Flush if self.may_release(now) => {
+                let decided = self.release(now, self.is_immediate);
+                (decided > 0).then_some(decided)
+            }
             LinkId::Timer => {
                 let is_due = self.prepare_at.is_some_and(|time| time <= now);
                 if !is_due && demanded.is_none() {
@@ -332,6 +338,7 @@ impl Stage for Score {
         if self.order.is_repeating() {
             return self.order.next_repeat();
         }
-        self.prepare_at
+        let settled = (!self.is_immediate).then(|| self.ranking.next_due()).flatten();
+        [self.prepare_at, settled].into_iter().flatten().min()
     }
 }

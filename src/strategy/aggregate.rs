@@ -59,13 +59,19 @@ impl SideTally {
                 continue;
             };
             let (weight, affinity) = worth(index);
+            let points = weight * component.points * fired.strength * affinity;
             casts.push(Cast {
                 component: index as u8,
                 strength: fired.strength,
                 weight,
-                points: weight * component.points * fired.strength * affinity,
+                points,
                 level: fired.level.map(|level| view.price(level)),
             });
+            // A vote worth nothing (reversion while the market panics) is on record, and learns beside
+            // others, but it supports nobody.
+            if points <= 0.0 {
+                continue;
+            }
             if component.confirms_only {
                 confirming += 1;
             } else {
@@ -129,9 +135,10 @@ impl SideTally {
             .all(|component| component.family == Family::Reversion)
     }
 
-    /// The level of the vote with most points, the first of equals.
+    /// The level of the vote with most points among those that have one, the first of equals.
     pub fn level(&self) -> Option<f64> {
         self.casts()
+            .filter(|cast| cast.level.is_some() && cast.points > 0.0)
             .reduce(|best, cast| if cast.points > best.points { cast } else { best })
             .and_then(|cast| cast.level)
     }
@@ -333,5 +340,49 @@ mod tests {
         let points: Vec<f64> = tally.long.casts().map(|cast| cast.points).collect();
         assert_eq!(points, [1.0, 0.25]);
         assert_eq!(tally.long.mask(), 1 << 4 | 1 << 8);
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_largest_vote_that_has_one() {
+        // volume_spike has no level and most points; momentum_burst hides behind the low.
+        let tally = Tally::of(
+            &loud(),
+            |_, index| if index == 8 { (2.0, 1.0) } else { (1.0, 1.0) },
+        );
+        assert_eq!(
+            tally
+                .long
+                .casts()
+                .map(|cast| cast.level.is_some())
+                .collect::<Vec<_>>(),
+            [true, false]
+        );
+        assert_eq!(tally.long.level(), Some(100.0));
+    }
+
+    #[test]
+    fn a_vote_worth_nothing_supports_nobody() {
+        // Leading votes without worth: no component counts, and nothing is confirmed.
+        let mut row = loud();
+        set(
+            &mut row,
+            &[(Feature::Htf1Direction, 1.0), (Feature::Htf2Direction, 1.0)],
+        );
+        let worthless = |dead: &'static [usize]| {
+            Tally::of(&row, move |_, index| {
+                (1.0, if dead.contains(&index) { 0.0 } else { 1.0 })
+            })
+            .long
+        };
+        assert_eq!(worthless(&[]).component_count, 3);
+        let one = worthless(&[4]);
+        assert_eq!(
+            (one.component_count, one.level()),
+            (2, None),
+            "the burst counts no more"
+        );
+        assert_eq!(one.mask() >> 4 & 1, 1, "but it is on record");
+        let none = worthless(&[4, 8]);
+        assert_eq!((none.component_count, none.points, none.mask()), (0, 0.0, 0));
     }
 }

@@ -7,6 +7,7 @@ pub mod aggregate;
 pub mod bandit;
 pub mod bandit_file;
 pub mod calibration;
+pub mod closes;
 pub mod components;
 mod explore;
 pub mod flow;
@@ -26,6 +27,7 @@ mod weights;
 
 pub use bandit::Bandit;
 pub use calibration::Calibration;
+pub use closes::Closes;
 pub use components::{COMPONENTS, Component, Family};
 pub use params::Params;
 pub use probability::MODEL_FEATURES;

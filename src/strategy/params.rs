@@ -19,6 +19,9 @@ pub struct Params {
     pub candidates_per_timeframe_max: usize,
     /// MAX_CANDIDATES_PER_LOOP.
     pub candidates_per_close_max: usize,
+    /// SCAN_SETTLE_MS, in ns: a close that has been quiet for so long is decided though rows are missing;
+    /// 0 = each candidate at once, among those that came with it.
+    pub settle_ns: u64,
     /// SIGNAL_COOLDOWN_SEC, in ms: per instrument and timeframe, after an emitted signal.
     pub signal_cooldown_ms: i64,
     /// DEDUPE_TTL_SEC, in ms: a signal with the instrument, timeframe, side and components of one that
@@ -57,6 +60,7 @@ impl Default for Params {
             components_min: 2,
             candidates_per_timeframe_max: 8,
             candidates_per_close_max: 24,
+            settle_ns: 250_000_000,
             signal_cooldown_ms: 90_000,
             dedupe_ttl_ms: 600_000,
             epoch: 0,
