@@ -120,6 +120,7 @@ fn candidate(line: &Value, follows_trend: bool) -> Option<Candidate> {
             sl_distance: meta("sl_distance")?,
             tp_distance: meta("tp_distance")?,
             cost_r: meta("cost_r")?,
+            slip_bps: 0.0,
         },
     })
 }
