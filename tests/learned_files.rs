@@ -2,11 +2,17 @@
 //! running, and a file that cannot be believed is named and changes nothing.
 
 use smart_scanner::app::learned::LearnedFiles;
-use smart_scanner::model::{Candle, Feature, FeatureRow, Timeframe};
+use smart_scanner::model::feature::row_flag;
+use smart_scanner::model::message::TradeOutcome;
+use smart_scanner::model::{
+    Candle, Decimal, Feature, FeatureRow, Instrument, Instruments, Lots, Reason, Symbol, Timeframe,
+};
+use smart_scanner::settings::Settings;
 use smart_scanner::stage::learning::{FromScore, ToScore};
 use smart_scanner::strategy::bandit::{Bandit, Level};
 use smart_scanner::strategy::params::{BanditParams, RegimeParams};
-use smart_scanner::strategy::{Params, Scorer};
+use smart_scanner::strategy::{Params, Scorer, Verdict};
+use smart_scanner::universe::live::Table;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -111,22 +117,22 @@ fn open(directory: &Path) -> smart_scanner::app::learned::Opened {
         directory.join("bandit_state.json"),
         directory.join("calibration.json"),
     );
-    LearnedFiles::open_paths(&bandit, &calibration, 3.0, BanditParams::default())
+    LearnedFiles::open_paths(&bandit, &calibration, Params::default())
 }
 
 /// Saves `bandit` the way a run does: asked for, copied, written.
 fn save(directory: &Path, bandit: &Bandit) {
     let mut opened = open(directory);
-    assert!(opened.files.ask_weights(true));
-    let Some(ToScore::Weights {
+    assert!(opened.files.ask_lessons(true));
+    let Some(ToScore::Lessons {
         mut into,
         is_final: true,
     }) = opened.learned.learning.take()
     else {
         panic!("no question came")
     };
-    into.copy_from(bandit);
-    assert!(opened.learned.learning.reply(FromScore::Weights(into)).is_ok());
+    into.bandit.copy_from(bandit);
+    assert!(opened.learned.learning.reply(FromScore::Lessons(into)).is_ok());
     opened.files.finish();
 }
 
@@ -293,4 +299,186 @@ fn a_changed_calibration_is_handed_over_and_a_bad_one_is_not() {
     assert_eq!(signal.probability_source, 2);
     let expected = 1.0 / (1.0 + (-(0.25 + 0.2 * signal.score)).exp());
     assert!((signal.probability - expected).abs() < 1e-12);
+}
+
+/// The instruments of `loud_row`, by id.
+fn instruments() -> Instruments {
+    let one = Decimal::parse(b"1").expect("a decimal");
+    let mut all = Instruments::new();
+    for number in 0..INSTRUMENTS {
+        let instrument = Instrument {
+            symbol: Symbol::parse(&format!("S{number:02}-USDT")).expect("a symbol"),
+            tick_size: one,
+            lot_size: one,
+            contract_value: one,
+            min_lots: Lots(1),
+            max_limit_lots: Lots(1),
+            max_market_lots: Lots(1),
+            max_leverage: 1,
+            live: true,
+            list_ms: 0,
+        };
+        all.insert(instrument).expect("room");
+    }
+    all
+}
+
+fn flat_row(instrument: u16, open_ms: i64) -> FeatureRow {
+    FeatureRow {
+        instrument,
+        timeframe: Timeframe::M5 as u8,
+        candle: Candle::flat(open_ms, 103.0),
+        ..FeatureRow::default()
+    }
+}
+
+/// Saves what `scorer` has the way a run does while it goes on.
+fn save_all(settings: &Settings, scorer: &Scorer) {
+    let mut opened = LearnedFiles::open(settings, params(), &instruments());
+    opened.files.follow(Table::new(instruments(), Vec::new()).view());
+    assert!(opened.files.ask_lessons(false));
+    let Some(ToScore::Lessons { mut into, .. }) = opened.learned.learning.take() else {
+        panic!("no question came")
+    };
+    into.bandit.copy_from(scorer.bandit());
+    let room = into.pending.labels.capacity();
+    scorer.save(&mut into.pending);
+    assert_eq!(
+        into.pending.labels.capacity(),
+        room,
+        "the deciding side never allocates"
+    );
+    assert!(opened.learned.learning.reply(FromScore::Lessons(into)).is_ok());
+    opened.files.finish();
+}
+
+#[test]
+fn what_is_pending_goes_on_after_a_restart_and_teaches_what_it_would_have_taught() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings::research(None, &[], directory.path()).expect("settings");
+    let mut whole = scorer(Bandit::new(BanditParams::default()));
+    play(&mut whole, 0, 3);
+    let open_ms = START_MS + 3 * 10 * MINUTE_MS;
+    let at = |candles: i64| open_ms + candles * 5 * MINUTE_MS;
+    let mut ids = Vec::new();
+    for instrument in 0..INSTRUMENTS {
+        let Verdict::Signal(signal) = whole.on_row(&loud_row(instrument, at(0))) else {
+            panic!("a signal")
+        };
+        if instrument < 3 {
+            whole.emitted(&signal);
+            ids.push(signal.id);
+        }
+    }
+    // A candle that ends one trade, which has taught nobody yet, and leaves the others open.
+    let second = |instrument: u16| match instrument {
+        7 => ending_row(7, at(1), 0),
+        other => flat_row(other, at(1)),
+    };
+    for instrument in 0..INSTRUMENTS {
+        whole.on_row(&second(instrument));
+    }
+    assert_eq!(whole.labels().pending_count(), 49);
+    save_all(&settings, &whole);
+
+    let opened = LearnedFiles::open(&settings, params(), &instruments());
+    let said = opened
+        .notes
+        .iter()
+        .any(|note| note.contains("score.snapshot: 50 virtual trades"));
+    assert!(said, "{:?}", opened.notes);
+    let pending = opened.learned.pending.expect("the snapshot");
+    let resume = || {
+        let mut resumed = scorer(opened.learned.bandit.clone().expect("the weights"));
+        assert_eq!(resumed.restore(&pending), 0);
+        resumed
+    };
+    let mut resumed = resume();
+    // The history is read first, one series after the other.
+    for instrument in 0..INSTRUMENTS {
+        for row in [loud_row(instrument, at(0)), second(instrument)] {
+            let flags = row_flag::BACKFILL;
+            assert!(matches!(
+                resumed.on_row(&FeatureRow { flags, ..row }),
+                Verdict::None
+            ));
+        }
+    }
+    assert_eq!(resumed.labels().pending_count(), 49);
+    // What left before the restart still silences its series, and another series is free.
+    let verdict = resume().on_row(&loud_row(1, at(1)));
+    assert!(
+        matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Duplicate),
+        "{verdict:?}"
+    );
+    let Verdict::Signal(signal) = resume().on_row(&loud_row(9, at(1))) else {
+        panic!("a signal")
+    };
+    assert!(!ids.contains(&signal.id), "ids go on");
+
+    for instrument in 0..INSTRUMENTS {
+        let row = ending_row(instrument, at(2), u64::from(instrument));
+        whole.on_row(&row);
+        resumed.on_row(&row);
+    }
+    // The first signal's trade ended, at another result than its virtual one.
+    let outcome = TradeOutcome {
+        signal: ids[0],
+        r: -0.7,
+        timeframe: Timeframe::M5 as u8,
+        closed_ms: at(3),
+        ..bytemuck::Zeroable::zeroed()
+    };
+    for scorer in [&mut whole, &mut resumed] {
+        scorer.settle();
+        scorer.on_outcome(&outcome);
+        assert_eq!(scorer.outcome_late_count(), 0);
+    }
+    assert_eq!(nodes(resumed.bandit()), nodes(whole.bandit()), "bit for bit");
+    for id in ids {
+        let (one, other) = (whole.take_ended(), resumed.take_ended());
+        assert_eq!(one.map(|label| label.signal), Some(id));
+        assert_eq!(one, other);
+    }
+
+    // Without the candle in between nobody knows what happened: dropped, and nothing is taught.
+    let mut holed = resume();
+    let before = nodes(holed.bandit());
+    for instrument in 0..INSTRUMENTS {
+        holed.on_row(&ending_row(instrument, at(3), 0));
+    }
+    holed.settle();
+    assert_eq!(holed.labels().dropped_count, 50);
+    assert_eq!(nodes(holed.bandit()), before);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_believed_begins_anew_with_a_word() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings::research(None, &[], directory.path()).expect("settings");
+    let mut scorer = scorer(Bandit::new(BanditParams::default()));
+    scorer.on_row(&loud_row(0, START_MS));
+    save_all(&settings, &scorer);
+    let path = settings.daemon.state_dir.join("score.snapshot");
+    let bytes = fs::read(&path).expect("saved");
+    fs::write(&path, &bytes[..bytes.len() - 1]).expect("cut");
+    let opened = LearnedFiles::open(&settings, params(), &instruments());
+    assert!(opened.learned.pending.is_none());
+    assert!(
+        opened
+            .notes
+            .iter()
+            .any(|note| note.contains("score.snapshot") && note.contains("damaged")),
+        "{:?}",
+        opened.notes
+    );
+    // Another universe: what it does not follow is left out, and said.
+    fs::write(&path, &bytes).expect("whole again");
+    let opened = LearnedFiles::open(&settings, params(), &Instruments::new());
+    assert!(opened.learned.pending.expect("an empty one").labels.is_empty());
+    assert!(
+        opened.notes.iter().any(|note| note.contains("left out")),
+        "{:?}",
+        opened.notes
+    );
 }

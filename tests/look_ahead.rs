@@ -276,7 +276,7 @@ fn without_drift_virtual_trades_lose_what_they_cost() {
         "MAX_CANDIDATES_PER_LOOP=1000",
         "SIGNAL_COOLDOWN_SEC=0",
         "DEDUPE_TTL_SEC=0",
-        "ORDER_SLIPPAGE_BPS=0",
+        "EXPECTED_SLIPPAGE_BPS=0",
         "SCAN_TIMEFRAMES=1m,5m",
     ]);
     let symbols = [

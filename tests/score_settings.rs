@@ -176,6 +176,24 @@ const CASES: &[Case] = &[
             most_at_one(many, close) > 1 && most_at_one(one, close) == 1 && more(one, many, "ranked_out")
         },
     ),
+    case(
+        "SCAN_SETTLE_MS",
+        &["MAX_CANDIDATES_PER_TF=1"],
+        ["0", "250"],
+        |at_once, settled| outranked(at_once) > 0 && settled.signals.len() > 50 && outranked(settled) == 0,
+    ),
+    case("EXPECTED_SLIPPAGE_BPS", &[], ["0", "10"], |none, ten| {
+        let costs = |said: &Said| -> BTreeMap<(u16, i64), f64> {
+            let all = said.signals.iter().chain(&said.refusals);
+            all.map(|signal| {
+                let bps = signal.cost_r * signal.sl_distance / signal.price * 1e4;
+                ((signal.instrument, signal.open_ms), bps)
+            })
+            .collect()
+        };
+        let is = |said: &Said, bps: f64| costs(said).values().all(|cost| (cost - bps).abs() < 1e-6);
+        !none.signals.is_empty() && is(none, 12.0) && is(ten, 32.0)
+    }),
     case("WARMUP_BARS", &[], ["56", "400"], |soon, late| {
         let first = |said: &Said| {
             said.signals
@@ -396,6 +414,16 @@ fn most_at_one<Key: Ord>(said: &Said, key: impl Fn(&Signal) -> Key) -> usize {
     counts.into_values().max().unwrap_or(0)
 }
 
+/// Candidates that were ranked out though they were worth more than one that left at their close.
+fn outranked(said: &Said) -> usize {
+    let ranked_out = |signal: &&Signal| signal.reason == Reason::RankedOut as u16;
+    let is_better = |out: &&Signal| {
+        let mut left = said.signals.iter().filter(|signal| signal.open_ms == out.open_ms);
+        left.any(|signal| signal.ev_r < out.ev_r)
+    };
+    said.refusals.iter().filter(ranked_out).filter(is_better).count()
+}
+
 /// Shortest time between two signals of one series.
 fn shortest_rest(said: &Said) -> i64 {
     let mut last: BTreeMap<u16, i64> = BTreeMap::new();
@@ -585,7 +613,7 @@ fn judged(case: &Case, value: &str, folder: &Path) -> Said {
 }
 
 fn learned(settings: &Settings) -> Learned {
-    let opened = LearnedFiles::open(settings, params::strategy(settings, 1, None).bandit);
+    let opened = LearnedFiles::open(settings, params::strategy(settings, 1, None), &Instruments::new());
     opened.learned
 }
 

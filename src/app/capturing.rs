@@ -6,6 +6,7 @@
 
 use super::exit::Failure;
 use super::graph::account_hash;
+use super::learned;
 use super::parity::repeat::schemas;
 use super::taping::{Recording, Taping};
 use crate::bus::Bus;
@@ -22,7 +23,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Files of the daemon that decide something and are read at start, as they are named in a capture.
-pub const STATE_FILES: [&str; 3] = ["bandit_state.json", "bandit_state.json.bak", "calibration.json"];
+pub const STATE_FILES: [&str; 4] = [
+    "bandit_state.json",
+    "bandit_state.json.bak",
+    "calibration.json",
+    learned::SNAPSHOT,
+];
 
 const MIB: u64 = 1 << 20;
 /// A new segment begins at this size: what one damaged file can cost.
@@ -165,10 +171,12 @@ fn copy_state(settings: &Settings, directory: &Path) -> std::io::Result<()> {
     let state = directory.join(manifest::STATE_DIR);
     std::fs::create_dir_all(&state)?;
     let files = [
-        &settings.score.bandit_state_path,
-        &settings.score.calibration_path,
+        settings.score.bandit_state_path.clone(),
+        learned::backup_of(&settings.score.bandit_state_path),
+        settings.score.calibration_path.clone(),
+        settings.daemon.state_dir.join(learned::SNAPSHOT),
     ];
-    for (path, name) in files.into_iter().zip(STATE_FILES) {
+    for (path, name) in files.iter().zip(STATE_FILES) {
         match std::fs::copy(path, state.join(name)) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -199,7 +199,8 @@ impl Daemon {
     }
 
     /// Looks after the files of what is learned, too.
-    pub fn keep(&mut self, files: LearnedFiles) {
+    pub fn keep(&mut self, mut files: LearnedFiles) {
+        files.follow(self.instruments.clone());
         self.files = Some(files);
     }
 
@@ -275,7 +276,7 @@ impl Daemon {
             for mut seat in running.stop() {
                 if seat.id == StageId::Score
                     && let Some(files) = &mut self.files
-                    && files.ask_weights(true)
+                    && files.ask_lessons(true)
                 {
                     seat.stage.poll(self.clock.now());
                     files.finish();

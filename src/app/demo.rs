@@ -122,7 +122,7 @@ fn trade(
         tape: capture.taping.tape(Stream::WebhookGate),
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
-    let mut opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    let mut opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None), &instruments);
     opened.files.tape(capture.taping.tape(Stream::Model));
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {

@@ -32,7 +32,7 @@ use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
 use crate::stage::{account, decode, gate, score, send};
 use crate::strategy::bandit::Bandit;
-use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Regime, Scorer};
+use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Pending, Regime, Scorer};
 use crate::sys::clock::Stamp;
 use crate::topology::{self, LINKS, LinkId, StageId};
 use crate::universe::live::Table;
@@ -116,6 +116,8 @@ pub struct Learned {
     pub bandit: Option<Bandit>,
     /// `None`: the heuristic.
     pub calibration: Option<Calibration>,
+    /// What an earlier run had not decided; `None`: nothing.
+    pub pending: Option<Pending>,
     pub learning: Learning,
 }
 
@@ -380,6 +382,11 @@ fn score_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<score::Score, GraphEr
     };
     let mut scorer = Scorer::new(params.clone(), INSTRUMENTS_MAX, &timeframes, bandit);
     scorer.set_calibration(learned.calibration.clone());
+    // A snapshot from later than now is of another market.
+    let pending = learned.pending.as_ref();
+    if let Some(pending) = pending.filter(|pending| pending.close_ms <= plan.start.ms()) {
+        scorer.restore(pending);
+    }
     let parts = score::Parts {
         rows: ends.inlet(LinkId::IndicateScore)?,
         outcomes: ends.inlet(LinkId::GateScore)?,

@@ -1,17 +1,22 @@
-//! The files of what was learned: BANDIT_STATE_PATH and CALIBRATION_PATH.
+//! The files of what was learned: BANDIT_STATE_PATH, CALIBRATION_PATH, and `score.snapshot` in STATE_DIR
+//! with what is still to be learned from.
 //!
-//! It reads both at the start, saves the weights every five minutes and at the end (new file, fsync,
-//! rename, the one before stays as `.bak`), and hands a changed calibration over while the run goes
-//! on. A file that cannot be believed is named and left alone; what was good before stays in use.
+//! It reads them at the start, saves weights and snapshot every five minutes and at the end (new file,
+//! fsync, rename; of the weights the one before stays as `.bak`), and hands a changed calibration over
+//! while the run goes on. A file that cannot be believed is named and left alone; what was good before
+//! stays in use.
 
 use super::graph::Learned;
 use crate::capture::Tape;
 use crate::capture::event::{EventHead, EventKind};
+use crate::model::Instruments;
 use crate::settings::Settings;
-use crate::stage::learning::{FromScore, Learning, ToScore};
+use crate::stage::learning::{FromScore, Learning, Lessons, ToScore};
 use crate::strategy::bandit::{Bandit, Node};
-use crate::strategy::params::BanditParams;
-use crate::strategy::{Calibration, bandit_file};
+use crate::strategy::params::{BanditParams, Params};
+use crate::strategy::{Calibration, Pending, bandit_file, pending_file};
+use crate::sys;
+use crate::universe::live::InstrumentView;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +28,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A file beyond this is no file of ours; it is not read.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A snapshot of nothing but full memories has 16 MiB.
+const SNAPSHOT_BYTES_MAX: u64 = 32 << 20;
+/// Name of the snapshot in STATE_DIR.
+pub const SNAPSHOT: &str = "score.snapshot";
 
 /// How a file looked when it was last read: length, time of the last change.
 type Face = Option<(u64, SystemTime)>;
@@ -32,8 +41,12 @@ pub struct LearnedFiles {
     bandit_path: PathBuf,
     calibration_path: PathBuf,
     score_min: f64,
+    /// `None` where nothing is resumed: a replay, a scan.
+    snapshot_path: Option<PathBuf>,
+    /// Names for the snapshot's instruments; nothing is saved without.
+    instruments: Option<InstrumentView>,
     learning: Learning,
-    params: BanditParams,
+    params: Params,
     /// Nodes of components that this version does not know; they are written back.
     unknown: Vec<(String, Node)>,
     face: Face,
@@ -57,25 +70,20 @@ pub struct Opened {
 impl LearnedFiles {
     /// Reads both files where they exist. Never fails: a run can always begin with weights of 1 and
     /// the heuristic, and the notes say why it does.
-    pub fn open(settings: &Settings, params: BanditParams) -> Opened {
+    pub fn open(settings: &Settings, params: Params, instruments: &Instruments) -> Opened {
         let score = &settings.score;
-        Self::open_paths(
-            &score.bandit_state_path,
-            &score.calibration_path,
-            score.score_min,
-            params,
-        )
+        let mut opened = Self::open_paths(&score.bandit_state_path, &score.calibration_path, params);
+        let path = settings.daemon.state_dir.join(SNAPSHOT);
+        opened.learned.pending = load_snapshot(&path, instruments, &mut opened.notes);
+        opened.files.snapshot_path = Some(path);
+        opened
     }
 
-    /// As `open`, for files named one by one.
-    pub fn open_paths(
-        bandit_path: &Path,
-        calibration_path: &Path,
-        score_min: f64,
-        params: BanditParams,
-    ) -> Opened {
+    /// As `open`, for files named one by one and without anything pending.
+    pub fn open_paths(bandit_path: &Path, calibration_path: &Path, params: Params) -> Opened {
+        let score_min = params.score_min;
         let mut notes = Vec::new();
-        let (bandit, unknown) = load_bandit(bandit_path, params, &mut notes);
+        let (bandit, unknown) = load_bandit(bandit_path, params.bandit, &mut notes);
         let face = face_of(calibration_path);
         let calibration = load_calibration(calibration_path, score_min, &mut notes);
         let calibration = calibration.flatten().map(|(model, _)| model);
@@ -84,12 +92,15 @@ impl LearnedFiles {
             learned: Learned {
                 bandit,
                 calibration,
+                pending: None,
                 learning: learning.clone(),
             },
             files: LearnedFiles {
                 bandit_path: bandit_path.to_path_buf(),
                 calibration_path: calibration_path.to_path_buf(),
                 score_min,
+                snapshot_path: None,
+                instruments: None,
                 learning,
                 params,
                 unknown,
@@ -109,6 +120,11 @@ impl LearnedFiles {
         self.tape = tape;
     }
 
+    /// Names the instruments of the snapshot from now on, and so lets it be saved.
+    pub fn follow(&mut self, instruments: InstrumentView) {
+        self.instruments = Some(instruments);
+    }
+
     /// Saves to `path` from now on, wherever it was read from.
     pub fn save_to(&mut self, path: &Path) {
         self.bandit_path = path.to_path_buf();
@@ -123,7 +139,7 @@ impl LearnedFiles {
                 tracing::warn!("{note}");
             }
         }
-        if self.saved_at.elapsed() >= SAVE_EVERY && self.ask_weights(false) {
+        if self.saved_at.elapsed() >= SAVE_EVERY && self.ask_lessons(false) {
             self.saved_at = Instant::now();
         }
     }
@@ -171,16 +187,16 @@ impl LearnedFiles {
         }
     }
 
-    /// Asks `score` for the weights; `is_final` after its last input. The answer is saved by `tend`
+    /// Asks `score` for the lessons; `is_final` after its last input. The answer is saved by `tend`
     /// or `finish`.
-    pub fn ask_weights(&self, is_final: bool) -> bool {
-        self.learning.ask(ToScore::Weights {
-            into: Box::new(Bandit::new(self.params)),
+    pub fn ask_lessons(&self, is_final: bool) -> bool {
+        self.learning.ask(ToScore::Lessons {
+            into: Box::new(Lessons::with_room(&self.params)),
             is_final,
         })
     }
 
-    /// Saves the answer to the last `ask_weights`, when `score` has been polled once more.
+    /// Saves the answer to the last `ask_lessons`, when `score` has been polled once more.
     pub fn finish(&mut self) {
         self.take_answers();
     }
@@ -189,26 +205,75 @@ impl LearnedFiles {
         while let Some(answer) = self.learning.answer() {
             match answer {
                 FromScore::Replaced(model) => drop(model),
-                FromScore::Weights(bandit) => self.save(&bandit),
+                FromScore::Lessons(lessons) => {
+                    // First what is pending: a crash between the two loses a lesson, and teaches none twice.
+                    let saved = self.save_snapshot(&lessons.pending);
+                    let saved = saved.and_then(|()| self.save_weights(&lessons.bandit));
+                    self.tell(saved);
+                }
             }
         }
     }
 
-    fn save(&mut self, bandit: &Bandit) {
+    fn save_snapshot(&mut self, pending: &Pending) -> Result<(), String> {
+        let (Some(path), Some(instruments)) = (&self.snapshot_path, &mut self.instruments) else {
+            return Ok(());
+        };
+        instruments.refresh();
+        let symbol_of = |id| instruments.get(id).map(|row| row.symbol.as_str());
+        let bytes = pending_file::save(pending, symbol_of);
+        sys::file::replace_file(path, &bytes)
+            .map_err(|error| format!("{error}; virtual trades are kept in memory only"))
+    }
+
+    fn save_weights(&mut self, bandit: &Bandit) -> Result<(), String> {
         let saved_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as i64);
         let text = bandit_file::save(bandit, &self.unknown, saved_ms);
-        match replace(&self.bandit_path, text.as_bytes()) {
+        replace(&self.bandit_path, text.as_bytes()).map_err(|error| {
+            format!(
+                "BANDIT_STATE_PATH={}: {error}; weights are kept in memory only",
+                self.bandit_path.display()
+            )
+        })
+    }
+
+    fn tell(&mut self, saved: Result<(), String>) {
+        match saved {
             Ok(()) => self.is_failing = false,
             Err(error) if !self.is_failing => {
                 self.is_failing = true;
-                tracing::warn!(
-                    "BANDIT_STATE_PATH={}: {error}; weights are kept in memory only",
-                    self.bandit_path.display()
-                );
+                tracing::warn!("{error}");
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// What the snapshot holds of `instruments`; notes say what is odd.
+fn load_snapshot(path: &Path, instruments: &Instruments, notes: &mut Vec<String>) -> Option<Pending> {
+    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let bytes = match read_bytes(path, SNAPSHOT_BYTES_MAX) {
+        Ok(bytes) => bytes?,
+        Err(error) => {
+            notes.push(named(&error));
+            return None;
+        }
+    };
+    match pending_file::load(&bytes, |symbol| instruments.id_of(symbol.as_bytes())) {
+        Ok((pending, stranger_count)) => {
+            let count = pending.labels.len();
+            let gone = match stranger_count {
+                0 => String::new(),
+                count => format!(", {count} entries of instruments that are not followed now are left out"),
+            };
+            notes.push(named(&format!("{count} virtual trades go on{gone}")));
+            Some(pending)
+        }
+        Err(error) => {
+            notes.push(named(&error));
+            None
         }
     }
 }
@@ -279,6 +344,13 @@ fn load_calibration(
 
 /// The text of a file; `None` when there is none. A file that is too large is not read.
 fn read_bounded(path: &Path) -> io::Result<Option<String>> {
+    let bytes = read_bytes(path, FILE_BYTES_MAX)?;
+    let text = bytes.map(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.transpose()
+}
+
+/// As `read_bounded`, of anything.
+fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -287,19 +359,19 @@ fn read_bounded(path: &Path) -> io::Result<Option<String>> {
     let length = file.metadata()?.len();
     let too_large = || {
         io::Error::other(format!(
-            "more than {FILE_BYTES_MAX} bytes; name the right file, or remove it"
+            "more than {bytes_max} bytes; name the right file, or remove it"
         ))
     };
-    if length > FILE_BYTES_MAX {
+    if length > bytes_max {
         return Err(too_large());
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // A pipe has no length; it ends here too.
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
         return Err(too_large());
     }
-    Ok(Some(text))
+    Ok(Some(bytes))
 }
 
 fn face_of(path: &Path) -> Face {
@@ -307,7 +379,8 @@ fn face_of(path: &Path) -> Face {
     Some((metadata.len(), metadata.modified().ok()?))
 }
 
-fn backup_of(path: &Path) -> PathBuf {
+/// Where the weights before the last save stay.
+pub fn backup_of(path: &Path) -> PathBuf {
     with_end(path, ".bak")
 }
 

@@ -50,8 +50,13 @@ pub fn run(
     let (sockets, connector) = daemon::socket_ports(settings, 1).map_err(Failure::venue)?;
     let market = sockets.market.ok_or_else(|| Failure::venue("no market socket"))?;
     let seen = SeenHandle::default();
-    // Read and never written: one scan learns nothing.
-    let opened = LearnedFiles::open(settings, params::strategy(settings, 1, None).bandit);
+    // Read and never written: one scan learns nothing, and takes up nothing of the running scanner.
+    let score = &settings.score;
+    let opened = LearnedFiles::open_paths(
+        &score.bandit_state_path,
+        &score.calibration_path,
+        params::strategy(settings, 1, None),
+    );
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {
         settings,

@@ -50,6 +50,7 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
         candidates_per_timeframe_max: score.max_candidates_per_tf as usize,
         candidates_per_close_max: score.max_candidates_per_loop as usize,
         settle_ns: u64::from(score.scan_settle_ms) * NS_PER_MS,
+        quote_volume_min: settings.scan.signal_min_qvol_usdt,
         signal_cooldown_ms: (score.signal_cooldown_sec * 1e3) as i64,
         dedupe_ttl_ms: (score.dedupe_ttl_sec * 1e3) as i64,
         epoch: u64::from(epoch),
@@ -79,7 +80,6 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
     params.flow.window_sec = flow.orderflow_window_sec;
     params.label.shadow_score_min = score.shadow_score_min;
     params.label.horizon_candles = score.label_horizon_bars;
-    params.label.entry_slip_bps = settings.trade.order_slippage_bps;
     let bracket = &settings.bracket;
     params.plan.mode = match bracket.tpsl_mode {
         settings::TpslMode::Bps => PlanMode::Bps,
@@ -95,6 +95,7 @@ pub fn strategy(settings: &Settings, epoch: u32, market: Option<InstrumentId>) -
     params.plan.cost_sl_mult = bracket.cost_sl_mult;
     params.plan.panic_shrink = score.regime_tpsl_shrink_in_panic;
     params.plan.taker_fee_bps = settings.venue.taker_fee_bps;
+    params.plan.slip_bps = score.expected_slippage_bps;
     params
 }
 
@@ -162,6 +163,7 @@ pub fn brackets(settings: &Settings) -> BracketParams {
         level_buffer_bps: bracket.level_buffer_bps,
         cost_sl_mult: bracket.cost_sl_mult,
         taker_fee_bps: settings.venue.taker_fee_bps,
+        slip_bps: settings.score.expected_slippage_bps,
         panic_shrink: settings.score.regime_tpsl_shrink_in_panic,
         trigger_eps_bps: bracket.trigger_eps_bps,
         take_passed_target: bracket.tp_breach == settings::TpBreach::Close,

@@ -378,7 +378,7 @@ fn open_learned(args: &ReplayArgs, settings: &Settings) -> Result<Opened, Failur
     let params = params::strategy(settings, 1, None);
     let path = |given: &Option<PathBuf>| given.clone().unwrap_or_default();
     let (weights, calibration) = (path(&args.weights), path(&args.calibration));
-    let mut opened = LearnedFiles::open_paths(&weights, &calibration, params.score_min, params.bandit);
+    let mut opened = LearnedFiles::open_paths(&weights, &calibration, params);
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     if args.weights.is_some() && opened.learned.bandit.is_none() {
         return Err(Failure::usage(format!(
@@ -552,7 +552,7 @@ fn drive(
     }
     bar.finish_and_clear();
     for mut seat in driver.into_seats() {
-        if seat.id == StageId::Score && side.files.ask_weights(true) {
+        if seat.id == StageId::Score && side.files.ask_lessons(true) {
             seat.stage.poll(clock.now());
             side.files.finish();
         }

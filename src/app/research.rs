@@ -2,6 +2,7 @@
 //! never touch the user's, and first lines that say what differs from the defaults.
 
 use super::exit::Failure;
+use super::learned::SNAPSHOT;
 use crate::settings::Settings;
 use std::path::{Path, PathBuf};
 
@@ -61,8 +62,12 @@ pub fn list_changes(settings: &Settings, out: &Path) {
 /// Copies the state files of a capture to where research settings under `out` look for them.
 pub fn copy_state(capture: &Path, out: &Path) -> std::io::Result<()> {
     let state = capture.join(crate::capture::manifest::STATE_DIR);
+    let places = out.join("state");
+    std::fs::create_dir_all(&places)?;
     for name in crate::app::capturing::STATE_FILES {
-        match std::fs::copy(state.join(name), out.join(name)) {
+        // STATE_DIR of research settings is `state`; the other files stand beside it.
+        let to = if name == SNAPSHOT { &places } else { out };
+        match std::fs::copy(state.join(name), to.join(name)) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

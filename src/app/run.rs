@@ -100,7 +100,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     };
     let mut gateway = gateway::open(alerts, lines.as_ref())?;
     capture.taping.follow(&table);
-    let mut opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None).bandit);
+    let mut opened = LearnedFiles::open(settings, params::strategy(settings, epoch, None), &instruments);
     opened.files.tape(capture.taping.tape(Stream::Model));
     opened.notes.iter().for_each(|note| eprintln!("{note}"));
     let plan = Plan {

@@ -31,7 +31,7 @@ macro_rules! records {
 records! {
     Tick = 0x0101,
     FeatureRow = 0x0201,
-    Signal = 0x0302,
+    Signal = 0x0303,
     OrderCommand = 0x0401,
     SendReply = 0x0501,
     AccountEvent = 0x0602,

@@ -78,7 +78,7 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
         tp2_ticks: if tp2 > tp { sign * tp2 } else { 0 },
         risk,
         sl_fraction,
-        cost_r: params.round_trip_cost_bps() / 1e4 / sl_fraction,
+        cost_r: params.round_trip_cost_bps(request.spread_bps) / 1e4 / sl_fraction,
         reward_r: (tp as f64 - entry) / risk_ticks,
     })
 }
@@ -125,7 +125,7 @@ fn distances(params: &BracketParams, request: &PlanRequest) -> (f64, f64) {
     }
     let floor_bps = (0.5 * params.sl_bps)
         .max(3.0 * request.spread_bps)
-        .max(params.cost_sl_mult * params.round_trip_cost_bps());
+        .max(params.cost_sl_mult * params.round_trip_cost_bps(request.spread_bps));
     let floor = of_bps(floor_bps);
     let ceiling = of_bps(3.0 * params.sl_bps).max(floor);
     (
@@ -266,13 +266,21 @@ mod tests {
     #[test]
     fn distances_are_clamped_and_shrunk() {
         let atr = mode(BracketMode::Atr);
-        expect("floor of cost", atr, |r| r.atr = 10.0, 216.0, 345.6);
+        // Three round trips of 2 × 6 bps and a spread of 0.1; of 2 × (6 + 2) where none is known.
+        expect("floor of cost", atr, |r| r.atr = 10.0, 217.8, 348.4);
+        expect(
+            "floor of cost without a spread",
+            atr,
+            |r| (r.atr, r.spread_bps) = (10.0, 0.0),
+            288.0,
+            460.8,
+        );
         expect(
             "floor of spread",
             atr,
             |r| (r.atr, r.spread_bps) = (10.0, 20.0),
-            360.0,
             576.0,
+            921.6,
         );
         expect("ceiling", atr, |r| r.atr = 5_000.0, 900.0, 1_440.0);
         expect("panic", atr, |r| (r.panic, r.atr) = (true, 500.0), 360.0, 576.0);

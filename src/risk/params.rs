@@ -163,9 +163,8 @@ pub struct BracketParams {
     /// COST_SL_MULT: the stop is at least this many round-trip costs away.
     pub cost_sl_mult: f64,
     pub taker_fee_bps: f64,
-    /// Expected slippage of entry and exit, for the cost estimate.
-    pub entry_slip_bps: f64,
-    pub exit_slip_bps: f64,
+    /// EXPECTED_SLIPPAGE_BPS: what crossing costs on each side where no spread is known.
+    pub slip_bps: f64,
     /// REGIME_TPSL_SHRINK_IN_PANIC.
     pub panic_shrink: f64,
     pub trigger_eps_bps: f64,
@@ -192,8 +191,7 @@ impl Default for BracketParams {
             level_buffer_bps: 12.0,
             cost_sl_mult: 3.0,
             taker_fee_bps: 6.0,
-            entry_slip_bps: 0.0,
-            exit_slip_bps: 0.0,
+            slip_bps: 2.0,
             panic_shrink: 0.6,
             trigger_eps_bps: 8.0,
             take_passed_target: false,
@@ -204,9 +202,12 @@ impl Default for BracketParams {
 }
 
 impl BracketParams {
-    /// Cost of going in and out as a taker, in basis points of the notional.
-    pub fn round_trip_cost_bps(&self) -> f64 {
-        2.0 * self.taker_fee_bps + self.entry_slip_bps + self.exit_slip_bps
+    /// Cost of going in and out as a taker, in basis points of the notional: fees, and half the spread on
+    /// each side, as `strategy::plan` reckons it. A spread of 0 is not known.
+    pub fn round_trip_cost_bps(&self, spread_bps: f64) -> f64 {
+        let known = spread_bps.is_finite() && spread_bps > 0.0;
+        let slip_bps = if known { 0.5 * spread_bps } else { self.slip_bps };
+        2.0 * (self.taker_fee_bps + slip_bps)
     }
 }
 

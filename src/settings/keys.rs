@@ -280,6 +280,7 @@ pub const KEYS: &[Key] = &[
     key("BANDIT_EXPLORE", Score, Kind::Choice(&["mean", "thompson"]), "mean", "", "weights from the mean, or drawn from the posterior (paper only; costs about 0.02 R a trade)"),
     key("SHADOW_SCORE_MIN", Score, Number(0.0, 100.0), "1.5", "points", "virtual trades that teach the weights are kept from this score of a side"),
     key("LABEL_HORIZON_BARS", Score, Whole(1, 250), "20", "candles", "a virtual trade ends here when neither TP nor SL was touched"),
+    key("EXPECTED_SLIPPAGE_BPS", Score, Number(0.0, 100.0), "2", "bps of notional", "slippage of one side that costs and virtual trades reckon with where no spread is known; where one is, half of it"),
     key("CALIBRATION_PATH", Score, Kind::Path, "calibration.json", "", "{\"bias\":…,\"coef\":{…}}; overrides the heuristic probability when the file is there"),
 
     key("USE_WS_ORDERFLOW", OrderFlow, Flag, "0", "", "books and trades subscribed; several times the traffic"),

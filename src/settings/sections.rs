@@ -106,6 +106,7 @@ pub struct Score {
     pub bandit_explore: BanditExplore,
     pub shadow_score_min: f64,
     pub label_horizon_bars: u32,
+    pub expected_slippage_bps: f64,
     pub calibration_path: PathBuf,
 }
 
@@ -393,6 +394,7 @@ pub(super) fn score(values: &Values) -> Score {
         bandit_explore: values.choice("BANDIT_EXPLORE", &explore),
         shadow_score_min: values.number("SHADOW_SCORE_MIN"),
         label_horizon_bars: values.whole("LABEL_HORIZON_BARS"),
+        expected_slippage_bps: values.number("EXPECTED_SLIPPAGE_BPS"),
         calibration_path: PathBuf::from(values.text("CALIBRATION_PATH")),
     }
 }

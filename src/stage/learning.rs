@@ -1,28 +1,45 @@
-//! What passes between `score` and the files of what was learned: a new model in, weights out.
+//! What passes between `score` and the files of what was learned: a new model in, lessons out.
 //!
 //! Two bounded queues without locks. The deciding side never allocates and never frees: a model that
-//! is replaced goes back to be dropped, and weights are copied into a box that the asking side brought.
+//! is replaced goes back to be dropped, and lessons are copied into a box that the asking side brought.
 
-use crate::strategy::{Bandit, Calibration};
+use crate::strategy::params::Params;
+use crate::strategy::{Bandit, Calibration, Pending};
 use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
 
 /// Messages on their way; more are only possible when one side has stopped looking.
 const ROOM: usize = 8;
 
+/// What was learned, and what is still to be learned from, as of one moment.
+pub struct Lessons {
+    pub bandit: Bandit,
+    pub pending: Pending,
+}
+
+impl Lessons {
+    /// Room for the lessons of a scorer with these parameters.
+    pub fn with_room(params: &Params) -> Self {
+        Lessons {
+            bandit: Bandit::new(params.bandit),
+            pending: Pending::with_room(&params.label),
+        }
+    }
+}
+
 /// To `score`.
 pub enum ToScore {
     /// Use this model from now on; `None` is the heuristic.
     Model(Box<Option<Calibration>>),
-    /// Copy the weights into this box. `is_final`: the run has ended, teach what waits first.
-    Weights { into: Box<Bandit>, is_final: bool },
+    /// Copy the lessons into this box. `is_final`: the run has ended, teach what waits first.
+    Lessons { into: Box<Lessons>, is_final: bool },
 }
 
 /// Back from `score`.
 pub enum FromScore {
     /// The model that was in use before, to be dropped.
     Replaced(Box<Option<Calibration>>),
-    Weights(Box<Bandit>),
+    Lessons(Box<Lessons>),
 }
 
 /// The two queues, shared by both sides.

@@ -152,7 +152,7 @@ impl Score {
     }
 
     /// Serves what the files of what was learned ask for. Returns the number of a model that was
-    /// taken; weights that are copied change no decision and are no input.
+    /// taken; lessons that are copied change no decision and are no input.
     fn on_learning(&mut self) -> Option<u64> {
         loop {
             // `take` answers only while the reply has room.
@@ -163,12 +163,13 @@ impl Score {
                     self.model_count += 1;
                     return Some(self.model_count);
                 }
-                ToScore::Weights { mut into, is_final } => {
+                ToScore::Lessons { mut into, is_final } => {
                     if is_final {
                         self.scorer.settle();
                     }
-                    into.copy_from(self.scorer.bandit());
-                    let _ = self.learning.reply(FromScore::Weights(into));
+                    into.bandit.copy_from(self.scorer.bandit());
+                    self.scorer.save(&mut into.pending);
+                    let _ = self.learning.reply(FromScore::Lessons(into));
                 }
             }
         }

@@ -115,6 +115,7 @@ pub fn save(bandit: &Bandit, unknown: &[(String, Node)], saved_ms: i64) -> Strin
             "w_max": params.weight_max,
             "sd_penalty": params.deviation_penalty,
         },
+        "seed": params.seed,
         "nodes": nodes,
     });
     format!("{root:#}\n")

@@ -16,7 +16,7 @@ const NONE: u32 = u32::MAX;
 ///
 /// ```text
 /// open_ms | series u32 | next u32 | mask u32 | timeframe, side, relative, candles u8 | signal
-/// entry | sl_distance | tp_distance | cost | exit_slip (fractions of the entry price)
+/// entry | sl_distance | tp_distance | cost | slip (fractions of the entry price)
 /// ```
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
@@ -44,8 +44,8 @@ pub struct Label {
     pub tp_distance: f64,
     /// Fees of the round trip, fraction of the notional.
     pub cost: f64,
-    /// Slippage of a stop or time exit, fraction of the price.
-    pub exit_slip: f64,
+    /// Slippage of the entry, and of a stop or time exit, fraction of the price.
+    pub slip: f64,
 }
 
 /// A virtual trade that has ended.
@@ -135,11 +135,23 @@ impl Labels {
         });
     }
 
-    /// Puts a saved label back, with whatever it has lived through.
+    /// Puts a saved label back, with whatever it has lived through; its crowd comes with `restore_crowd`.
     pub fn restore(&mut self, label: Label) {
         if (label.series as usize) < self.heads.len() {
-            self.crowds.add(&label);
             self.insert(label);
+        }
+    }
+
+    /// How many labels shared each close, for a snapshot.
+    pub fn crowds(&self) -> impl Iterator<Item = &Crowd> {
+        self.crowds.rows.iter().filter(|crowd| crowd.open_ms != i64::MIN)
+    }
+
+    /// Puts a saved crowd back.
+    pub fn restore_crowd(&mut self, crowd: &Crowd) {
+        let slot = self.crowds.slot_at(crowd.timeframe, crowd.open_ms);
+        if self.crowds.rows[slot].open_ms < crowd.open_ms {
+            self.crowds.rows[slot] = *crowd;
         }
     }
 
@@ -152,7 +164,6 @@ impl Labels {
         emit: &mut impl FnMut(Resolved),
     ) {
         let horizon = self.params.horizon_candles as u8;
-        let slip = self.params.entry_slip_bps / 1e4;
         let mut previous = NONE;
         let mut index = self.heads[series];
         while index != NONE {
@@ -160,7 +171,7 @@ impl Labels {
             let next = label.next;
             let expected_ms = label.open_ms + (i64::from(label.candles) + 1) * timeframe.ms();
             let touch = if candle.open_ms == expected_ms {
-                Some(label.on_candle(candle, slip, horizon))
+                Some(label.on_candle(candle, horizon))
             } else if candle.open_ms < expected_ms {
                 Some(Touch::Open)
             } else {
@@ -256,17 +267,29 @@ impl Labels {
 }
 
 impl Label {
+    /// Whether its numbers can be those of a virtual trade: a file may hold anything.
+    pub fn is_plausible(&self) -> bool {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let sane = |value: f64| value.is_finite() && value >= 0.0;
+        positive(self.sl_distance)
+            && positive(self.tp_distance)
+            && sane(self.entry)
+            && sane(self.cost)
+            && sane(self.slip)
+            && Side::from_code(self.side).is_some()
+    }
+
     fn sign(&self) -> f64 {
         if self.side == Side::Sell as u8 { -1.0 } else { 1.0 }
     }
 
     /// The rules of the backtest: gaps through the stop fill at the open, gaps through the target at
     /// the target; the stop is looked at first; after the horizon the close ends it.
-    fn on_candle(&mut self, candle: &Candle, entry_slip: f64, horizon: u8) -> Touch {
+    fn on_candle(&mut self, candle: &Candle, horizon: u8) -> Touch {
         let sign = self.sign();
         let entering = self.candles == 0;
         if entering {
-            self.entry = candle.open * (1.0 + sign * entry_slip);
+            self.entry = candle.open * (1.0 + sign * self.slip);
         }
         self.candles += 1;
         let stop = self.entry - sign * self.sl_distance;
@@ -292,7 +315,7 @@ impl Label {
         } else {
             return Touch::Open;
         };
-        let slip = if outcome == Target { 0.0 } else { self.exit_slip };
+        let slip = if outcome == Target { 0.0 } else { self.slip };
         let gain = sign * (exit / self.entry - 1.0) - self.cost - slip;
         Touch::Ended {
             r: gain * self.entry / self.sl_distance,
@@ -309,9 +332,13 @@ struct Crowds {
     rows: Box<[Crowd]>,
 }
 
-#[derive(Clone, Copy)]
-struct Crowd {
-    open_ms: i64,
+/// Labels of one timeframe and close, by side and component. Plain memory, for snapshots.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct Crowd {
+    pub open_ms: i64,
+    /// `Timeframe` code.
+    pub timeframe: u32,
     counts: [[u16; COMPONENT_COUNT]; 2],
 }
 
@@ -320,6 +347,7 @@ impl Crowds {
     fn new(closes: usize) -> Self {
         let empty = Crowd {
             open_ms: i64::MIN,
+            timeframe: 0,
             counts: [[0; COMPONENT_COUNT]; 2],
         };
         Crowds {
@@ -329,11 +357,13 @@ impl Crowds {
     }
 
     fn slot(&self, label: &Label) -> usize {
-        let timeframe = Timeframe::from_code(label.timeframe).unwrap_or(Timeframe::M1);
-        let number = label
-            .open_ms
-            .div_euclid(timeframe.ms())
-            .rem_euclid(self.closes as i64);
+        self.slot_at(u32::from(label.timeframe), label.open_ms)
+    }
+
+    fn slot_at(&self, timeframe: u32, open_ms: i64) -> usize {
+        let code = u8::try_from(timeframe).ok();
+        let timeframe = code.and_then(Timeframe::from_code).unwrap_or(Timeframe::M1);
+        let number = open_ms.div_euclid(timeframe.ms()).rem_euclid(self.closes as i64);
         timeframe as usize * self.closes + number as usize
     }
 
@@ -342,6 +372,7 @@ impl Crowds {
         let crowd = &mut self.rows[slot];
         if crowd.open_ms != label.open_ms {
             crowd.open_ms = label.open_ms;
+            crowd.timeframe = u32::from(label.timeframe);
             crowd.counts = [[0; COMPONENT_COUNT]; 2];
         }
         let side = usize::from(label.side == Side::Sell as u8);

@@ -6,34 +6,20 @@
 
 use super::bandit::Bandit;
 use super::components::COMPONENT_COUNT;
-use super::labels::{Label, Labels, Resolved};
+use super::labels::{Crowd, Label, Labels, Resolved};
 use super::params::LabelParams;
+use super::pending::{Pending, Sent};
 use super::regime::Relative;
 use crate::model::message::{Signal, SignalLabel, TradeOutcome};
 use crate::model::{Candle, Side, Timeframe};
 use bytemuck::Zeroable;
 
 /// Emitted signals whose trade or label may still end.
-const EMITTED_MAX: usize = 4096;
+pub(super) const EMITTED_MAX: usize = 4096;
 /// Part of a signal id that counts within a run.
-const COUNT_BITS: u64 = (1 << 40) - 1;
+pub(super) const COUNT_BITS: u64 = (1 << 40) - 1;
 /// Labels that ended and have not been taken; a candle ends few.
 const ENDED_MAX: usize = 512;
-
-/// What must be remembered of an emitted signal until its trade and its label have ended.
-#[derive(Clone, Copy, Debug)]
-struct Emitted {
-    /// Everything of its label that is known from the start; `signal` 0 = free place.
-    label: SignalLabel,
-    series: u32,
-    mask: u32,
-    /// `Relative` code.
-    relative: u8,
-    is_realised: bool,
-    /// What the virtual trade taught, and when; the mass of each component is kept to take it back.
-    taught: Option<(f64, i64)>,
-    mass: [f64; COMPONENT_COUNT],
-}
 
 /// The learning side of the scorer.
 pub struct Learner {
@@ -41,7 +27,9 @@ pub struct Learner {
     labels: Labels,
     horizon_candles: u32,
     resolved: Vec<Resolved>,
-    emitted: Box<[Emitted]>,
+    /// Emitted signals, and of each everything of its label that is known from the start.
+    sent: Box<[Sent]>,
+    forms: Box<[SignalLabel]>,
     ended: Vec<SignalLabel>,
     /// Outcomes of trades whose signal is not remembered, or that came twice: they taught nothing.
     pub outcome_late_count: u64,
@@ -52,21 +40,13 @@ pub struct Learner {
 impl Learner {
     /// With `bandit` as learned so far, for `series_max` series.
     pub fn new(params: LabelParams, series_max: usize, bandit: Bandit) -> Self {
-        let nothing = Emitted {
-            label: SignalLabel::zeroed(),
-            series: 0,
-            mask: 0,
-            relative: 0,
-            is_realised: false,
-            taught: None,
-            mass: [0.0; COMPONENT_COUNT],
-        };
         Learner {
             bandit,
             labels: Labels::new(params, series_max),
             horizon_candles: params.horizon_candles,
             resolved: Vec::with_capacity(params.pending_max),
-            emitted: vec![nothing; EMITTED_MAX].into_boxed_slice(),
+            sent: vec![Sent::zeroed(); EMITTED_MAX].into_boxed_slice(),
+            forms: vec![SignalLabel::zeroed(); EMITTED_MAX].into_boxed_slice(),
             ended: Vec::with_capacity(ENDED_MAX),
             outcome_late_count: 0,
             ended_lost_count: 0,
@@ -77,9 +57,47 @@ impl Learner {
         &self.labels
     }
 
+    /// Copies what is pending into `into`, whose vectors have room for it; series are those of this run.
+    /// What has ended and taught nobody yet is as if its last candle had not come.
+    pub fn save(&self, into: &mut Pending) {
+        let ended = self.resolved.iter().filter(|ended| ended.label.mask != 0);
+        let ended = ended.map(|ended| Label {
+            candles: ended.label.candles.saturating_sub(1),
+            ..ended.label
+        });
+        let room = into.labels.capacity();
+        into.labels
+            .extend(self.labels.pending().copied().chain(ended).take(room));
+        let room = into.crowds.capacity();
+        into.crowds.extend(self.labels.crowds().copied().take(room));
+        let remembered = self.sent.iter().filter(|sent| sent.signal != 0);
+        into.sent.extend(remembered.take(EMITTED_MAX).copied());
+        for label in self.labels.pending().filter(|label| label.signal != 0) {
+            let form = &self.forms[slot_of(label.signal)];
+            if form.signal == label.signal && into.forms.len() < into.forms.capacity() {
+                into.forms.push(*form);
+            }
+        }
+    }
+
     /// Puts a saved label back; call before the first candle.
     pub fn restore_label(&mut self, label: Label) {
         self.labels.restore(label);
+    }
+
+    /// Puts a saved crowd back.
+    pub fn restore_crowd(&mut self, crowd: &Crowd) {
+        self.labels.restore_crowd(crowd);
+    }
+
+    /// Puts the memory of an emitted signal back.
+    pub fn restore_sent(&mut self, sent: Sent) {
+        self.sent[slot_of(sent.signal)] = sent;
+    }
+
+    /// Puts the beginning of a signal's label back.
+    pub fn restore_form(&mut self, form: SignalLabel) {
+        self.forms[slot_of(form.signal)] = form;
     }
 
     /// Opens a virtual trade.
@@ -117,53 +135,56 @@ impl Learner {
         let mask = mask_of(signal);
         let relative = super::regime::Regime::from_code(signal.regime)
             .map_or(Relative::Neutral, |regime| regime.relative(side));
-        self.emitted[slot_of(signal.id)] = Emitted {
-            label: SignalLabel {
-                header: signal.header,
-                signal: signal.id,
-                instrument: signal.instrument,
-                timeframe: signal.timeframe,
-                side: signal.side,
-                regime: signal.regime,
-                probability_source: signal.probability_source,
-                mask,
-                horizon_candles: self.horizon_candles,
-                created_ms: (signal.header.time_ns / 1_000_000) as i64,
-                open_ms: signal.open_ms,
-                score: signal.score,
-                probability: signal.probability,
-                ev_r: signal.ev_r,
-                sl_distance: signal.sl_distance,
-                tp_distance: signal.tp_distance,
-                cost_r: signal.cost_r,
-                vote_count: signal.vote_count,
-                features_present: signal.features_present,
-                votes: signal.votes,
-                features: signal.features,
-                ..SignalLabel::zeroed()
-            },
+        let slot = slot_of(signal.id);
+        self.forms[slot] = SignalLabel {
+            header: signal.header,
+            signal: signal.id,
+            instrument: signal.instrument,
+            timeframe: signal.timeframe,
+            side: signal.side,
+            regime: signal.regime,
+            probability_source: signal.probability_source,
+            mask,
+            horizon_candles: self.horizon_candles,
+            created_ms: (signal.header.time_ns / 1_000_000) as i64,
+            open_ms: signal.open_ms,
+            score: signal.score,
+            probability: signal.probability,
+            ev_r: signal.ev_r,
+            sl_distance: signal.sl_distance,
+            tp_distance: signal.tp_distance,
+            cost_r: signal.cost_r,
+            vote_count: signal.vote_count,
+            features_present: signal.features_present,
+            votes: signal.votes,
+            features: signal.features,
+            ..SignalLabel::zeroed()
+        };
+        self.sent[slot] = Sent {
+            signal: signal.id,
             series: series as u32,
             mask,
+            timeframe: signal.timeframe,
+            side: signal.side,
             relative: relative as u8,
-            is_realised: false,
-            taught: None,
-            mass: [0.0; COMPONENT_COUNT],
+            open_ms: signal.open_ms,
+            ..Sent::zeroed()
         };
     }
 
     /// Learns how a traded signal ended. Its virtual result is taken back, or will not be taught.
     pub fn on_outcome(&mut self, outcome: &TradeOutcome) {
-        let slot = &mut self.emitted[slot_of(outcome.signal)];
-        if outcome.signal == 0 || slot.label.signal != outcome.signal || slot.is_realised {
+        let sent = &mut self.sent[slot_of(outcome.signal)];
+        if outcome.signal == 0 || sent.signal != outcome.signal || sent.is_realised != 0 {
             self.outcome_late_count += 1;
             return;
         }
-        slot.is_realised = true;
-        let context = Relative::from_code(slot.relative).zip(Timeframe::from_code(slot.label.timeframe));
+        sent.is_realised = 1;
+        let context = Relative::from_code(sent.relative).zip(Timeframe::from_code(sent.timeframe));
         let Some((relative, timeframe)) = context else {
             return;
         };
-        let silenced = self.labels.silence(slot.series as usize, outcome.signal);
+        let silenced = self.labels.silence(sent.series as usize, outcome.signal);
         if silenced.is_none() {
             for ended in &mut self.resolved {
                 if ended.label.signal == outcome.signal {
@@ -171,16 +192,16 @@ impl Learner {
                 }
             }
         }
-        for component in components_of(slot.mask) {
-            if let Some((r, at_ms)) = slot.taught {
-                let mass = slot.mass[component];
+        for component in components_of(sent.mask) {
+            if sent.has_taught != 0 {
+                let (r, mass, at_ms) = (sent.taught_r, sent.mass[component], sent.taught_ms);
                 self.bandit
                     .withdraw(component, relative, timeframe, r, mass, at_ms);
             }
             self.bandit
                 .update(component, relative, timeframe, outcome.r, 1.0, outcome.closed_ms);
         }
-        slot.taught = None;
+        sent.has_taught = 0;
     }
 
     /// Teaches the bandit what the labels of the last close showed, in an order that does not depend
@@ -200,15 +221,15 @@ impl Learner {
             let Some((relative, timeframe)) = context else {
                 continue;
             };
-            let slot = &mut self.emitted[slot_of(label.signal)];
-            let is_signal = label.signal != 0 && slot.label.signal == label.signal;
+            let sent = &mut self.sent[slot_of(label.signal)];
+            let is_signal = label.signal != 0 && sent.signal == label.signal;
             for component in components_of(label.mask) {
                 let mass = self.labels.mass(label, component);
                 self.bandit
                     .update(component, relative, timeframe, ended.r, mass, ended.resolved_ms);
                 if is_signal {
-                    slot.mass[component] = mass;
-                    slot.taught = Some((ended.r, ended.resolved_ms));
+                    sent.mass[component] = mass;
+                    (sent.has_taught, sent.taught_r, sent.taught_ms) = (1, ended.r, ended.resolved_ms);
                 }
             }
         }
@@ -219,15 +240,15 @@ impl Learner {
     /// Keeps the label of an emitted signal for whoever writes it down.
     fn report(&mut self, index: usize) {
         let ended = &self.resolved[index];
-        let slot = &self.emitted[slot_of(ended.label.signal)];
-        if ended.label.signal == 0 || slot.label.signal != ended.label.signal {
+        let form = &self.forms[slot_of(ended.label.signal)];
+        if ended.label.signal == 0 || form.signal != ended.label.signal {
             return;
         }
         if self.ended.len() == ENDED_MAX {
             self.ended_lost_count += 1;
             return;
         }
-        let mut label = slot.label;
+        let mut label = *form;
         label.header.time_ns = (ended.resolved_ms.max(0) as u64).saturating_mul(1_000_000);
         label.outcome = ended.outcome as u8;
         label.end_ms = ended.resolved_ms;

@@ -30,16 +30,6 @@ impl Market {
         (self.ready_count > 0).then(|| balance / f64::from(self.ready_count))
     }
 
-    /// The regime with its confirmation count, for a snapshot.
-    pub fn state(&self) -> RegimeState {
-        self.state
-    }
-
-    /// Puts a saved state back; the counts follow from the series' own states.
-    pub fn restore(&mut self, state: RegimeState) {
-        self.state = state;
-    }
-
     /// Takes one instrument's change on the market timeframe.
     pub fn on_series(&mut self, before: &RegimeState, after: &RegimeState) {
         self.count(before, -1);

@@ -24,6 +24,9 @@ pub struct Params {
     pub settle_ns: u64,
     /// SIGNAL_COOLDOWN_SEC, in ms: per instrument and timeframe, after an emitted signal.
     pub signal_cooldown_ms: i64,
+    /// SIGNAL_MIN_QVOL_USDT: quote volume of the last 24 hours that a signal needs, an unknown one is
+    /// none; 0 = off.
+    pub quote_volume_min: f64,
     /// DEDUPE_TTL_SEC, in ms: a signal with the instrument, timeframe, side and components of one that
     /// left so recently is the same again.
     pub dedupe_ttl_ms: i64,
@@ -40,8 +43,6 @@ pub struct Params {
     pub expected_r_min: Option<f64>,
     /// BANDIT_EXPLORE=thompson: weights are drawn from what is believed instead of its mean.
     pub thompson: bool,
-    /// Seed of the draws.
-    pub seed: u64,
     /// Refused candidates this close below SCORE_MIN, or above it, are reported whole.
     pub near_miss_points: f64,
     pub regime: RegimeParams,
@@ -62,6 +63,7 @@ impl Default for Params {
             candidates_per_close_max: 24,
             settle_ns: 250_000_000,
             signal_cooldown_ms: 90_000,
+            quote_volume_min: 0.0,
             dedupe_ttl_ms: 600_000,
             epoch: 0,
             market_instrument: None,
@@ -74,7 +76,6 @@ impl Default for Params {
             flow: FlowParams::default(),
             expected_r_min: None,
             thompson: false,
-            seed: 1,
             near_miss_points: 0.5,
             plan: PlanParams::default(),
         }
@@ -132,6 +133,8 @@ pub struct BanditParams {
     pub weight_max: f64,
     /// Standard deviations taken off an estimate before comparing.
     pub deviation_penalty: f64,
+    /// Seed of the weights that BANDIT_EXPLORE=thompson draws.
+    pub seed: u64,
 }
 
 impl Default for BanditParams {
@@ -146,6 +149,7 @@ impl Default for BanditParams {
             weight_min: 0.25,
             weight_max: 2.0,
             deviation_penalty: 0.5,
+            seed: 1,
         }
     }
 }
@@ -160,8 +164,6 @@ pub struct LabelParams {
     pub per_close_max: u32,
     /// Most virtual trades open at a time.
     pub pending_max: usize,
-    /// ORDER_SLIPPAGE_BPS: the virtual entry is this much worse than the next open.
-    pub entry_slip_bps: f64,
 }
 
 impl Default for LabelParams {
@@ -171,7 +173,6 @@ impl Default for LabelParams {
             horizon_candles: 20,
             per_close_max: 256,
             pending_max: 8192,
-            entry_slip_bps: 8.0,
         }
     }
 }

@@ -30,9 +30,8 @@ pub struct PlanParams {
     pub panic_shrink: f64,
     /// Taker fee of one side.
     pub taker_fee_bps: f64,
-    /// Slippage expected (not the worst accepted) at entry, and at a stop or time exit.
-    pub entry_slip_bps: f64,
-    pub exit_slip_bps: f64,
+    /// EXPECTED_SLIPPAGE_BPS: what crossing costs on each side where no spread is known.
+    pub slip_bps: f64,
 }
 
 impl Default for PlanParams {
@@ -48,16 +47,23 @@ impl Default for PlanParams {
             cost_sl_mult: 3.0,
             panic_shrink: 0.6,
             taker_fee_bps: 6.0,
-            entry_slip_bps: 0.0,
-            exit_slip_bps: 0.0,
+            slip_bps: 2.0,
         }
     }
 }
 
 impl PlanParams {
-    /// Fees of both sides and the expected slippage, in bps of the notional.
-    pub fn round_trip_bps(&self) -> f64 {
-        2.0 * self.taker_fee_bps + self.entry_slip_bps + self.exit_slip_bps
+    /// What crossing the spread is expected to cost on one side: half of it. (ORDER_SLIPPAGE_BPS is the
+    /// worst price that an order accepts; to expect it would call every trade dearer than it is.)
+    pub fn slip_bps_at(&self, spread_bps: Option<f64>) -> f64 {
+        spread_bps
+            .filter(|spread_bps| spread_bps.is_finite() && *spread_bps >= 0.0)
+            .map_or(self.slip_bps, |spread_bps| 0.5 * spread_bps)
+    }
+
+    /// Fees of both sides and the expected slippage of both, in bps of the notional.
+    pub fn round_trip_bps(&self, spread_bps: Option<f64>) -> f64 {
+        2.0 * (self.taker_fee_bps + self.slip_bps_at(spread_bps))
     }
 }
 
@@ -80,13 +86,15 @@ pub struct Plan {
     pub tp_distance: f64,
     /// Round-trip cost as a part of the stop distance.
     pub cost_r: f64,
+    /// Slippage of one side that is in the cost.
+    pub slip_bps: f64,
 }
 
 /// The plan: raw distance, then the level, then the panic shrink, then the clamp to
 /// [max(½·SL_BPS, 3·spread, COST_SL_MULT·round trip), 3·SL_BPS]; the target keeps its multiple of R.
 pub fn plan(params: &PlanParams, inputs: &PlanInputs) -> Plan {
     let bps = inputs.price / 1e4;
-    let round_trip_bps = params.round_trip_bps();
+    let round_trip_bps = params.round_trip_bps(inputs.spread_bps);
     let from_atr = inputs
         .atr
         .filter(|atr| params.smart && params.mode != PlanMode::Bps && *atr > 0.0);
@@ -117,6 +125,7 @@ pub fn plan(params: &PlanParams, inputs: &PlanInputs) -> Plan {
         sl_distance,
         tp_distance: sl_distance * tp_mult,
         cost_r: round_trip_bps * bps / sl_distance,
+        slip_bps: params.slip_bps_at(inputs.spread_bps),
     }
 }
 
@@ -154,7 +163,10 @@ mod tests {
 
     #[test]
     fn distances_follow_mode_level_panic_and_clamp_in_this_order() {
-        let smart = PlanParams::default();
+        let smart = PlanParams {
+            slip_bps: 0.0,
+            ..PlanParams::default()
+        };
         let with_atr = |atr: f64| PlanInputs {
             atr: Some(atr),
             ..AT_100
@@ -171,7 +183,8 @@ mod tests {
                     ..with_atr(0.1)
                 },
             ),
-            [45.0, 72.0, 12.0 / 45.0],
+            // Half the spread on each side: 27 bps in all, and three of them are the floor.
+            [81.0, 129.6, 1.0 / 3.0],
         );
         near(
             bps(
@@ -216,10 +229,36 @@ mod tests {
 
     #[test]
     fn the_value_is_zero_at_the_break_even_probability() {
-        let plan = plan(&PlanParams::default(), &AT_100);
+        let params = PlanParams {
+            slip_bps: 0.0,
+            ..PlanParams::default()
+        };
+        let plan = plan(&params, &AT_100);
         // (SL + cost) / (TP + SL) = 62 / 130.
         assert!(expected_value_r(62.0 / 130.0, &plan).abs() < 1e-12);
         assert!((expected_value_r(1.0, &plan) - (1.6 - 0.24)).abs() < 1e-12);
         assert!((expected_value_r(0.0, &plan) + 1.24).abs() < 1e-12);
+    }
+
+    #[test]
+    fn slippage_is_half_the_spread_where_it_is_known_and_the_setting_elsewhere() {
+        let params = PlanParams {
+            slip_bps: 2.0,
+            ..PlanParams::default()
+        };
+        let cost = |spread_bps: Option<f64>| {
+            let plan = plan(&params, &PlanInputs { spread_bps, ..AT_100 });
+            (plan.slip_bps, plan.cost_r * 50.0)
+        };
+        for (spread_bps, slip_bps, cost_bps) in [
+            (None, 2.0, 16.0),
+            (Some(0.0), 0.0, 12.0),
+            (Some(3.0), 1.5, 15.0),
+            (Some(f64::NAN), 2.0, 16.0),
+        ] {
+            let (slip, cost) = cost(spread_bps);
+            assert_eq!(slip, slip_bps, "{spread_bps:?}");
+            assert!((cost - cost_bps).abs() < 1e-9, "{spread_bps:?}: {cost}");
+        }
     }
 }

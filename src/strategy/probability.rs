@@ -244,6 +244,7 @@ mod tests {
                 sl_distance: 50.0,
                 tp_distance: 80.0,
                 cost_r: 0.12,
+                slip_bps: 0.0,
             },
         }
     }

@@ -3,6 +3,8 @@
 //! Owns weights, regimes, virtual labels and cooldowns. Rows of one close may come in any order: what
 //! they teach takes effect when the first row of another close arrives.
 
+mod resume;
+
 use super::aggregate::{SideTally, Tally, votes_of};
 use super::bandit::Bandit;
 use super::calibration::Calibration;
@@ -102,35 +104,15 @@ impl Scorer {
         self.learner.labels()
     }
 
-    /// Puts a saved label back; call before the first row.
-    pub fn restore_label(&mut self, label: Label) {
-        self.learner.restore_label(label);
+    /// A signal left: its series is silent for a while, and the same again is a repeat.
+    fn silence(&mut self, series: usize, side: u8, mask: u32, close_ms: i64) {
+        self.quiet_until_ms[series] = close_ms + self.params.signal_cooldown_ms;
+        self.repeats.remember(series, side, mask, close_ms);
     }
 
-    /// Regimes by series, for a snapshot.
-    pub fn regimes(&self) -> &[RegimeState] {
-        &self.regimes
-    }
-
-    /// Puts saved regimes back, if there are as many as this scorer has series.
-    pub fn restore_regimes(&mut self, regimes: &[RegimeState]) -> bool {
-        let fits = regimes.len() == self.regimes.len();
-        if fits {
-            for (series, state) in regimes.iter().enumerate() {
-                self.set_regime(series, *state);
-            }
-        }
-        fits
-    }
-
-    /// The market's regime and breadth; `state` is for snapshots.
+    /// The market's regime and breadth.
     pub fn market(&self) -> &Market {
         &self.market
-    }
-
-    /// Puts the market's saved state back.
-    pub fn restore_market(&mut self, state: RegimeState) {
-        self.market.restore(state);
     }
 
     pub fn market_regime(&self) -> Regime {
@@ -206,13 +188,12 @@ impl Scorer {
             return;
         };
         let close_ms = signal.open_ms + timeframe.ms();
-        self.quiet_until_ms[series] = close_ms + self.params.signal_cooldown_ms;
-        let mask = mask_of(signal);
-        self.repeats.remember(series, signal.side, mask, close_ms);
+        self.silence(series, signal.side, mask_of(signal), close_ms);
         let plan = Plan {
             sl_distance: signal.sl_distance,
             tp_distance: signal.tp_distance,
             cost_r: signal.cost_r,
+            slip_bps: self.slip_bps_of(signal),
         };
         let silent = self.label(series, timeframe, signal.open_ms, &plan);
         self.learner.emitted(
@@ -225,6 +206,12 @@ impl Scorer {
         );
     }
 
+    /// The slippage of one side that is in the cost of `signal`.
+    fn slip_bps_of(&self, signal: &Signal) -> f64 {
+        let cost_bps = signal.cost_r * signal.sl_distance / signal.price * 1e4;
+        (0.5 * cost_bps - self.params.plan.taker_fee_bps).max(0.0)
+    }
+
     /// A virtual trade of the candle that opened at `open_ms`, without side, voters and context.
     fn label(&self, series: usize, timeframe: Timeframe, open_ms: i64, plan: &Plan) -> Label {
         Label {
@@ -234,7 +221,7 @@ impl Scorer {
             sl_distance: plan.sl_distance,
             tp_distance: plan.tp_distance,
             cost: 2.0 * self.params.plan.taker_fee_bps / 1e4,
-            exit_slip: self.params.plan.exit_slip_bps / 1e4,
+            slip: plan.slip_bps / 1e4,
             ..Label::zeroed()
         }
     }
@@ -309,7 +296,7 @@ impl Scorer {
         let (long, short) = (regime.relative(Side::Buy), regime.relative(Side::Sell));
         let bandit = &self.learner.bandit;
         let drawn = |relative: Relative| {
-            let (at_ms, instrument, seed) = (self.close_ms, row.instrument, self.params.seed);
+            let (at_ms, instrument, seed) = (self.close_ms, row.instrument, self.params.bandit.seed);
             bandit.drawn_weights(relative, timeframe, at_ms, instrument, seed)
         };
         let drawn = self.params.thompson.then(|| [drawn(long), drawn(short)]);
@@ -390,6 +377,10 @@ impl Scorer {
             .is_repeat(series, side.side as u8, side.mask(), close_ms)
         {
             Some(Reason::Duplicate)
+        } else if self.params.quote_volume_min > 0.0
+            && row.get(Feature::QuoteVolume24h).unwrap_or(0.0) < self.params.quote_volume_min
+        {
+            Some(Reason::VolumeLow)
         } else {
             flow::refusal(row, &self.params.flow)
         };
@@ -547,7 +538,7 @@ impl Scorer {
             } else {
                 1
             },
-            zero: 0,
+            notional_per_min_usd: row.get(Feature::NotionalPerMin).unwrap_or(0.0) as f32,
             features_present: inputs.present,
             votes,
             features: inputs.values,

@@ -80,6 +80,7 @@ impl Table {
 }
 
 /// A reading end: the instruments of the version that it has taken over.
+#[derive(Clone)]
 pub struct InstrumentView {
     shared: Arc<Shared>,
     number: u64,

@@ -64,6 +64,57 @@ fn twenty_thousand_labels_give_what_the_python_reference_gives() {
     }
 }
 
+/// The formulas of the specification as they stand there, for a component that has been seen everywhere.
+#[test]
+fn weights_of_components_that_are_known_are_literally_those_of_the_specification() {
+    let params = BanditParams::default();
+    let seed = 5_150;
+    println!("seed {seed}");
+    let mut random = Lcg(seed);
+    let mut bandit = Bandit::new(params);
+    // Some contexts have much, some nothing; every component has more than its prior overall.
+    for step in 0..13 * 300 {
+        let arm = step % COMPONENT_COUNT;
+        let (relative, timeframe) = (random.pick(5), random.pick(3));
+        let r = -1.6 + 3.0 * random.next() + 0.1 * (arm as f64 - 6.0);
+        let (relative, timeframe) = (Relative::ALL[relative], Timeframe::ALL[timeframe]);
+        bandit.update(arm, relative, timeframe, r, 0.9, START_MS);
+    }
+    let later_ms = START_MS + 11 * 3_600_000;
+    for (at_ms, decay) in [(START_MS, 1.0), (later_ms, 2f64.powf(-11.0 / 168.0))] {
+        for relative in Relative::ALL {
+            for timeframe in Timeframe::ALL.into_iter().take(4) {
+                let careful: Vec<f64> = (0..COMPONENT_COUNT)
+                    .map(|arm| {
+                        let mass = |level: Level| {
+                            let node = bandit.node(arm, level);
+                            (node.success * decay, node.failure * decay)
+                        };
+                        let (s_g, f_g) = mass(Level::Arm);
+                        let (s_r, f_r) = mass(Level::Regime(relative));
+                        let (s_x, f_x) = mass(Level::Timeframe(relative, timeframe));
+                        assert!(s_g + f_g >= 40.0, "component {arm} is known");
+                        let m_g = (40.0 / 3.0 + s_g) / (40.0 + s_g + f_g);
+                        let m_r = (40.0 * m_g + s_r) / (40.0 + s_r + f_r);
+                        let m_x = (40.0 * m_r + s_x) / (40.0 + s_x + f_x);
+                        let sd = 4.5 * (m_x * (1.0 - m_x) / (40.0 + s_x + f_x + 1.0)).sqrt();
+                        (-1.5 + 4.5 * m_x) - 0.5 * sd
+                    })
+                    .collect();
+                let mean = careful.iter().sum::<f64>() / COMPONENT_COUNT as f64;
+                let weights = bandit.weights(relative, timeframe, at_ms);
+                for (arm, (careful, weight)) in careful.iter().zip(weights).enumerate() {
+                    let literal = (3.0 * (careful - mean)).exp().clamp(0.25, 2.0);
+                    assert!(
+                        (weight - literal).abs() <= 1e-12,
+                        "component {arm}: {weight} instead of {literal}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 fn taught(results: &[(usize, f64)], now_ms: i64) -> Bandit {
     let mut bandit = Bandit::new(BanditParams::default());
     for (arm, r) in results {
@@ -160,6 +211,8 @@ fn a_saved_bandit_loads_with_identical_weights() {
         },
     );
     let text = bandit_file::save(&bandit, std::slice::from_ref(&stranger), START_MS);
+    let root: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(root["seed"], 1, "the file says all that the specification lists");
     let loaded = bandit_file::load(&text, BanditParams::default()).expect("our own file");
     assert_eq!((loaded.dropped_count, loaded.warning), (0, None));
     assert_eq!(loaded.unknown, [stranger], "a node of another version is kept");

@@ -48,7 +48,6 @@ const FIRST_TOUCH: [(&str, &[[f64; 4]], f64); 8] = [
 fn labels(horizon_candles: u32) -> Labels {
     let params = LabelParams {
         horizon_candles,
-        entry_slip_bps: 0.0,
         pending_max: 4,
         ..LabelParams::default()
     };
@@ -149,7 +148,6 @@ fn without_drift_virtual_trades_lose_what_they_cost() {
     let mut random = Lcg(seed);
     let params = LabelParams {
         horizon_candles: 200,
-        entry_slip_bps: 0.0,
         pending_max: 64,
         ..LabelParams::default()
     };

@@ -64,10 +64,10 @@ fn a_signal_adds_up() {
         signal.level, 100.0,
         "the low of the burst: the first of two equal votes"
     );
-    // SL 1.2 ATR, TP 1.6 of it; 12 bps of 103 is the cost.
+    // SL 1.2 ATR, TP 1.6 of it; 16 bps of 103 is the cost: fees, and 2 bps of slippage a side.
     assert!((signal.sl_distance - 1.2).abs() < 1e-12);
     assert!((signal.tp_distance - 1.92).abs() < 1e-12);
-    assert!((signal.cost_r - 0.1236 / 1.2).abs() < 1e-12);
+    assert!((signal.cost_r - 0.1648 / 1.2).abs() < 1e-12);
     let p = signal.probability;
     let ev_r = p * (1.6 - signal.cost_r) - (1.0 - p) * (1.0 + signal.cost_r);
     assert!((signal.ev_r - ev_r).abs() < 1e-12);
@@ -127,6 +127,33 @@ fn rows_that_must_not_signal_do_not() {
         None,
         "a confirmer alone says nothing"
     );
+}
+
+#[test]
+fn a_signal_needs_the_volume_that_is_asked_for_and_an_unknown_one_is_none() {
+    use smart_scanner::model::Reason;
+    for (volume, asked, passes) in [
+        (None, 0.0, true),
+        (Some(400_000.0), 400_000.0, true),
+        (Some(399_999.0), 400_000.0, false),
+        (None, 400_000.0, false),
+    ] {
+        let mut scorer = scorer(Params {
+            quote_volume_min: asked,
+            ..easy()
+        });
+        let mut row = loud_row(1, START_MS);
+        row.set(Feature::QuoteVolume24h, volume);
+        match scorer.on_row(&row) {
+            Verdict::Signal(_) => assert!(passes, "{volume:?} of {asked}"),
+            Verdict::Refused(refusal) => {
+                assert!(!passes, "{volume:?} of {asked}");
+                assert_eq!(refusal.reason, Reason::VolumeLow);
+                assert!(refusal.near_miss.is_some(), "and it is written down");
+            }
+            Verdict::None => panic!("nothing fired"),
+        }
+    }
 }
 
 #[test]

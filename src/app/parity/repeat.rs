@@ -184,7 +184,8 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
         alerts: manifest.alerts.then(|| crossbeam::channel::bounded(1).1),
         learned: LearnedFiles::open(
             &settings,
-            params::strategy(&settings, manifest.epoch, None).bandit,
+            params::strategy(&settings, manifest.epoch, None),
+            &instruments,
         )
         .learned,
     };

@@ -43,6 +43,10 @@ pub struct Decision {
     pub followed: Vec<Value>,
     /// Why entries were off when it was made; `None` when they were on, or nothing is known.
     pub entries_off: Option<String>,
+    /// Open time of the candle of the last signal before it of its symbol and timeframe, and of the last
+    /// one that was the same: side and components, too.
+    pub last_ms: Option<i64>,
+    pub same_ms: Option<i64>,
 }
 
 /// What was found.
@@ -85,9 +89,20 @@ pub fn find(path: &Path, question: &Question) -> Result<Found, FileFault> {
         .iter()
         .map(|decision| id_of(&decision.line))
         .collect();
-    if ids.iter().any(Option::is_some) {
+    if !found.decisions.is_empty() {
         let decisions = &mut found.decisions;
         each_line(path, |text| {
+            let is_of_symbol = |decision: &Decision| {
+                let symbol = decision.line["symbol"].as_str();
+                symbol.is_some_and(|symbol| text.contains(symbol))
+            };
+            if text.contains("\"signal\"")
+                && decisions.iter().any(is_of_symbol)
+                && let Ok(line) = serde_json::from_str::<Value>(text)
+                && line["kind"] == "signal"
+            {
+                decisions.iter_mut().for_each(|decision| decision.heed(&line));
+            }
             let about = ids
                 .iter()
                 .position(|id| id.as_ref().is_some_and(|id| text.contains(id.as_str())));
@@ -101,6 +116,24 @@ pub fn find(path: &Path, question: &Question) -> Result<Found, FileFault> {
         })?;
     }
     Ok(found)
+}
+
+impl Decision {
+    /// Takes a signal in, which may have come before it.
+    fn heed(&mut self, signal: &Value) {
+        let is_same = |field: &str| signal[field] == self.line[field];
+        let (Some(at), Some(own)) = (signal["open_ms"].as_i64(), self.line["open_ms"].as_i64()) else {
+            return;
+        };
+        if at >= own || !is_same("symbol") || !is_same("timeframe") {
+            return;
+        }
+        let is_repeat = is_same("side") && is_same("components");
+        self.last_ms = self.last_ms.max(Some(at));
+        if is_repeat {
+            self.same_ms = self.same_ms.max(Some(at));
+        }
+    }
 }
 
 impl Found {
@@ -130,8 +163,8 @@ impl Found {
         if keeps && self.decisions.len() < DECISIONS_MAX {
             self.decisions.push(Decision {
                 line,
-                followed: Vec::new(),
                 entries_off: entries_off.clone(),
+                ..Decision::default()
             });
         }
     }

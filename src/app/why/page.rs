@@ -6,6 +6,7 @@
 use super::find::Decision;
 use crate::model::{Side, Timeframe};
 use crate::settings::Settings;
+use crate::strategy::aggregate::OPPOSITION;
 use crate::strategy::plan::Plan;
 use crate::strategy::probability::{Candidate, heuristic, heuristic_terms};
 use crate::strategy::{MODEL_FEATURES, Relative};
@@ -24,52 +25,155 @@ pub struct Check {
     pub by_settings: bool,
 }
 
-/// What a decision's numbers say of the checks that have one.
-pub fn checks(line: &Value, settings: &Settings) -> Vec<Check> {
+/// What a decision's numbers say of the checks that have one, in the order in which they are made: those
+/// of `score`, then those of the gate.
+pub fn checks(decision: &Decision, settings: &Settings) -> Vec<Check> {
+    let line = &decision.line;
     let number = |field: &str| line[field].as_f64();
     let meta = |field: &str| line["meta"][field].as_f64();
-    let mut found = Vec::new();
-    let mut add = |name, value: Option<f64>, limit: Option<f64>, is_floor: bool, by_settings| {
-        if let (Some(value), Some(limit)) = (value, limit) {
-            let margin = if is_floor { value - limit } else { limit - value };
-            found.push(Check {
-                name,
-                value,
-                limit,
-                margin,
-                by_settings,
-            });
-        }
-    };
+    let mut list = Checks::default();
+    list.add(
+        "MIN_COMPONENTS",
+        meta("n_comp"),
+        meta("n_comp_min"),
+        Bound::Record,
+    );
+    list.add("SCORE_MIN", number("score"), meta("score_min"), Bound::Record);
+    list.add(
+        "BANDIT_MIN_ER",
+        meta("er_mix"),
+        settings.score.bandit_min_er,
+        Bound::Floor,
+    );
+    let since = |before_ms: Option<i64>| Some((line["open_ms"].as_i64()? - before_ms?) as f64 / 1e3);
+    let score = &settings.score;
+    list.above_zero(
+        "SIGNAL_COOLDOWN_SEC",
+        since(decision.last_ms),
+        score.signal_cooldown_sec,
+    );
+    list.above_zero("DEDUPE_TTL_SEC", since(decision.same_ms), score.dedupe_ttl_sec);
+    list.above_zero(
+        "SIGNAL_MIN_QVOL_USDT",
+        meta("quote_volume"),
+        settings.scan.signal_min_qvol_usdt,
+    );
+    flow_checks(&mut list, line, settings);
     let trade = &settings.trade;
-    add("SCORE_MIN", number("score"), meta("score_min"), true, false);
-    add("MIN_COMPONENTS", meta("n_comp"), meta("n_comp_min"), true, false);
-    add(
+    list.add(
         "TRADE_MIN_SCORE",
         number("score"),
         Some(trade.trade_min_score),
-        true,
-        true,
+        Bound::Floor,
     );
-    add(
+    list.add(
         "TRADE_MIN_PROB",
         number("prob"),
         Some(trade.trade_min_prob),
-        true,
-        true,
+        Bound::Floor,
     );
-    add("EV_MIN_R", number("ev_r"), Some(trade.ev_min_r), true, true);
-    add("COST_R_MAX", meta("cost_r"), Some(trade.cost_r_max), false, true);
-    let volume_min = settings.scan.signal_min_qvol_usdt;
-    let volume_min = (volume_min > 0.0).then_some(volume_min);
-    add(
-        "SIGNAL_MIN_QVOL_USDT",
-        meta("quote_volume"),
-        volume_min,
-        true,
-        true,
+    list.add("EV_MIN_R", number("ev_r"), Some(trade.ev_min_r), Bound::Floor);
+    list.add(
+        "COST_R_MAX",
+        meta("cost_r"),
+        Some(trade.cost_r_max),
+        Bound::Ceiling,
     );
-    found
+    list.0
+}
+
+/// The gates of `[order_flow]`, where it is switched on.
+fn flow_checks(list: &mut Checks, line: &Value, settings: &Settings) {
+    let flow = &settings.order_flow;
+    if !flow.use_ws_orderflow {
+        return;
+    }
+    let feature = |name: &str| line["features"][name].as_f64();
+    let trades = feature("ln_trades_per_min").map(f64::exp_m1);
+    let strict = f64::from(u8::from(flow.orderflow_strict));
+    let ready = f64::from(u8::from(trades.is_some()));
+    list.add("ORDERFLOW_STRICT", Some(ready), Some(strict), Bound::Floor);
+    if trades.is_none() {
+        return;
+    }
+    // A spread or a depth of 0 has no logarithm, and is left out of the features.
+    let or_zero = |name: &str| Some(feature(name).map_or(0.0, f64::exp));
+    let spread_max = (flow.max_spread_bps > 0.0).then_some(flow.max_spread_bps);
+    list.add(
+        "MAX_SPREAD_BPS",
+        or_zero("ln_spread_bps"),
+        spread_max,
+        Bound::Ceiling,
+    );
+    list.above_zero("MIN_TRADES_PER_MIN", trades, flow.min_trades_per_min);
+    list.above_zero(
+        "MIN_NOTIONAL_PER_MIN_USD",
+        line["meta"]["notional_per_min"].as_f64(),
+        flow.min_notional_per_min_usd,
+    );
+    list.above_zero(
+        "MIN_DEPTH_NOTIONAL_USD",
+        or_zero("ln_depth"),
+        flow.min_depth_notional_usd,
+    );
+}
+
+/// Where a limit comes from, and on which side of it is good.
+#[derive(Clone, Copy, PartialEq)]
+enum Bound {
+    /// At least what is on record.
+    Record,
+    /// At least, at most what the settings say now.
+    Floor,
+    Ceiling,
+}
+
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    /// Adds a check, unless its value or its limit is absent.
+    fn add(&mut self, name: &'static str, value: Option<f64>, limit: Option<f64>, bound: Bound) {
+        let Some((value, limit)) = value.zip(limit) else {
+            return;
+        };
+        self.0.push(Check {
+            name,
+            value,
+            limit,
+            margin: if bound == Bound::Ceiling {
+                limit - value
+            } else {
+                value - limit
+            },
+            by_settings: bound != Bound::Record,
+        });
+    }
+
+    /// Adds a floor that 0 switches off.
+    fn above_zero(&mut self, name: &'static str, value: Option<f64>, limit: f64) {
+        self.add(name, value, (limit > 0.0).then_some(limit), Bound::Floor);
+    }
+}
+
+/// What the score is made of: the points of its side, what the other side takes, and what regimes and
+/// the bounds of a score add and take. Empty where the line does not have it.
+pub fn score_terms(line: &Value) -> Vec<(&'static str, f64)> {
+    let meta = |field: &str| line["meta"][field].as_f64();
+    let sides = meta("points_long").zip(meta("points_short"));
+    let Some(((long, short), score)) = sides.zip(line["score"].as_f64()) else {
+        return Vec::new();
+    };
+    let (own, against) = match line["side"].as_str() {
+        Some("sell") => (short, long),
+        _ => (long, short),
+    };
+    let taken = -OPPOSITION * against;
+    vec![
+        ("points", own),
+        ("opposition", taken),
+        ("regimes", score - own - taken),
+    ]
 }
 
 /// The terms of a heuristic probability's log-odds; empty for other sources, and when this build's terms
@@ -120,13 +224,14 @@ fn candidate(line: &Value, follows_trend: bool) -> Option<Candidate> {
             sl_distance: meta("sl_distance")?,
             tp_distance: meta("tp_distance")?,
             cost_r: meta("cost_r")?,
+            slip_bps: 0.0,
         },
     })
 }
 
 /// The decision as one JSON object.
 pub fn object(decision: &Decision, settings: &Settings) -> Value {
-    let checks: Vec<Value> = checks(&decision.line, settings)
+    let checks: Vec<Value> = checks(decision, settings)
         .into_iter()
         .map(|check| {
             json!({
@@ -135,13 +240,14 @@ pub fn object(decision: &Decision, settings: &Settings) -> Value {
             })
         })
         .collect();
-    let terms: serde_json::Map<String, Value> = terms(&decision.line)
-        .into_iter()
-        .map(|(name, term)| (name.to_owned(), json!(term)))
-        .collect();
+    let named = |terms: Vec<(&'static str, f64)>| -> serde_json::Map<String, Value> {
+        let terms = terms.into_iter();
+        terms.map(|(name, term)| (name.to_owned(), json!(term))).collect()
+    };
     json!({
         "decision": decision.line,
-        "probability_terms": terms,
+        "score_terms": named(score_terms(&decision.line)),
+        "probability_terms": named(terms(&decision.line)),
         "checks": checks,
         "entries_off": decision.entries_off,
         "followed": decision.followed,
@@ -154,8 +260,9 @@ pub fn text(decision: &Decision, settings: &Settings) -> String {
     // Writing to a string cannot fail.
     let _ = head(&mut page, decision)
         .and_then(|()| votes(&mut page, &decision.line))
+        .and_then(|()| score(&mut page, &decision.line))
         .and_then(|()| probability(&mut page, &decision.line))
-        .and_then(|()| margins(&mut page, &decision.line, settings))
+        .and_then(|()| margins(&mut page, decision, settings))
         .and_then(|()| followed(&mut page, decision));
     page
 }
@@ -214,6 +321,14 @@ fn votes(page: &mut String, line: &Value) -> std::fmt::Result {
     Ok(())
 }
 
+fn score(page: &mut String, line: &Value) -> std::fmt::Result {
+    writeln!(page, "score {}", plain(&line["score"]))?;
+    for (name, term) in score_terms(line) {
+        writeln!(page, "  {name:<22}  {term:>+8.3}")?;
+    }
+    Ok(())
+}
+
 fn probability(page: &mut String, line: &Value) -> std::fmt::Result {
     writeln!(
         page,
@@ -235,12 +350,12 @@ fn probability(page: &mut String, line: &Value) -> std::fmt::Result {
     Ok(())
 }
 
-fn margins(page: &mut String, line: &Value, settings: &Settings) -> std::fmt::Result {
-    writeln!(page, "checks                     value      limit     margin")?;
-    for check in checks(line, settings) {
+fn margins(page: &mut String, decision: &Decision, settings: &Settings) -> std::fmt::Result {
+    writeln!(page, "checks                         value      limit     margin")?;
+    for check in checks(decision, settings) {
         writeln!(
             page,
-            "  {:<20}  {:>9.3}  {:>9.3}  {:>+9.3}  {}{}",
+            "  {:<24}  {:>9.3}  {:>9.3}  {:>+9.3}  {}{}",
             check.name,
             check.value,
             check.limit,

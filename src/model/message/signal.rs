@@ -70,7 +70,8 @@ pub struct Signal {
     /// Components that count on its side, and how many had to.
     pub component_count: u8,
     pub components_min: u8,
-    pub zero: u32,
+    /// USD traded a minute; 0 when unknown.
+    pub notional_per_min_usd: f32,
     pub features_present: u64,
     /// Its own side's votes first, then those against it.
     pub votes: [Vote; VOTES_MAX],

@@ -77,6 +77,7 @@ fn opinion(kind: &str, signal: &Signal, instruments: &Instruments, names: &Names
             "tp_distance": signal.tp_distance,
             "atr": signal.atr,
             "quote_volume": signal.quote_volume,
+            "notional_per_min": signal.notional_per_min_usd,
             "er_mix": signal.er_mix,
             "score_min": signal.score_min,
             "points_long": signal.points_long,
