@@ -261,6 +261,13 @@ pub(super) fn decode_stage(
         Vec::new()
     };
     let timeframes: Vec<Timeframe> = plans.iter().map(|plan| plan.timeframe).collect();
+    // Without a subscription to 1m there is nothing to build from: one scan reads what it needs.
+    let built = if live.contains(&Timeframe::M1) && plan.source != CandleSource::Once {
+        let built = timeframes.iter().filter(|timeframe| !live.contains(timeframe));
+        built.copied().collect()
+    } else {
+        Vec::new()
+    };
     let parts = decode::Parts {
         feed,
         port,
@@ -283,6 +290,7 @@ pub(super) fn decode_stage(
         source: plan.source,
         start: plan.start,
         history: fetch::history_plan(&timeframes, &live, plan.settings.score.warmup_bars),
+        built,
         live,
         wants,
         synthetic_gap_max: scan.max_synth_gap,
@@ -304,7 +312,6 @@ pub(super) fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicat
         ticks: ends.inlet(LinkId::DecodeIndicate)?,
         rows: ends.outlet(LinkId::IndicateScore)?,
         to_gate: ends.outlet(LinkId::IndicateGate)?,
-        history: None,
         board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
         built,
         instruments_max,
