@@ -9,6 +9,7 @@ use smart_scanner::app::graph;
 use smart_scanner::bus::Bus;
 use smart_scanner::driver::{DecisionClock, Inlet, Stepper};
 use smart_scanner::model::feature::row_flag;
+use smart_scanner::model::message::{Tick, TickKind};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{FeatureRow, Timeframe, Wall};
 use smart_scanner::stage::housekeep::SeenHandle;
@@ -113,6 +114,8 @@ struct Played {
     drops: BTreeMap<String, u64>,
     late: u64,
     lost: usize,
+    /// What the gate was told of what can be believed: instrument and kind of tick, in order.
+    health: Vec<(u16, TickKind)>,
 }
 
 /// Plays the market until `minutes` after `FORMING_MS`.
@@ -138,6 +141,8 @@ fn play(mischief: Mischief, minutes: i64) -> Played {
     let seats = graph::build_rows(&bus, &plan, market, ports.reads).expect("a graph");
     let mut leaving =
         Inlet::<FeatureRow>::new(bus.consumer(LinkId::IndicateScore.link().name).expect("an end"));
+    let mut told = Inlet::<Tick>::new(bus.consumer(LinkId::DecodeGate.link().name).expect("an end"));
+    let mut health = Vec::new();
     let clock = DecisionClock::stepped(START);
     let mut stepper = Stepper::new(seats, clock.clone());
     let (mut rows, mut is_poisoned) = (Vec::new(), false);
@@ -151,6 +156,12 @@ fn play(mischief: Mischief, minutes: i64) -> Played {
         }
         scene.shared.advance(clock.now());
         stepper.settle().expect("it comes to rest");
+        while let Some(tick) = told.take() {
+            let kind = TickKind::from_code(tick.kind).expect("a kind");
+            if matches!(kind, TickKind::Stale | TickKind::Fresh) {
+                health.push((tick.instrument, kind));
+            }
+        }
         while let Some(row) = leaving.take() {
             rows.push(format!(
                 "{} {} {} {:?}",
@@ -170,6 +181,7 @@ fn play(mischief: Mischief, minutes: i64) -> Played {
         drops: drops(&bus),
         late: late.expect("planned").value,
         lost,
+        health,
     }
 }
 
@@ -248,6 +260,23 @@ fn rows_that_cannot_be_change_nothing_and_are_counted_by_reason() {
     };
     let poisoned = play(mischief, 2);
     let (before, after) = (clean.drops, poisoned.drops);
+    let stale_count =
+        |health: &[(u16, TickKind)]| health.iter().filter(|(_, kind)| *kind == TickKind::Stale).count();
+    assert_eq!(stale_count(&clean.health), 0);
+    let (btc, others): (Vec<_>, Vec<_>) = poisoned
+        .health
+        .iter()
+        .partition(|(instrument, _)| *instrument == 0);
+    assert!(
+        stale_count(&btc) > 0,
+        "the instrument that the frames name goes stale"
+    );
+    assert_eq!(
+        btc.last(),
+        Some(&(0, TickKind::Fresh)),
+        "and is whole again with the next good row"
+    );
+    assert_eq!(stale_count(&others), 0, "no other instrument is silenced");
     println!("{} rows; dropped {after:?}", clean.rows.len());
     assert!(clean.rows.len() > 1_000, "history and four minutes");
     assert_eq!(clean.rows, poisoned.rows);

@@ -112,7 +112,11 @@ impl Indicate {
             }
             Some(TickKind::Stale) => {
                 if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
-                    flow.invalidate();
+                    if tick.v[1] == 1.0 {
+                        flow.break_tape();
+                    } else {
+                        flow.invalidate();
+                    }
                 }
             }
             Some(TickKind::Quote) => {

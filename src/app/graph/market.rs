@@ -254,7 +254,7 @@ pub(super) fn decode_stage(
         // The gate needs quotes to enter on; nobody is there for the rest.
         tickers_only: !plan.scan,
     };
-    feed.set_wanted(&wants.of(&plan.instruments, &plan.ranking));
+    feed.set_wanted(&wants.of(&plan.instruments, &plan.ranking, &decode::Held::default()));
     let plans = if plan.scan {
         series_plans(plan.settings)
     } else {
@@ -285,7 +285,9 @@ pub(super) fn decode_stage(
         } else {
             None
         },
+        to_housekeep: ends.outlet(LinkId::DecodeHousekeep)?,
         from_fetch: ends.inlet(LinkId::FetchDecode)?,
+        from_gate: ends.inlet(LinkId::GateDecode)?,
         order: ends.order(StageId::Decode, LinkId::DecodeJournal)?,
         source: plan.source,
         start: plan.start,

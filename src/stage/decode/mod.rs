@@ -6,7 +6,9 @@
 
 mod books;
 mod built;
+mod doubts;
 mod frames;
+mod held;
 mod history;
 mod latest;
 mod once;
@@ -17,6 +19,8 @@ mod wants;
 
 pub use books::BookPlan;
 use books::Books;
+use doubts::Doubts;
+pub use held::Held;
 pub use history::History;
 use latest::Latest;
 use once::Once;
@@ -30,12 +34,13 @@ use crate::bus::{Bus, BusError};
 use crate::capture::MarketTape;
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
-use crate::model::message::{FetchRequest, Tick};
+use crate::model::message::{FetchRequest, Holding, Tick};
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::live::InstrumentView;
 use crate::venue::blofin::codec::Decoder;
 use crate::venue::blofin::market_ws::MarketFeed;
+use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +71,10 @@ pub struct Parts {
     pub to_gate: Outlet<Tick>,
     pub to_fetch: Outlet<FetchRequest>,
     pub to_paper: Option<Outlet<Tick>>,
+    /// Bad rows and frames, for the lines that name them.
+    pub to_housekeep: Outlet<Tick>,
     pub from_fetch: Inlet<Tick>,
+    pub from_gate: Inlet<Holding>,
     pub order: InputOrder,
     /// Where the candles of `live` come from.
     pub source: CandleSource,
@@ -96,7 +104,9 @@ pub struct Decode {
     to_gate: Outlet<Tick>,
     to_fetch: Outlet<FetchRequest>,
     to_paper: Option<Outlet<Tick>>,
+    to_housekeep: Outlet<Tick>,
     from_fetch: Inlet<Tick>,
+    from_gate: Inlet<Holding>,
     order: InputOrder,
     series: SeriesIntake,
     latest: Latest,
@@ -106,6 +116,8 @@ pub struct Decode {
     once: Option<Once>,
     ranking: Vec<InstrumentId>,
     wants: Wants,
+    held: Held,
+    doubts: Doubts,
     timer_sequence: u64,
     /// Numbers of what came from the port and what was flushed, for the journal.
     port_sequence: u64,
@@ -133,6 +145,10 @@ impl Decode {
                 series.await_history(instrument, timeframe);
             }
         }
+        let mut books = Books::new(parts.wants.books, count);
+        for &instrument in &ranking {
+            books.reserve(instrument, &parts.instruments);
+        }
         let mut polls = match parts.source {
             CandleSource::Polled => Some(Polls::new(&parts.live, parts.start, bus)?),
             CandleSource::Socket | CandleSource::Once => None,
@@ -145,13 +161,15 @@ impl Decode {
             port: parts.port,
             tape: parts.tape,
             decoder: Decoder::new(),
-            books: Books::new(parts.wants.books, count),
+            books,
             instruments: parts.instruments,
             to_indicate: parts.to_indicate,
             to_gate: parts.to_gate,
             to_fetch: parts.to_fetch,
             to_paper: parts.to_paper,
+            to_housekeep: parts.to_housekeep,
             from_fetch: parts.from_fetch,
+            from_gate: parts.from_gate,
             order: parts.order,
             series,
             latest: Latest::new(),
@@ -160,6 +178,8 @@ impl Decode {
             once: (parts.source == CandleSource::Once).then(Once::new),
             ranking,
             wants: parts.wants,
+            held: Held::default(),
+            doubts: Doubts::new(),
             timer_sequence: 0,
             port_sequence: 0,
             flush_sequence: 0,
@@ -195,12 +215,13 @@ impl Decode {
     #[cold]
     fn on_universe(&mut self) {
         let followed = self.instruments.followed().to_vec();
-        let wanted = self.wants.of(&self.instruments, &followed);
+        let wanted = self.wants.of(&self.instruments, &followed, &self.held);
         self.feed.set_wanted(&wanted);
         for &instrument in self.ranking.iter().filter(|id| !followed.contains(id)) {
             self.history.leave(instrument);
         }
         for &instrument in followed.iter().filter(|id| !self.ranking.contains(id)) {
+            self.books.reserve(instrument, &self.instruments);
             self.history.follow(instrument);
             for timeframe in self.history.timeframes() {
                 self.series.await_history(instrument, timeframe);
@@ -210,6 +231,29 @@ impl Decode {
             polls.set_instruments(&followed);
         }
         self.ranking = followed;
+    }
+
+    /// Watches an instrument closely for as long as `gate` holds it.
+    fn on_holding(&mut self, holding: &Holding, now: Wall) {
+        let instrument = InstrumentId(holding.instrument);
+        let is_held = holding.is_held == 1;
+        self.held.set(instrument, is_held);
+        let Some(symbol) = self.instruments.get(instrument).map(|row| row.symbol) else {
+            return;
+        };
+        let is_followed = self.ranking.contains(&instrument);
+        for channel in self.wants.of_held() {
+            if is_held {
+                self.feed.want(Subscription {
+                    channel,
+                    instrument,
+                    symbol,
+                });
+            } else if !(is_followed && self.wants.is_followed(channel)) {
+                self.feed.leave(instrument, channel);
+                self.end_of(instrument, channel, now);
+            }
+        }
     }
 
     fn flush(&mut self, demanded: Option<u64>) -> Option<u64> {
@@ -236,6 +280,7 @@ impl Inputs for Decode {
     const LINKS: &'static [LinkId] = &[
         LinkId::Universe,
         LinkId::FetchDecode,
+        LinkId::GateDecode,
         LinkId::Port,
         LinkId::Timer,
         LinkId::Flush,
@@ -269,6 +314,11 @@ impl Inputs for Decode {
                 tick.header.time_ns = now.0;
                 self.on_history(&tick, now);
                 Some(sequence)
+            }
+            LinkId::GateDecode => {
+                let holding = self.from_gate.take()?;
+                self.on_holding(&holding, now);
+                Some(holding.header.seq)
             }
             LinkId::Port => self.on_port(now),
             LinkId::Timer => self.on_timer(now).then(|| {

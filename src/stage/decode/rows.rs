@@ -1,5 +1,6 @@
 //! Rows of REST answers, what follows from a row of any source, and what is asked for.
 
+use super::frames::{is_nonsense, word};
 use super::history::{Ended, HistoryRead};
 use super::once::Once;
 use super::poll::FRESH_MS;
@@ -89,6 +90,16 @@ impl Decode {
                 .on_history(tick, now.ms(), &mut |consequence| out.push(consequence));
         }
         self.carry_out(&out, news_ms, now);
+        for consequence in &out {
+            if let Consequence::Dropped(reason) = consequence
+                && is_nonsense(*reason)
+            {
+                let mut stale = word(TickKind::Stale, tick.instrument(), now);
+                stale.v[0] = f64::from(*reason as u16);
+                stale.timeframe = tick.timeframe;
+                self.to_housekeep.publish_or_drop(stale);
+            }
+        }
     }
 
     pub(super) fn carry_out(&mut self, consequences: &[Consequence], news_ms: Option<i64>, now: Wall) {
