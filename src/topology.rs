@@ -10,6 +10,7 @@
 //!                        ◀── gate_fetch ───────────────────────┤
 //!  alert  ──http──▶ webhook ── webhook_gate ──▶ gate ── gate_webhook (the answer)
 //!                                               gate ── gate_score (outcomes teach the bandit) ──▶ score
+//!                        decode ◀── gate_decode (what is held, to be watched closely) ── gate
 //!                        indicate ── indicate_gate (the ATR that open stops trail by) ──▶ gate
 //!                                                 * ── *_housekeep ──▶ housekeep
 //! ```
@@ -20,8 +21,8 @@
 use crate::bus::BusBuilder;
 use crate::model::FeatureRow;
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    SignalLabel, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, JournalEntry, OrderCommand,
+    SendReply, Signal, SignalLabel, Tick, TradeOutcome, Volatility,
 };
 
 /// A stage; the code stands in journals (append only).
@@ -96,7 +97,6 @@ pub enum LinkId {
     DecodePaper = 15,
     GateHousekeep = 16,
     ScoreHousekeep = 17,
-    IndicateHousekeep = 18,
     DecodeJournal = 19,
     GateJournal = 20,
     ScoreJournal = 21,
@@ -107,6 +107,7 @@ pub enum LinkId {
     IndicateGate = 26,
     ScoreLabels = 27,
     ScoreRefusals = 28,
+    GateDecode = 29,
     /// Events of the stage's port: frames, replies. Not a ring.
     Port = 0xfe00,
     /// Conflated records going out; the journal must say when and how many. Not a ring.
@@ -187,6 +188,7 @@ macro_rules! link {
 
 /// Every ring of the program. Depths are powers of two.
 ///
+/// `gate_decode` closes the cycle decode → gate → decode, which cannot stand still because both conflate.
 /// Cycles of credit links are gate → send → gate, gate → fetch → gate, decode → fetch → decode and
 /// score → gate → score. Each is bounded by what may be in flight: `send` and `fetch` hold at most
 /// 64 calls and take none while their reply ring lacks room for as many, and `gate_score` drops.
@@ -219,6 +221,8 @@ pub static LINKS: [Link; 28] = [
         "twice webhook_gate: every alert can be answered"),
     link!(GateScore, "gate_score", Gate -> Score, TradeOutcome, 256, DropCount,
         "outcomes come at the pace of trades; a lost one costs the bandit one lesson"),
+    link!(GateDecode, "gate_decode", Gate -> Decode, Holding, 1024, Conflate,
+        "one word an instrument; gate tells the rest when there is room, and never waits for it"),
     link!(DecodePaper, "decode_paper", Decode -> Paper, Tick, 4096, Credit,
         "paper fills must see every trade and quote"),
     link!(GateHousekeep, "gate_housekeep", Gate -> Housekeep, GateEvent, 4096, Credit,
@@ -227,8 +231,6 @@ pub static LINKS: [Link; 28] = [
         "a slow disk loses lines, never time"),
     link!(IndicateGate, "indicate_gate", Indicate -> Gate, Volatility, 2048, Credit,
         "one close of 490 instruments x 4 timeframes; gate takes it after everything else"),
-    link!(IndicateHousekeep, "indicate_housekeep", Indicate -> Housekeep, Tick, 4096, DropCount,
-        "confirmed candles for the history file"),
     link!(DecodeJournal, "decode_journal", Decode -> Housekeep, JournalEntry, 32768, DropCount,
         "an entry a frame or row of history; a second of a burst; what is lost is a hole in the capture"),
     link!(GateJournal, "gate_journal", Gate -> Housekeep, JournalEntry, 32768, DropCount, "an entry an input"),
@@ -237,8 +239,8 @@ pub static LINKS: [Link; 28] = [
     link!(FetchJournal, "fetch_journal", Fetch -> Housekeep, JournalEntry, 8192, DropCount, "an entry a call"),
     link!(AccountJournal, "account_journal", Account -> Housekeep, JournalEntry, 4096, DropCount,
         "an entry a frame of the private socket"),
-    link!(DecodeHousekeep, "decode_housekeep", Decode -> Housekeep, Tick, 8192, DropCount,
-        "what entered, for the digest and the counters"),
+    link!(DecodeHousekeep, "decode_housekeep", Decode -> Housekeep, Tick, 1024, DropCount,
+        "bad rows and frames by instrument and reason, to be told in words; a flood of them costs lines only"),
     link!(ScoreLabels, "score_labels", Score -> Housekeep, SignalLabel, 1024, DropCount,
         "how signals ended, for the metrics file; a slow disk loses lines, never time"),
     link!(ScoreRefusals, "score_refusals", Score -> Housekeep, Signal, 1024, DropCount,

@@ -1,5 +1,6 @@
 //! Promise: candle rows that cannot be are dropped over the wire, each counted by its reason, and change
-//! nothing: the rows that leave `indicate` are those of the clean market.
+//! nothing; nor do rows that come twice, nor confirmations that do not come at all but are read: the rows
+//! that leave `indicate` are those of the clean market, on every timeframe.
 
 #[allow(dead_code)]
 mod whole_graph;
@@ -7,8 +8,10 @@ mod whole_graph;
 use smart_scanner::app::graph;
 use smart_scanner::bus::Bus;
 use smart_scanner::driver::{DecisionClock, Inlet, Stepper};
+use smart_scanner::model::feature::row_flag;
+use smart_scanner::model::message::{Tick, TickKind};
 use smart_scanner::model::time::NS_PER_SEC;
-use smart_scanner::model::{FeatureRow, Wall};
+use smart_scanner::model::{FeatureRow, Timeframe, Wall};
 use smart_scanner::stage::housekeep::SeenHandle;
 use smart_scanner::sys::clock::Stamp;
 use smart_scanner::topology::LinkId;
@@ -22,12 +25,31 @@ const START: Wall = Wall(1_748_779_230 * NS_PER_SEC);
 /// The candle that is forming when the bad rows come.
 const FORMING_MS: i64 = 1_748_779_320_000;
 
+/// What a feed does to the market's frames.
+#[derive(Clone, Default)]
+struct Mischief {
+    /// Frames that come between the market's own, in the third minute.
+    frames: Vec<String>,
+    /// Every confirmed candle comes this many times more.
+    repeats: usize,
+    /// The confirmation of the candle that opens then is lost, of every instrument.
+    lost_ms: Option<i64>,
+}
+
 /// The market's port, and frames that come between the market's own.
 struct Poisoned {
     inner: Box<dyn FramePort>,
     frames: Arc<Mutex<VecDeque<String>>>,
+    mischief: Mischief,
+    lost: Arc<Mutex<usize>>,
     current: String,
     connection: Option<u16>,
+}
+
+impl Poisoned {
+    fn is_confirmed_candle(text: &str) -> bool {
+        text.contains(r#""channel":"candle"#) && text.ends_with(r#""1"]]}"#)
+    }
 }
 
 impl FramePort for Poisoned {
@@ -55,15 +77,50 @@ impl FramePort for Poisoned {
             };
         }
         let event = self.inner.poll(now);
-        if let FrameEvent::Text { connection, .. } = &event {
-            self.connection = Some(*connection);
+        let FrameEvent::Text {
+            connection,
+            receive_ns,
+            bytes,
+        } = event
+        else {
+            return event;
+        };
+        self.connection = Some(connection);
+        let text = std::str::from_utf8(bytes).expect("the venue sends text");
+        self.current = text.to_owned();
+        if Self::is_confirmed_candle(text) {
+            let is_lost = |open_ms: i64| text.contains(&format!(r#"[["{open_ms}""#));
+            if self.mischief.lost_ms.is_some_and(is_lost) {
+                *self.lost.lock().expect("not poisoned") += 1;
+                // As if nothing but a beat had come.
+                self.current = "pong".to_owned();
+            }
+            let again = std::iter::repeat_n(self.current.clone(), self.mischief.repeats);
+            self.frames.lock().expect("not poisoned").extend(again);
         }
-        event
+        FrameEvent::Text {
+            connection,
+            receive_ns,
+            bytes: self.current.as_bytes(),
+        }
     }
 }
 
-/// The rows of four minutes, and the counters of `decode`; `frames` come in the third minute.
-fn play(frames: &[String]) -> (Vec<String>, BTreeMap<String, u64>) {
+/// What a market played to.
+struct Played {
+    /// The rows of `minutes`, as they came.
+    rows: Vec<String>,
+    /// What `decode` dropped, by reason.
+    drops: BTreeMap<String, u64>,
+    late: u64,
+    lost: usize,
+    /// What the gate was told of what can be believed: instrument and kind of tick, in order.
+    health: Vec<(u16, TickKind)>,
+}
+
+/// Plays the market until `minutes` after `FORMING_MS`.
+fn play(mischief: Mischief, minutes: i64) -> Played {
+    let frames = mischief.frames.clone();
     let folder = tempfile::tempdir().expect("a folder");
     let mut scene = Scene::generated(9, 8, START, folder.path());
     scene.settings.scan.candles_inter_chunk_sleep = 0.0;
@@ -72,19 +129,24 @@ fn play(frames: &[String]) -> (Vec<String>, BTreeMap<String, u64>) {
     plan.start = START;
     let ports = scene.ports();
     let waiting = Arc::new(Mutex::new(VecDeque::new()));
+    let lost = Arc::new(Mutex::new(0));
     let market = Box::new(Poisoned {
         inner: ports.market.expect("a market"),
         frames: Arc::clone(&waiting),
+        mischief,
+        lost: Arc::clone(&lost),
         current: String::new(),
         connection: None,
     });
     let seats = graph::build_rows(&bus, &plan, market, ports.reads).expect("a graph");
     let mut leaving =
         Inlet::<FeatureRow>::new(bus.consumer(LinkId::IndicateScore.link().name).expect("an end"));
+    let mut told = Inlet::<Tick>::new(bus.consumer(LinkId::DecodeGate.link().name).expect("an end"));
+    let mut health = Vec::new();
     let clock = DecisionClock::stepped(START);
     let mut stepper = Stepper::new(seats, clock.clone());
     let (mut rows, mut is_poisoned) = (Vec::new(), false);
-    while clock.now().ms() < FORMING_MS + 130_000 {
+    while clock.now().ms() < FORMING_MS + 10_000 + minutes * 60_000 {
         if !is_poisoned && clock.now().ms() > FORMING_MS + 30_000 {
             is_poisoned = true;
             waiting
@@ -94,6 +156,12 @@ fn play(frames: &[String]) -> (Vec<String>, BTreeMap<String, u64>) {
         }
         scene.shared.advance(clock.now());
         stepper.settle().expect("it comes to rest");
+        while let Some(tick) = told.take() {
+            let kind = TickKind::from_code(tick.kind).expect("a kind");
+            if matches!(kind, TickKind::Stale | TickKind::Fresh) {
+                health.push((tick.instrument, kind));
+            }
+        }
         while let Some(row) = leaving.take() {
             rows.push(format!(
                 "{} {} {} {:?}",
@@ -105,7 +173,22 @@ fn play(frames: &[String]) -> (Vec<String>, BTreeMap<String, u64>) {
         let next = [market, stepper.next_timer()].into_iter().flatten().min();
         clock.advance_to(next.expect("a generated market never ends"));
     }
-    (rows, drops(&bus))
+    let counters = bus.counters().expect("counters");
+    let late = counters.iter().find(|value| value.name == "indicate_late");
+    let lost = *lost.lock().expect("not poisoned");
+    Played {
+        rows,
+        drops: drops(&bus),
+        late: late.expect("planned").value,
+        lost,
+        health,
+    }
+}
+
+/// Whether a row says of itself that it is history.
+fn is_backfill(row: &str) -> bool {
+    let flags: u16 = row.split(' ').nth(2).expect("flags").parse().expect("a number");
+    flags & row_flag::BACKFILL != 0
 }
 
 fn drops(bus: &Bus) -> BTreeMap<String, u64> {
@@ -169,16 +252,83 @@ fn rows_that_cannot_be_change_nothing_and_are_counted_by_reason() {
     ];
     let mut frames: Vec<String> = bad.iter().map(|row| frame("BTC-USDT", row)).collect();
     frames.push(frame("NONE-USDT", &row(FORMING_MS, good, "1", "1")));
-    let (clean, before) = play(&[]);
-    let (poisoned, after) = play(&frames);
-    println!("{} rows; dropped {after:?}", clean.len());
-    assert!(clean.len() > 1_000, "history and four minutes");
-    assert_eq!(clean, poisoned);
+    let count_of_frames = frames.len() as u64;
+    let clean = play(Mischief::default(), 2);
+    let mischief = Mischief {
+        frames,
+        ..Mischief::default()
+    };
+    let poisoned = play(mischief, 2);
+    let (before, after) = (clean.drops, poisoned.drops);
+    let stale_count =
+        |health: &[(u16, TickKind)]| health.iter().filter(|(_, kind)| *kind == TickKind::Stale).count();
+    assert_eq!(stale_count(&clean.health), 0);
+    let (btc, others): (Vec<_>, Vec<_>) = poisoned
+        .health
+        .iter()
+        .partition(|(instrument, _)| *instrument == 0);
+    assert!(
+        stale_count(&btc) > 0,
+        "the instrument that the frames name goes stale"
+    );
+    assert_eq!(
+        btc.last(),
+        Some(&(0, TickKind::Fresh)),
+        "and is whole again with the next good row"
+    );
+    assert_eq!(stale_count(&others), 0, "no other instrument is silenced");
+    println!("{} rows; dropped {after:?}", clean.rows.len());
+    assert!(clean.rows.len() > 1_000, "history and four minutes");
+    assert_eq!(clean.rows, poisoned.rows);
     let count = |drops: &BTreeMap<String, u64>| drops.values().sum::<u64>();
     assert_eq!(
         count(&after) - count(&before),
-        frames.len() as u64,
+        count_of_frames,
         "each is counted once: {before:?} {after:?}"
     );
     assert!(after.len() >= before.len() + 4, "by reason: {after:?}");
+}
+
+#[test]
+fn a_confirmed_row_that_comes_again_changes_no_timeframe() {
+    let clean = play(Mischief::default(), 17);
+    let mischief = Mischief {
+        repeats: 2,
+        ..Mischief::default()
+    };
+    let repeated = play(mischief, 17);
+    assert!(
+        repeated.late > clean.late + 200,
+        "8 instruments x 18 minutes x 2: {}",
+        repeated.late
+    );
+    for timeframe in [Timeframe::M1, Timeframe::M3, Timeframe::M5, Timeframe::M15] {
+        let code = format!(" {} ", timeframe as u8);
+        let live = |row: &&String| row.contains(&code) && !is_backfill(row);
+        assert!(
+            clean.rows.iter().filter(live).count() >= 8,
+            "{}",
+            timeframe.text()
+        );
+    }
+    assert_eq!(clean.rows, repeated.rows);
+}
+
+#[test]
+fn a_candle_whose_confirmation_was_lost_is_read_and_still_news() {
+    // 12:14 closes a candle of every built timeframe.
+    let lost_ms = FORMING_MS + 12 * 60_000;
+    let clean = play(Mischief::default(), 17);
+    let mischief = Mischief {
+        lost_ms: Some(lost_ms),
+        ..Mischief::default()
+    };
+    let read = play(mischief, 17);
+    assert_eq!(read.lost, 8, "one an instrument");
+    let sorted = |mut rows: Vec<String>| {
+        rows.sort();
+        rows
+    };
+    // Flags and all: what was read carries no mark that would keep it from signalling.
+    assert_eq!(sorted(clean.rows), sorted(read.rows));
 }

@@ -255,6 +255,12 @@ impl Daemon {
         told.look(self.clock.now(), || self.bus.counters().unwrap_or_default())
     }
 
+    /// What the operator should know and was not told yet.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.warnings.drain(..).collect()
+    }
+
     /// How far the candle histories have come.
     pub fn history(&self) -> HistoryCount {
         HistoryCount::read(&self.bus)

@@ -44,8 +44,11 @@ impl Diagnostics {
             value(values).saturating_sub(value(&self.before))
         };
         let rows = since("score_row");
-        let dropped = Reasons::of("decode", &since);
-        if rows == 0 && dropped.total() == 0 {
+        // A hole is no drop: its rows are asked for, and what was behind it waits.
+        let gap = Reason::CandleGap.text();
+        let gaps = since(&format!("decode_{gap}"));
+        let dropped = Reasons::of("decode", &since).without(gap);
+        if rows == 0 && dropped.total() == 0 && gaps == 0 {
             return None;
         }
         let (signals, candidates) = (since("score_signal"), Reasons::of("score", &since));
@@ -71,6 +74,9 @@ impl Diagnostics {
                 dropped.words("for")
             );
         }
+        if gaps > 0 {
+            line += &format!(", {gaps} holes in candles asked for again");
+        }
         Some(line)
     }
 }
@@ -85,6 +91,11 @@ impl Reasons {
         // Stable: equal counts stay in the order of the codes.
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Reasons(counts)
+    }
+
+    fn without(mut self, word: &str) -> Reasons {
+        self.0.retain(|(name, _)| *name != word);
+        self
     }
 
     fn total(&self) -> u64 {
@@ -133,12 +144,15 @@ mod tests {
             ("score_signal", 2),
             ("gate_signal", 2),
             ("gate_probability_low", 1),
+            ("decode_candle_gap", 3),
+            ("decode_candle_invalid", 1),
         ]);
         let line = told.look(at(21), || second.clone()).expect("a line");
         assert_eq!(
             line,
             "scan 12:00: 12 closed candles, 6 candidates (dropped: score_low 3, cooldown 1), 2 signals, \
-             2 reached the gate (refused: probability_low 1)"
+             2 reached the gate (refused: probability_low 1), \
+             1 rows of the feed dropped (for: candle_invalid 1), 3 holes in candles asked for again"
         );
         assert_eq!(told.look(at(81), || second), None, "nothing closed");
     }

@@ -438,6 +438,7 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         fetches: ends.outlet(LinkId::GateFetch)?,
         events: ends.outlet(LinkId::GateHousekeep)?,
         outcomes: ends.outlet(LinkId::GateScore)?,
+        holdings: ends.outlet(LinkId::GateDecode)?,
         answers: match &plan.alerts {
             Some(_) => Some(ends.outlet(LinkId::GateWebhook)?),
             None => None,
@@ -460,6 +461,7 @@ fn housekeep_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<Housekeep, GraphE
         score: ends.inlet(LinkId::ScoreHousekeep)?,
         labels: ends.inlet(LinkId::ScoreLabels)?,
         refusals: ends.inlet(LinkId::ScoreRefusals)?,
+        decode: ends.inlet(LinkId::DecodeHousekeep)?,
         alerts: plan.alerts.clone(),
     };
     let instruments = ends.table.view();

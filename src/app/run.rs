@@ -273,6 +273,9 @@ fn watch(
         if let Some(line) = told.as_mut().and_then(|told| daemon.diagnose(told)) {
             say(&line);
         }
+        for line in daemon.warnings() {
+            say(&line);
+        }
         if daemon.is_broken() {
             return Err(Failure::venue("a stage thread ended on its own; this is a bug"));
         }

@@ -7,8 +7,8 @@ use super::record::{Record, Row};
 use crate::model::Candle;
 use crate::model::feature::FeatureRow;
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, JournalEntry, OrderCommand, SendReply, Signal,
-    SignalLabel, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, JournalEntry, OrderCommand,
+    SendReply, Signal, SignalLabel, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{PositionRow, StatusRow};
 
@@ -45,6 +45,7 @@ records! {
     StatusRow = 0x0e01,
     Volatility = 0x0f01,
     SignalLabel = 0x1002,
+    Holding = 0x1101,
 }
 
 /// Rows of the candle history; they travel on no ring.

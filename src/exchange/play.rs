@@ -323,11 +323,15 @@ impl Exchange {
                 index,
                 funding_rate,
             } => {
-                market.has_marks = true;
-                market.mark = mark;
-                market.index = index;
+                market.has_marks = mark > 0.0;
+                (market.mark, market.index) = if market.has_marks {
+                    (mark, index)
+                } else {
+                    let last = row.price_f64(market.last);
+                    (last, last)
+                };
                 market.funding_rate = funding_rate.unwrap_or(market.funding_rate);
-                market.priced = market.last.0 > 0 && mark > 0.0;
+                market.priced = market.last.0 > 0 && market.mark > 0.0;
             }
             MarketKind::Candle { timeframe, candle } => {
                 return self.apply_candle(instrument, timeframe, &candle);

@@ -312,7 +312,7 @@ fn slot(number: u64) -> usize {
 }
 
 /// Prices bit for bit, volumes but for the rounding of a sum.
-fn is_same(one: &Candle, other: &Candle) -> bool {
+pub(super) fn is_same(one: &Candle, other: &Candle) -> bool {
     let near = |a: f64, b: f64| (a - b).abs() <= VOLUME_TOLERANCE * a.abs().max(b.abs());
     let prices = |candle: &Candle| [candle.open, candle.high, candle.low, candle.close].map(f64::to_bits);
     prices(one) == prices(other)

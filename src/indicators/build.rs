@@ -44,6 +44,25 @@ impl Builder {
         self.timeframe
     }
 
+    /// Whether the row that opens at `open_ms` is part of the candle that grows here.
+    pub(super) fn is_growing(&self, open_ms: i64) -> bool {
+        self.row_count > 0 && self.candle.open_ms == self.timeframe.open_of(open_ms)
+    }
+
+    /// Computes the growing candle again after one of its 1m rows in `window` was corrected. When they
+    /// are no longer all there it goes on as it was: a day is longer than the window.
+    pub(super) fn correct(&mut self, window: &Window) {
+        let open_ms = self.candle.open_ms;
+        let minutes = window.iter().filter(|minute| minute.open_ms >= open_ms);
+        let mut again = Builder::new(self.timeframe);
+        for minute in minutes {
+            again.push(minute, tick_flag::CONFIRMED);
+        }
+        if again.row_count == self.row_count && again.candle.open_ms == open_ms {
+            *self = again;
+        }
+    }
+
     /// Takes a closed row; the finished higher candle with its `tick_flag` bits, if this row
     /// was the last of its interval and all the others were seen in order.
     pub fn push(&mut self, row: &Candle, flags: u16) -> Option<(Candle, u16)> {

@@ -90,6 +90,8 @@ pub struct OrderFlow {
     /// When the first message came: the window is not longer than that.
     since_ms: Option<i64>,
     last_trade_ms: i64,
+    /// Trades are missing until the next one comes.
+    is_tape_broken: bool,
     depth: Option<Depth>,
     seen: [f64; REMEMBERED],
     seen_at: usize,
@@ -111,6 +113,7 @@ impl OrderFlow {
             newest_sec: i64::MIN,
             since_ms: None,
             last_trade_ms: i64::MIN,
+            is_tape_broken: false,
             depth: None,
             seen: [0.0; REMEMBERED],
             seen_at: 0,
@@ -122,7 +125,9 @@ impl OrderFlow {
         if !self.params.is_on {
             return;
         }
-        self.since_ms.get_or_insert(receive_ms);
+        if !self.is_tape_broken {
+            self.since_ms.get_or_insert(receive_ms);
+        }
         let is_good =
             bid > 0.0 && ask > bid && bids_usd >= 0.0 && asks_usd >= 0.0 && bids_usd + asks_usd > 0.0;
         self.depth = is_good.then_some(Depth {
@@ -132,6 +137,16 @@ impl OrderFlow {
             asks_usd,
             receive_ms,
         });
+    }
+
+    /// Trades are missing: the window begins anew with the next one. Without this a missed trade would
+    /// count as none.
+    pub fn break_tape(&mut self) {
+        self.is_tape_broken = true;
+        self.since_ms = None;
+        self.last_trade_ms = i64::MIN;
+        self.buckets.fill(Bucket::default());
+        self.total = Bucket::default();
     }
 
     /// The book cannot be believed until the next whole one.
@@ -148,6 +163,7 @@ impl OrderFlow {
         }
         self.seen[self.seen_at] = trade.id;
         self.seen_at = (self.seen_at + 1) % REMEMBERED;
+        self.is_tape_broken = false;
         self.since_ms.get_or_insert(trade.receive_ms);
         self.last_trade_ms = self.last_trade_ms.max(trade.receive_ms);
         let at_ms = trade.venue_ms.min(trade.receive_ms + AHEAD_MAX_MS);
@@ -330,6 +346,34 @@ mod tests {
         off.on_depth(99.0, 101.0, 5.0, 5.0, T);
         off.on_trade(&trade(1, T, 1.0, true));
         assert_eq!(off.read(T + 60_000), None);
+    }
+
+    #[test]
+    fn after_missed_trades_the_window_begins_anew() {
+        let mut flow = flow(1.0);
+        let second = |second: i64| T + second * 1_000;
+        for at in 0..60 {
+            flow.on_depth(99.0, 101.0, 5.0, 5.0, second(at));
+            flow.on_trade(&trade(at as u32 + 1, second(at), 1.0, true));
+        }
+        assert!(flow.read(second(60)).is_some());
+        flow.break_tape();
+        for at in 60..130 {
+            flow.on_depth(99.0, 101.0, 5.0, 5.0, second(at));
+        }
+        assert_eq!(
+            flow.read(second(130)),
+            None,
+            "a book alone does not say that nobody traded"
+        );
+        flow.on_trade(&trade(1_000, second(130), 1.0, true));
+        assert_eq!(flow.read(second(159)), None, "less than half a window");
+        flow.on_depth(99.0, 101.0, 5.0, 5.0, second(160));
+        let read = flow.read(second(160)).expect("ready");
+        assert!(
+            (read.trades_per_min - 2.0).abs() < 1e-9,
+            "one in half a minute: {read:?}"
+        );
     }
 
     #[test]

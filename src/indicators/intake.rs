@@ -83,8 +83,13 @@ impl Intake {
         self.last.map(|(open_ms, _)| open_ms)
     }
 
+    /// Open time of the last candle of the hole that was asked for.
+    pub fn asked_to_ms(&self) -> Option<i64> {
+        self.asked_to_ms
+    }
+
     /// Takes one row. `flags` are `tick_flag` bits; `emit` gets every consequence, in order.
-    pub fn take(&mut self, candle: &Candle, flags: u16, now_ms: i64, emit: &mut impl FnMut(Step)) {
+    pub fn take(&mut self, candle: &Candle, flags: u16, now_ms: i64, emit: &mut (impl FnMut(Step) + ?Sized)) {
         if let Err(reason) = self.admit(candle, flags, now_ms) {
             emit(Step::Dropped(reason));
         } else if flags & tick_flag::CONFIRMED == 0 {
@@ -98,7 +103,7 @@ impl Intake {
     }
 
     /// The history that was asked for has been sent: what is still missing of it does not exist.
-    pub fn finish_backfill(&mut self, emit: &mut impl FnMut(Step)) {
+    pub fn finish_backfill(&mut self, emit: &mut (impl FnMut(Step) + ?Sized)) {
         self.go_on(self.synthetic_gap_max, emit);
     }
 
@@ -106,7 +111,7 @@ impl Intake {
     /// that never was confirmed is committed as it stood, and cannot signal; a real hole starts the
     /// series over, because nobody said that it was empty. The first history of a series is the caller's
     /// to ask for again.
-    pub fn fail_backfill(&mut self, emit: &mut impl FnMut(Step)) {
+    pub fn fail_backfill(&mut self, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let Some(to_ms) = self.asked_to_ms else {
             return;
         };
@@ -119,7 +124,7 @@ impl Intake {
         }
     }
 
-    fn go_on(&mut self, gap_max: i64, emit: &mut impl FnMut(Step)) {
+    fn go_on(&mut self, gap_max: i64, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let asked_to_ms = self.asked_to_ms.take();
         self.request_count = 0;
         self.awaiting = false;
@@ -146,7 +151,7 @@ impl Intake {
         self.last.map(|(open_ms, _)| open_ms + self.timeframe_ms)
     }
 
-    fn on_forming(&mut self, candle: &Candle, emit: &mut impl FnMut(Step)) {
+    fn on_forming(&mut self, candle: &Candle, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let newest_ms = self.forming.map(|forming| forming.open_ms);
         let newest_ms = newest_ms.max(self.last_open_ms().map(|open_ms| open_ms + 1));
         if newest_ms.is_some_and(|newest_ms| candle.open_ms < newest_ms) {
@@ -162,7 +167,7 @@ impl Intake {
         emit(Step::Forming(*candle));
     }
 
-    fn on_closed(&mut self, candle: &Candle, flags: u16, emit: &mut impl FnMut(Step)) {
+    fn on_closed(&mut self, candle: &Candle, flags: u16, emit: &mut (impl FnMut(Step) + ?Sized)) {
         if let Some(forming) = self.forming.filter(|forming| forming.open_ms <= candle.open_ms) {
             self.forming = None;
             if forming.open_ms < candle.open_ms {
@@ -191,7 +196,7 @@ impl Intake {
         }
     }
 
-    fn commit(&mut self, candle: &Candle, flags: u16, emit: &mut impl FnMut(Step)) {
+    fn commit(&mut self, candle: &Candle, flags: u16, emit: &mut (impl FnMut(Step) + ?Sized)) {
         self.last = Some((candle.open_ms, candle.close));
         if self.asked_to_ms.is_some_and(|to_ms| to_ms <= candle.open_ms) {
             self.asked_to_ms = None;
@@ -204,7 +209,7 @@ impl Intake {
     }
 
     /// Fills the hole before `candle` with flat candles, or starts the series over.
-    fn bridge(&mut self, candle: &Candle, gap_max: i64, emit: &mut impl FnMut(Step)) {
+    fn bridge(&mut self, candle: &Candle, gap_max: i64, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let Some((open_ms, close)) = self.last else {
             return;
         };
@@ -222,7 +227,7 @@ impl Intake {
 
     /// Commits held candles that follow now; over holes, and candles that never were confirmed, only up
     /// to `known_to_ms`, as far as the venue's history has been read.
-    fn release(&mut self, known_to_ms: Option<i64>, gap_max: i64, emit: &mut impl FnMut(Step)) {
+    fn release(&mut self, known_to_ms: Option<i64>, gap_max: i64, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let mut taken = 0;
         while taken < self.held_count {
             let (candle, flags) = self.held[taken];
@@ -278,7 +283,7 @@ impl Intake {
 
     /// Asks for the hole before the first confirmed candle that is held, or before `forming_ms`, unless
     /// it has been asked for.
-    fn request_hole(&mut self, forming_ms: Option<i64>, emit: &mut impl FnMut(Step)) {
+    fn request_hole(&mut self, forming_ms: Option<i64>, emit: &mut (impl FnMut(Step) + ?Sized)) {
         let held = self.held[..self.held_count].iter();
         let confirmed = held.filter(|(_, flags)| flags & tick_flag::CONFIRMED != 0);
         let known = confirmed.map(|(candle, _)| candle.open_ms).next().or(forming_ms);

@@ -1,7 +1,7 @@
 //! Incremental indicators: one small file a family, O(1) a candle, plain state.
 //!
 //! `Board` holds every series of the run and fills feature rows; `intake` decides what a candle row
-//! from the venue means; `build` makes higher timeframes from 1m rows. Pure: no clock, no I/O, and no
+//! from the venue means; `build` makes higher timeframes from 1m rows, which `minutes` takes once each. Pure: no clock, no I/O, and no
 //! allocation after construction. Uses only `model`.
 
 pub mod adx;
@@ -21,6 +21,7 @@ pub mod linreg;
 pub mod macd;
 pub mod mean;
 pub mod mfi;
+pub mod minutes;
 pub mod moments;
 pub mod obv;
 pub mod params;
@@ -39,6 +40,7 @@ pub mod window;
 pub use board::{Board, Late, SeriesIndex, SeriesPlan};
 pub use build::Builder;
 pub use intake::{Intake, Step};
+pub use minutes::{Built, BuiltRow, Minutes, Taken};
 pub use params::{Params, TaCompat, context_of};
 pub use series::Series;
 pub use window::Window;

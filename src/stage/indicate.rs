@@ -1,18 +1,19 @@
 //! `indicate`: a tick in, incremental state updated, a feature row out for every closed candle.
 //!
-//! It owns every indicator state and candle window (`indicators::Board`) and the builders of the
-//! higher timeframes. It has one input, so its order is the ring's order and needs no journal.
+//! It owns every indicator state and candle window (`indicators::Board`) and the 1m rows that higher
+//! timeframes are built from (`indicators::Minutes`). It has one input, so its order is the ring's order and needs no journal.
 
 use crate::bus::Bus;
 use crate::driver::{Inlet, Outlet, Progress, Stage};
 use crate::indicators::flow::{FlowParams, OrderFlow, TapeTrade};
 use crate::indicators::funding::FundingState;
-use crate::indicators::{Board, Builder};
+use crate::indicators::{Board, Built, BuiltRow, Minutes, SeriesIndex, Taken};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
 use crate::model::message::{Tick, TickKind, Volatility, tick_flag};
-use crate::model::{Candle, Feature, FeatureRow, InstrumentId, Instruments, Timeframe, Wall};
+use crate::model::{Feature, FeatureRow, InstrumentId, Instruments, Timeframe, Wall};
 use crate::universe::live::InstrumentView;
+use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
 
 /// Ticks taken in one poll.
@@ -25,12 +26,8 @@ pub struct Indicate {
     ticks: Inlet<Tick>,
     rows: Outlet<FeatureRow>,
     to_gate: Outlet<Volatility>,
-    history: Option<Outlet<Tick>>,
     board: Board,
-    /// Builders of one instrument stand together, longest timeframe first, so that a higher
-    /// candle is committed before the lower one that closes at the same instant.
-    builders: Vec<Builder>,
-    builders_per_instrument: usize,
+    minutes: Minutes,
     /// What is known of an instrument beside its candles.
     context: Vec<Context>,
     instruments: InstrumentView,
@@ -56,8 +53,6 @@ pub struct Parts {
     pub ticks: Inlet<Tick>,
     pub rows: Outlet<FeatureRow>,
     pub to_gate: Outlet<Volatility>,
-    /// Closed candles for the history file; `None` when nobody keeps it.
-    pub history: Option<Outlet<Tick>>,
     pub board: Board,
     /// Timeframes to build from 1m rows; empty when all are subscribed.
     pub built: Vec<Timeframe>,
@@ -69,21 +64,13 @@ pub struct Parts {
 
 impl Indicate {
     /// The stage over `bus`, which holds its meter and counters.
-    pub fn new(mut parts: Parts, bus: &Bus) -> Result<Self, crate::bus::BusError> {
-        parts
-            .built
-            .sort_by_key(|timeframe| std::cmp::Reverse(timeframe.minutes()));
-        let builders = (0..parts.instruments_max)
-            .flat_map(|_| parts.built.iter().map(|timeframe| Builder::new(*timeframe)))
-            .collect();
+    pub fn new(parts: Parts, bus: &Bus) -> Result<Self, crate::bus::BusError> {
         Ok(Indicate {
             ticks: parts.ticks,
             rows: parts.rows,
             to_gate: parts.to_gate,
-            history: parts.history,
             board: parts.board,
-            builders,
-            builders_per_instrument: parts.built.len(),
+            minutes: Minutes::new(parts.built, parts.instruments_max),
             context: vec![Context::default(); parts.instruments_max],
             flows: flows_of(parts.flow, &parts.instruments, 0).collect(),
             instruments: parts.instruments,
@@ -125,7 +112,11 @@ impl Indicate {
             }
             Some(TickKind::Stale) => {
                 if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
-                    flow.invalidate();
+                    if tick.v[1] == 1.0 {
+                        flow.break_tape();
+                    } else {
+                        flow.invalidate();
+                    }
                 }
             }
             Some(TickKind::Quote) => {
@@ -150,45 +141,89 @@ impl Indicate {
         if !tick.has_flag(tick_flag::CONFIRMED) {
             return;
         }
-        let first = tick.instrument().index() * self.builders_per_instrument;
-        if timeframe == Timeframe::M1 {
-            for index in first..(first + self.builders_per_instrument).min(self.builders.len()) {
-                let higher = self.builders[index].timeframe();
-                if let Some((built, flags)) = self.builders[index].push(&candle, tick.flags) {
-                    self.commit(tick, higher, &built, flags, 0);
+        let instrument = tick.instrument();
+        let mut built = BuiltRow::new();
+        if timeframe == Timeframe::M1 && self.minutes.is_building() {
+            match self.minutes.take(instrument, &candle, tick.flags, &mut built) {
+                Ok(Taken::Next) => {}
+                Ok(Taken::Corrected) => {
+                    self.correct(instrument, &built);
+                    built.clear();
+                }
+                // The board says so too, where it has 1m.
+                Ok(Taken::Duplicate | Taken::TooOld) => {
+                    let is_told = self.board.series(instrument, timeframe).is_some();
+                    self.late_count.add(u64::from(!is_told));
+                }
+                Err(_) => {
+                    self.refused_count.add(1);
+                    return;
                 }
             }
         }
-        self.commit(tick, timeframe, &candle, tick.flags, row_flag::LAST_OF_TICK);
+        // Higher candles first, then the row itself; `score` lets signals go with the last of them.
+        let own = Built {
+            timeframe,
+            candle,
+            flags: tick.flags,
+        };
+        let mut last = row_flag::LAST_OF_TICK;
+        let mut planned: ArrayVec<(SeriesIndex, Built, u16), ROWS_PER_TICK_MAX> = ArrayVec::new();
+        for part in std::iter::once(&own).chain(built.iter().rev()) {
+            if let Some(series) = self.board.series(instrument, part.timeframe) {
+                planned.push((series, *part, std::mem::take(&mut last)));
+            }
+        }
+        while let Some((series, part, last)) = planned.pop() {
+            self.commit(tick, series, &part, last);
+        }
     }
 
-    fn commit(&mut self, tick: &Tick, timeframe: Timeframe, candle: &Candle, flags: u16, last: u16) {
-        let instrument = tick.instrument();
-        let Some(series) = self.board.series(instrument, timeframe) else {
-            return;
-        };
-        if flags & tick_flag::RESET != 0 {
+    /// Puts the corrected candles of built timeframes in the place of the old ones; no signal follows.
+    #[cold]
+    fn correct(&mut self, instrument: InstrumentId, built: &BuiltRow) {
+        for part in built {
+            if let Some(series) = self.board.series(instrument, part.timeframe) {
+                self.late_count.add(1);
+                if self.board.late(series, &part.candle).is_err() {
+                    self.refused_count.add(1);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, tick: &Tick, series: SeriesIndex, part: &Built, last: u16) {
+        let is_built = part.timeframe as u8 != tick.timeframe;
+        if part.flags & tick_flag::RESET != 0 || is_built && self.is_hole_before(series, part) {
             self.board.reset(series);
         }
         let mut row_flags = last;
-        if flags & tick_flag::BACKFILL != 0 {
+        if part.flags & tick_flag::BACKFILL != 0 {
             row_flags |= row_flag::BACKFILL;
         }
-        if flags & tick_flag::SYNTHETIC != 0 {
+        if part.flags & tick_flag::SYNTHETIC != 0 {
             row_flags |= row_flag::SYNTHETIC;
         }
-        match self.board.commit(series, candle, row_flags, &mut self.row) {
-            Ok(()) => self.publish(tick, instrument),
+        match self.board.commit(series, &part.candle, row_flags, &mut self.row) {
+            Ok(()) => self.publish(tick, tick.instrument()),
             Err(crate::model::Reason::CandleOutOfOrder) => {
                 // A candle that is committed already: a repeat, or a correction that recomputes the
                 // series. Either way nothing fires twice.
                 self.late_count.add(1);
-                if self.board.late(series, candle).is_err() {
+                if self.board.late(series, &part.candle).is_err() {
                     self.refused_count.add(1);
                 }
             }
             Err(_) => self.refused_count.add(1),
         }
+    }
+
+    /// Whether candles of a built series are missing before `part`: their minutes were not whole, and the
+    /// venue's own candles, which `decode` asks for then, did not come. What the indicators remember is
+    /// of before the hole, so the series must warm up again.
+    fn is_hole_before(&self, series: SeriesIndex, part: &Built) -> bool {
+        let last = self.board.window(series).last();
+        last.is_some_and(|last| last.open_ms + part.timeframe.ms() < part.candle.open_ms)
     }
 
     fn publish(&mut self, tick: &Tick, instrument: InstrumentId) {
@@ -235,9 +270,6 @@ impl Indicate {
             volatility.open_ms = self.row.candle.open_ms;
             volatility.atr = atr;
             self.to_gate.publish_or_drop(volatility);
-        }
-        if let Some(history) = self.history.as_mut() {
-            history.publish_or_drop(*tick);
         }
     }
 }

@@ -254,13 +254,20 @@ pub(super) fn decode_stage(
         // The gate needs quotes to enter on; nobody is there for the rest.
         tickers_only: !plan.scan,
     };
-    feed.set_wanted(&wants.of(&plan.instruments, &plan.ranking));
+    feed.set_wanted(&wants.of(&plan.instruments, &plan.ranking, &decode::Held::default()));
     let plans = if plan.scan {
         series_plans(plan.settings)
     } else {
         Vec::new()
     };
     let timeframes: Vec<Timeframe> = plans.iter().map(|plan| plan.timeframe).collect();
+    // Without a subscription to 1m there is nothing to build from: one scan reads what it needs.
+    let built = if live.contains(&Timeframe::M1) && plan.source != CandleSource::Once {
+        let built = timeframes.iter().filter(|timeframe| !live.contains(timeframe));
+        built.copied().collect()
+    } else {
+        Vec::new()
+    };
     let parts = decode::Parts {
         feed,
         port,
@@ -278,11 +285,14 @@ pub(super) fn decode_stage(
         } else {
             None
         },
+        to_housekeep: ends.outlet(LinkId::DecodeHousekeep)?,
         from_fetch: ends.inlet(LinkId::FetchDecode)?,
+        from_gate: ends.inlet(LinkId::GateDecode)?,
         order: ends.order(StageId::Decode, LinkId::DecodeJournal)?,
         source: plan.source,
         start: plan.start,
         history: fetch::history_plan(&timeframes, &live, plan.settings.score.warmup_bars),
+        built,
         live,
         wants,
         synthetic_gap_max: scan.max_synth_gap,
@@ -304,7 +314,6 @@ pub(super) fn indicate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<indicat
         ticks: ends.inlet(LinkId::DecodeIndicate)?,
         rows: ends.outlet(LinkId::IndicateScore)?,
         to_gate: ends.outlet(LinkId::IndicateGate)?,
-        history: None,
         board: Board::new(params::indicators(plan.settings), instruments_max, &plans),
         built,
         instruments_max,

@@ -57,7 +57,8 @@ pub enum MarketKind {
         snapshot: bool,
         last: bool,
     },
-    /// Mark and index price, and the funding rate forecast when it is known.
+    /// Mark and index price, and the funding rate forecast when it is known. A mark of 0: nobody tells
+    /// marks any more, and the last price stands for them again.
     Mark {
         mark: f64,
         index: f64,

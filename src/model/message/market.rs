@@ -18,11 +18,12 @@ pub enum TickKind {
     Quote = 3,
     /// v = bid, ask, bid size, ask size, USD depth of the bids, of the asks; sizes in contracts.
     Depth = 4,
-    /// v = mark price.
+    /// v = mark price; 0 when nobody tells marks of the instrument any more.
     Mark = 5,
     /// v = rate of the coming interval, its time in Unix ms.
     Funding = 6,
-    /// The instrument's market data can no longer be believed; v[0] = reason code.
+    /// Market data can no longer be believed; v[0] = reason code, 0 without one, v[1] = 1 when trades
+    /// are missing from the tape (to `indicate`, where it is the book otherwise).
     Stale = 7,
     /// Market data of the instrument is whole again.
     Fresh = 8,
@@ -125,3 +126,18 @@ impl Tick {
         self.flags & flag != 0
     }
 }
+
+/// Word of `gate` on `gate_decode`: whether it holds the instrument, by a position or an entry that is
+/// working. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Holding {
+    pub header: Header,
+    pub instrument: u16,
+    /// 1 = held, 0 = not any more.
+    pub is_held: u16,
+    pub zero: u32,
+    pub zero_2: [u64; 3],
+}
+
+const _: () = assert!(size_of::<Holding>() == 64);

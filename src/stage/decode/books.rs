@@ -1,7 +1,7 @@
-//! The order books of the instruments where order flow is on.
+//! The order books: of every instrument where order flow is on, of what is held otherwise.
 
 use crate::model::message::Tick;
-use crate::model::{Instruments, Reason};
+use crate::model::{InstrumentId, Instruments, Reason};
 use crate::venue::blofin::book::Book;
 use crate::venue::blofin::codec::BookUpdate;
 
@@ -13,7 +13,8 @@ pub struct BookPlan {
     pub depth: usize,
 }
 
-/// One book an instrument, made when its first message comes.
+/// One book an instrument, made when it is followed: any may come to be held, and a running stage does not
+/// allocate.
 pub struct Books {
     plan: BookPlan,
     books: Vec<Option<Box<Book>>>,
@@ -27,19 +28,25 @@ impl Books {
         }
     }
 
+    /// Makes the book of `instrument`, unless there is one.
+    pub fn reserve(&mut self, instrument: InstrumentId, instruments: &Instruments) {
+        if let Some(place) = self.books.get_mut(instrument.index())
+            && let Some(row) = instruments.get(instrument)
+            && place.is_none()
+        {
+            *place = Book::new(instrument, row).map(Box::new);
+        }
+    }
+
     /// Applies `update` and sums the depth. The reason when the book cannot be believed: it must
     /// then be subscribed anew.
     pub fn apply(&mut self, update: &BookUpdate<'_>, instruments: &Instruments) -> Result<Tick, Reason> {
+        self.reserve(update.instrument, instruments);
         let place = self
             .books
             .get_mut(update.instrument.index())
             .ok_or(Reason::InstrumentUnknown)?;
-        if place.is_none() {
-            let row = instruments
-                .get(update.instrument)
-                .ok_or(Reason::InstrumentUnknown)?;
-            *place = Book::new(update.instrument, row).map(Box::new);
-        }
+        // Without one its tick size cannot be used.
         let book = place.as_mut().ok_or(Reason::NumberInvalid)?;
         book.apply(update)?;
         book.depth_tick(self.plan.depth).ok_or(Reason::BookCrossed)

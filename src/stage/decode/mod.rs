@@ -5,22 +5,27 @@
 //! into a tick; a frame that cannot be believed is counted by reason and goes no further.
 
 mod books;
+mod built;
+mod doubts;
+mod frames;
+mod held;
 mod history;
 mod latest;
 mod once;
 mod poll;
+mod rows;
 mod series;
 mod wants;
 
 pub use books::BookPlan;
 use books::Books;
+use doubts::Doubts;
+pub use held::Held;
 pub use history::History;
-use history::{Ended, HistoryRead};
 use latest::Latest;
 use once::Once;
-use poll::FRESH_MS;
 pub use poll::Polls;
-use series::{CONSEQUENCES_MAX, Consequence, SeriesIntake};
+use series::{CONSEQUENCES_MAX, SeriesIntake};
 pub use wants::Wants;
 
 use super::digest::TickDigest;
@@ -29,16 +34,14 @@ use crate::bus::{Bus, BusError};
 use crate::capture::MarketTape;
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
-use crate::model::message::{FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag};
-use crate::model::{INSTRUMENTS_MAX, Instrument, InstrumentId, Mono, Reason, Timeframe, Wall};
+use crate::model::message::{FetchRequest, Holding, Tick};
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, Timeframe, Wall};
 use crate::topology::LinkId;
-use crate::universe::MARKET_SYMBOL;
 use crate::universe::live::InstrumentView;
-use crate::venue::blofin::codec::Channel;
-use crate::venue::blofin::codec::{Decoded, Decoder, Window};
-use crate::venue::blofin::market_ws::{FeedEvent, MarketFeed, Notice};
+use crate::venue::blofin::codec::Decoder;
+use crate::venue::blofin::market_ws::MarketFeed;
+use crate::venue::blofin::subscriptions::Subscription;
 use crate::venue::seam::FramePort;
-use arrayvec::ArrayVec;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,7 +71,10 @@ pub struct Parts {
     pub to_gate: Outlet<Tick>,
     pub to_fetch: Outlet<FetchRequest>,
     pub to_paper: Option<Outlet<Tick>>,
+    /// Bad rows and frames, for the lines that name them.
+    pub to_housekeep: Outlet<Tick>,
     pub from_fetch: Inlet<Tick>,
+    pub from_gate: Inlet<Holding>,
     pub order: InputOrder,
     /// Where the candles of `live` come from.
     pub source: CandleSource,
@@ -76,6 +82,8 @@ pub struct Parts {
     pub start: Wall,
     /// Timeframes whose candles come from the venue; the others are built from 1m rows.
     pub live: Vec<Timeframe>,
+    /// Timeframes that are built from 1m rows.
+    pub built: Vec<Timeframe>,
     /// History to read at start: timeframe and number of rows, longest first.
     pub history: Vec<(Timeframe, u32)>,
     /// What is subscribed of an instrument.
@@ -96,7 +104,9 @@ pub struct Decode {
     to_gate: Outlet<Tick>,
     to_fetch: Outlet<FetchRequest>,
     to_paper: Option<Outlet<Tick>>,
+    to_housekeep: Outlet<Tick>,
     from_fetch: Inlet<Tick>,
+    from_gate: Inlet<Holding>,
     order: InputOrder,
     series: SeriesIntake,
     latest: Latest,
@@ -106,6 +116,8 @@ pub struct Decode {
     once: Option<Once>,
     ranking: Vec<InstrumentId>,
     wants: Wants,
+    held: Held,
+    doubts: Doubts,
     timer_sequence: u64,
     /// Numbers of what came from the port and what was flushed, for the journal.
     port_sequence: u64,
@@ -125,13 +137,17 @@ impl Decode {
         let count = INSTRUMENTS_MAX;
         let ranking = parts.instruments.followed().to_vec();
         let mut history = History::new(parts.history, bus)?;
-        let mut series = SeriesIntake::new(&parts.live, count, parts.synthetic_gap_max);
+        let mut series = SeriesIntake::new(&parts.live, parts.built, count, parts.synthetic_gap_max);
         // Longest timeframe first for each instrument: 1m rows then continue what history began.
         for &instrument in &ranking {
             history.follow(instrument);
             for timeframe in history.timeframes() {
                 series.await_history(instrument, timeframe);
             }
+        }
+        let mut books = Books::new(parts.wants.books, count);
+        for &instrument in &ranking {
+            books.reserve(instrument, &parts.instruments);
         }
         let mut polls = match parts.source {
             CandleSource::Polled => Some(Polls::new(&parts.live, parts.start, bus)?),
@@ -145,13 +161,15 @@ impl Decode {
             port: parts.port,
             tape: parts.tape,
             decoder: Decoder::new(),
-            books: Books::new(parts.wants.books, count),
+            books,
             instruments: parts.instruments,
             to_indicate: parts.to_indicate,
             to_gate: parts.to_gate,
             to_fetch: parts.to_fetch,
             to_paper: parts.to_paper,
+            to_housekeep: parts.to_housekeep,
             from_fetch: parts.from_fetch,
+            from_gate: parts.from_gate,
             order: parts.order,
             series,
             latest: Latest::new(),
@@ -160,6 +178,8 @@ impl Decode {
             once: (parts.source == CandleSource::Once).then(Once::new),
             ranking,
             wants: parts.wants,
+            held: Held::default(),
+            doubts: Doubts::new(),
             timer_sequence: 0,
             port_sequence: 0,
             flush_sequence: 0,
@@ -170,202 +190,6 @@ impl Decode {
             frame_count: bus.counter("decode_frame")?,
             tick_count: bus.counter("decode_tick")?,
         })
-    }
-
-    fn on_port(&mut self, now: Wall) -> Option<u64> {
-        let mono = Mono(self.meter.stamp().now_ns());
-        let input = self.port_sequence + 1;
-        match self
-            .tape
-            .poll(&mut self.feed, self.port.as_mut(), input, now, mono)
-        {
-            FeedEvent::Idle => return None,
-            FeedEvent::Working => {}
-            FeedEvent::Frame {
-                connection,
-                receive_ns,
-                bytes,
-            } => {
-                let taken_ns = self.meter.taken(receive_ns);
-                self.frame_count.add(1);
-                let window = Window::around(now.ms());
-                let mut ticks: ArrayVec<Tick, TICKS_PER_FRAME_MAX> = ArrayVec::new();
-                match self.decoder.decode_market(bytes, &self.instruments, &window) {
-                    Ok(Decoded::Ticks(decoded)) => {
-                        for tick in decoded {
-                            let mut tick = *tick;
-                            tick.header.receive_ns = receive_ns;
-                            tick.header.time_ns = now.0;
-                            tick.connection = connection;
-                            if ticks.try_push(tick).is_err() {
-                                self.reasons.count(Reason::FrameTooLarge);
-                                break;
-                            }
-                        }
-                    }
-                    Ok(Decoded::Book(update)) => {
-                        let channel = if update.top_only {
-                            Channel::Books5
-                        } else {
-                            Channel::Books
-                        };
-                        self.feed.on_data(update.instrument, channel, mono);
-                        match self.books.apply(&update, &self.instruments) {
-                            Ok(mut tick) => {
-                                tick.header.receive_ns = receive_ns;
-                                tick.header.time_ns = now.0;
-                                ticks.push(tick);
-                            }
-                            Err(reason) => {
-                                self.reasons.count(reason);
-                                self.feed.renew(update.instrument, channel);
-                                // Order flow is not ready until the next whole book.
-                                let mut stale = Tick::new(TickKind::Stale, update.instrument, now.ms());
-                                stale.v[0] = f64::from(reason as u16);
-                                stale.header.time_ns = now.0;
-                                self.forward(&stale);
-                            }
-                        }
-                    }
-                    Ok(Decoded::Control(_)) => {}
-                    Err(reason) => self.reasons.count(reason),
-                }
-                for tick in &ticks {
-                    self.on_tick(tick, now, mono);
-                }
-                self.meter.done(taken_ns);
-            }
-            FeedEvent::Notice(notice) => self.on_notice(notice, now),
-        }
-        self.port_sequence += 1;
-        Some(self.port_sequence)
-    }
-
-    fn on_tick(&mut self, tick: &Tick, now: Wall, mono: Mono) {
-        if let Some(channel) = channel_of(tick) {
-            self.feed.on_data(tick.instrument(), channel, mono);
-        }
-        self.enter(tick);
-        match TickKind::from_code(tick.kind) {
-            Some(TickKind::Candle) => {
-                let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
-                self.series
-                    .on_live(tick, now.ms(), &mut |consequence| out.push(consequence));
-                self.carry_out(&out, None, now);
-            }
-            Some(TickKind::Trade | TickKind::Funding) => self.forward(tick),
-            Some(TickKind::Quote | TickKind::Depth) => {
-                self.latest.put(tick);
-                self.forward(tick);
-            }
-            Some(TickKind::Mark | TickKind::Stale | TickKind::Fresh) => self.latest.put(tick),
-            None => {}
-        }
-    }
-
-    /// A row of a REST answer, its end, or word that it could not be read.
-    fn on_history(&mut self, tick: &Tick, now: Wall) {
-        let is_end = tick.has_flag(tick_flag::LAST_OF_BACKFILL);
-        let is_failed = tick.kind == TickKind::Stale as u8;
-        if let (Some(once), false, false) = (&mut self.once, is_end, is_failed) {
-            // Held back is the newest row; the one before it goes on.
-            if let Some(before) = once.take(tick) {
-                self.enter_history(&before, None, now);
-            }
-            return;
-        }
-        let (instrument, timeframe) = (tick.instrument(), Timeframe::from_code(tick.timeframe));
-        let is_history = timeframe.is_some_and(|timeframe| self.history.is_asked(instrument, timeframe));
-        if let Some(row) = self
-            .once
-            .as_mut()
-            .filter(|_| !is_history)
-            .and_then(Once::take_back)
-        {
-            // The answer about a hole is no scan.
-            self.enter_history(&row, None, now);
-        }
-        let polled = self.polls.as_ref().zip(timeframe);
-        let is_polled = polled.is_some_and(|(polls, timeframe)| polls.is_asked(instrument, timeframe));
-        let is_news = is_polled && timeframe.is_some_and(|it| tick.venue_ms + it.ms() + FRESH_MS > now.ms());
-        self.enter_history(tick, is_news.then_some(tick.venue_ms), now);
-        let Some(timeframe) = timeframe.filter(|_| is_end || is_failed) else {
-            return;
-        };
-        match self.history.on_end(instrument, timeframe, !is_failed) {
-            Ended::Again => self.series.await_history(instrument, timeframe),
-            Ended::Done => {
-                if let Some(once) = &mut self.once {
-                    once.end(now);
-                }
-            }
-            Ended::Unknown => {
-                if let Some(polls) = &mut self.polls {
-                    polls.on_end(instrument, timeframe);
-                }
-            }
-        }
-    }
-
-    /// Takes a row of an answer; the candle that opens at `news_ms` is news and may signal.
-    fn enter_history(&mut self, tick: &Tick, news_ms: Option<i64>, now: Wall) {
-        let mut out: ArrayVec<Consequence, CONSEQUENCES_MAX> = ArrayVec::new();
-        self.enter(tick);
-        if tick.kind == TickKind::Stale as u8 {
-            if let Some(timeframe) = Timeframe::from_code(tick.timeframe) {
-                let instrument = tick.instrument();
-                self.series
-                    .on_history_failed(instrument, timeframe, &mut |consequence| out.push(consequence));
-            }
-        } else {
-            self.series
-                .on_history(tick, now.ms(), &mut |consequence| out.push(consequence));
-        }
-        self.carry_out(&out, news_ms, now);
-    }
-
-    fn carry_out(&mut self, consequences: &[Consequence], news_ms: Option<i64>, now: Wall) {
-        for consequence in consequences {
-            match *consequence {
-                Consequence::Forward(mut tick) => {
-                    if news_ms == Some(tick.venue_ms) {
-                        tick.flags &= !tick_flag::BACKFILL;
-                    }
-                    self.forward(&tick);
-                }
-                Consequence::Dropped(reason) => self.reasons.count(reason),
-                Consequence::Request {
-                    instrument,
-                    timeframe,
-                    from_ms,
-                    to_ms,
-                } => {
-                    // Beyond one page the series starts over anyway.
-                    let longest_ms = (i64::from(HISTORY_ROWS_MAX) - 1) * timeframe.ms();
-                    let from_ms = from_ms.max(to_ms - longest_ms);
-                    let rows = ((to_ms - from_ms) / timeframe.ms() + 1).max(1) as u32;
-                    self.request(instrument, timeframe, rows, from_ms, to_ms, now);
-                }
-            }
-        }
-    }
-
-    fn on_notice(&mut self, notice: Notice, now: Wall) {
-        let (kind, subscription) = match notice {
-            Notice::Stale(subscription) => (TickKind::Stale, subscription),
-            Notice::Fresh(subscription) => (TickKind::Fresh, subscription),
-            Notice::Refused(_) => {
-                self.reasons.count(Reason::EventError);
-                return;
-            }
-            // The rows missed meanwhile show as gaps with the next candle and are fetched then.
-            Notice::Reconnected { .. } => return,
-        };
-        if matches!(subscription.channel, Channel::Tickers) {
-            let mut tick = Tick::new(kind, subscription.instrument, now.ms());
-            tick.header.time_ns = now.0;
-            self.latest.put(&tick);
-        }
     }
 
     /// Publishes on `decode_indicate`; `has_room` has made sure that it fits.
@@ -386,96 +210,18 @@ impl Decode {
         }
     }
 
-    fn request(
-        &mut self,
-        instrument: InstrumentId,
-        timeframe: Timeframe,
-        limit: u32,
-        from_ms: i64,
-        to_ms: i64,
-        now: Wall,
-    ) {
-        self.token = self.token.wrapping_add(1);
-        let mut request: FetchRequest = bytemuck::Zeroable::zeroed();
-        request.header.time_ns = now.0;
-        request.list = ListKind::Candles as u8;
-        request.lane = Lane::Market as u8;
-        request.timeframe = timeframe as u8;
-        request.instrument = instrument.0;
-        request.token = self.token;
-        request.limit = limit;
-        request.from_ms = from_ms;
-        request.to_ms = to_ms;
-        self.to_fetch.publish_or_drop(request);
-    }
-
-    /// What is due without an input: a history to ask for, a series to poll, a held candle to let in.
-    fn on_timer(&mut self, now: Wall) -> bool {
-        if let Some(read) = self.history.take_next() {
-            self.ask_history(&read, now);
-            return true;
-        }
-        if let Some(polls) = &mut self.polls
-            && let Some((instrument, timeframe)) = polls.next(now)
-        {
-            if self.history.is_settled(instrument, timeframe) {
-                self.ask_newest(instrument, timeframe, now);
-            } else {
-                polls.skip(instrument, timeframe);
-            }
-            return true;
-        }
-        let Some(once) = self.once.as_mut().filter(|_| self.history.is_complete()) else {
-            return false;
-        };
-        let ranking = &self.ranking;
-        let is_market = |tick: &Tick| self.instruments.get(tick.instrument()).is_some_and(is_market);
-        let rank = |tick: &Tick| {
-            let at = ranking.iter().position(|id| *id == tick.instrument());
-            // The market's own series tells the regime of the others.
-            if is_market(tick) {
-                0
-            } else {
-                1 + at.unwrap_or(ranking.len())
-            }
-        };
-        let Some((tick, is_news)) = once.release(rank) else {
-            return false;
-        };
-        self.enter_history(&tick, is_news.then_some(tick.venue_ms), now);
-        true
-    }
-
-    fn ask_history(&mut self, read: &HistoryRead, now: Wall) {
-        let timeframe = read.timeframe;
-        let to_ms = timeframe.open_of(now.ms());
-        let from_ms = to_ms - i64::from(read.rows) * timeframe.ms();
-        // One row more than wanted: the running candle counts against the limit of the page.
-        let limit = (read.rows + 1).min(HISTORY_ROWS_MAX);
-        self.request(read.instrument, timeframe, limit, from_ms, to_ms, now);
-    }
-
-    /// Asks for what has closed since the last committed candle.
-    fn ask_newest(&mut self, instrument: InstrumentId, timeframe: Timeframe, now: Wall) {
-        let to_ms = timeframe.open_of(now.ms());
-        let oldest_ms = to_ms - (i64::from(HISTORY_ROWS_MAX) - 2) * timeframe.ms();
-        let next_ms = self.series.next_open_ms(instrument, timeframe);
-        let from_ms = next_ms.unwrap_or(to_ms - timeframe.ms()).clamp(oldest_ms, to_ms);
-        let rows = (to_ms - from_ms) / timeframe.ms() + 1;
-        self.request(instrument, timeframe, rows as u32, from_ms, to_ms, now);
-    }
-
     /// Follows what is followed from now on, and leaves the rest. The one place of a running stage that
     /// may allocate: it comes once in minutes, and only when something changed.
     #[cold]
     fn on_universe(&mut self) {
         let followed = self.instruments.followed().to_vec();
-        let wanted = self.wants.of(&self.instruments, &followed);
+        let wanted = self.wants.of(&self.instruments, &followed, &self.held);
         self.feed.set_wanted(&wanted);
         for &instrument in self.ranking.iter().filter(|id| !followed.contains(id)) {
             self.history.leave(instrument);
         }
         for &instrument in followed.iter().filter(|id| !self.ranking.contains(id)) {
+            self.books.reserve(instrument, &self.instruments);
             self.history.follow(instrument);
             for timeframe in self.history.timeframes() {
                 self.series.await_history(instrument, timeframe);
@@ -485,6 +231,29 @@ impl Decode {
             polls.set_instruments(&followed);
         }
         self.ranking = followed;
+    }
+
+    /// Watches an instrument closely for as long as `gate` holds it.
+    fn on_holding(&mut self, holding: &Holding, now: Wall) {
+        let instrument = InstrumentId(holding.instrument);
+        let is_held = holding.is_held == 1;
+        self.held.set(instrument, is_held);
+        let Some(symbol) = self.instruments.get(instrument).map(|row| row.symbol) else {
+            return;
+        };
+        let is_followed = self.ranking.contains(&instrument);
+        for channel in self.wants.of_held() {
+            if is_held {
+                self.feed.want(Subscription {
+                    channel,
+                    instrument,
+                    symbol,
+                });
+            } else if !(is_followed && self.wants.is_followed(channel)) {
+                self.feed.leave(instrument, channel);
+                self.end_of(instrument, channel, now);
+            }
+        }
     }
 
     fn flush(&mut self, demanded: Option<u64>) -> Option<u64> {
@@ -502,6 +271,8 @@ impl Decode {
     }
 }
 
+/// Most reads that one input asks for: one of its own series and one of each that is built from it.
+const REQUESTS_PER_INPUT_MAX: usize = 1 + Timeframe::ALL.len();
 /// Most ticks taken from one frame; live pushes carry one.
 const TICKS_PER_FRAME_MAX: usize = 64;
 
@@ -509,6 +280,7 @@ impl Inputs for Decode {
     const LINKS: &'static [LinkId] = &[
         LinkId::Universe,
         LinkId::FetchDecode,
+        LinkId::GateDecode,
         LinkId::Port,
         LinkId::Timer,
         LinkId::Flush,
@@ -522,7 +294,7 @@ impl Inputs for Decode {
         self.to_indicate
             .as_mut()
             .is_none_or(|indicate| indicate.room() >= TICKS_PER_FRAME_MAX.max(CONSEQUENCES_MAX))
-            && self.to_fetch.room() >= 2
+            && self.to_fetch.room() >= REQUESTS_PER_INPUT_MAX
             && self
                 .to_paper
                 .as_mut()
@@ -542,6 +314,11 @@ impl Inputs for Decode {
                 tick.header.time_ns = now.0;
                 self.on_history(&tick, now);
                 Some(sequence)
+            }
+            LinkId::GateDecode => {
+                let holding = self.from_gate.take()?;
+                self.on_holding(&holding, now);
+                Some(holding.header.seq)
             }
             LinkId::Port => self.on_port(now),
             LinkId::Timer => self.on_timer(now).then(|| {
@@ -575,22 +352,5 @@ impl Stage for Decode {
             .as_ref()
             .and_then(Polls::next_timer)
             .or_else(|| self.tape.next_time())
-    }
-}
-
-/// Whether the regime of the whole market is read from this instrument.
-fn is_market(instrument: &Instrument) -> bool {
-    instrument.symbol.as_str() == MARKET_SYMBOL
-}
-
-/// The channel that a tick came on, for its data age.
-fn channel_of(tick: &Tick) -> Option<Channel> {
-    match TickKind::from_code(tick.kind)? {
-        TickKind::Candle => Some(Channel::Candle(Timeframe::from_code(tick.timeframe)?)),
-        TickKind::Trade => Some(Channel::Trades),
-        TickKind::Quote => Some(Channel::Tickers),
-        TickKind::Mark => Some(Channel::MarkCandle(Timeframe::from_code(tick.timeframe)?)),
-        TickKind::Funding => Some(Channel::Funding),
-        TickKind::Depth | TickKind::Stale | TickKind::Fresh => None,
     }
 }

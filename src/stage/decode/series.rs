@@ -3,12 +3,14 @@
 //! Live rows of a series wait until its history has come: a row dropped in between shows as a gap
 //! with the next one, and the gap is fetched. So nothing is lost and nothing comes twice.
 
+use super::built::BuiltHoles;
 use crate::indicators::intake::{Intake, Step};
 use crate::model::message::{Tick, tick_flag};
 use crate::model::{InstrumentId, Reason, Timeframe};
 
-/// Most consequences of one row: held rows, made-up candles between them, a request, a reset.
-pub const CONSEQUENCES_MAX: usize = 64;
+/// Most consequences of one row: held rows, made-up candles between them, a request, a reset, and a
+/// request for each timeframe that is built.
+pub const CONSEQUENCES_MAX: usize = 80;
 
 /// One consequence of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,11 +34,17 @@ pub struct SeriesIntake {
     intakes: Vec<Intake>,
     waiting: Vec<bool>,
     reset: Vec<bool>,
+    built: BuiltHoles,
 }
 
 impl SeriesIntake {
-    /// Intakes for `instruments_max` instruments on each of the timeframes `live`.
-    pub fn new(live: &[Timeframe], instruments_max: usize, synthetic_gap_max: u32) -> Self {
+    /// Intakes for `instruments_max` instruments on each of the timeframes `live`; `built` are made from 1m.
+    pub fn new(
+        live: &[Timeframe],
+        built: Vec<Timeframe>,
+        instruments_max: usize,
+        synthetic_gap_max: u32,
+    ) -> Self {
         let mut place_of = [None; Timeframe::ALL.len()];
         for (place, timeframe) in live.iter().enumerate() {
             place_of[*timeframe as usize] = Some(place as u8);
@@ -50,6 +58,7 @@ impl SeriesIntake {
                 .collect(),
             waiting: vec![false; count],
             reset: vec![false; count],
+            built: BuiltHoles::new(built),
         }
     }
 
@@ -67,6 +76,11 @@ impl SeriesIntake {
         self.intakes[at]
             .last_open_ms()
             .map(|open_ms| open_ms + timeframe.ms())
+    }
+
+    /// Open time of the newest candle that was asked for to fill a hole; `None` while there is no hole.
+    pub fn asked_to_ms(&self, instrument: InstrumentId, timeframe: Timeframe) -> Option<i64> {
+        self.intakes[self.index(instrument, timeframe)?].asked_to_ms()
     }
 
     /// Takes a row of the live socket.
@@ -97,9 +111,9 @@ impl SeriesIntake {
         if tick.has_flag(tick_flag::CONFIRMED) {
             self.take(at, tick, &candle, now_ms, emit);
         } else if is_last {
-            let intake = &mut self.intakes[at];
-            let reset = &mut self.reset[at];
-            intake.finish_backfill(&mut |step| consequence(step, tick, timeframe, reset, emit));
+            self.run(at, tick, now_ms, emit, |intake, step| {
+                intake.finish_backfill(step)
+            });
         }
         if is_last {
             self.waiting[at] = false;
@@ -111,6 +125,7 @@ impl SeriesIntake {
         &mut self,
         instrument: InstrumentId,
         timeframe: Timeframe,
+        now_ms: i64,
         emit: &mut impl FnMut(Consequence),
     ) {
         let Some(at) = self.index(instrument, timeframe) else {
@@ -122,8 +137,7 @@ impl SeriesIntake {
             timeframe: timeframe as u8,
             ..bytemuck::Zeroable::zeroed()
         };
-        let reset = &mut self.reset[at];
-        self.intakes[at].fail_backfill(&mut |step| consequence(step, &tick, timeframe, reset, emit));
+        self.run(at, &tick, now_ms, emit, |intake, step| intake.fail_backfill(step));
     }
 
     fn take(
@@ -134,11 +148,42 @@ impl SeriesIntake {
         now_ms: i64,
         emit: &mut impl FnMut(Consequence),
     ) {
-        let timeframe = self.live[at % self.live.len()];
-        let reset = &mut self.reset[at];
-        self.intakes[at].take(candle, tick.flags, now_ms, &mut |step| {
-            consequence(step, tick, timeframe, reset, emit);
+        self.run(at, tick, now_ms, emit, |intake, step| {
+            intake.take(candle, tick.flags, now_ms, step);
         });
+    }
+
+    /// Lets `work` run the intake, tells its steps as consequences, and asks for the built candles that
+    /// have closed without all their minutes.
+    fn run(
+        &mut self,
+        at: usize,
+        cause: &Tick,
+        now_ms: i64,
+        emit: &mut impl FnMut(Consequence),
+        work: impl FnOnce(&mut Intake, &mut dyn FnMut(Step)),
+    ) {
+        let timeframe = self.live[at % self.live.len()];
+        let (reset, built) = (&mut self.reset[at], &mut self.built);
+        let instrument = cause.instrument();
+        work(&mut self.intakes[at], &mut |step| {
+            if let Step::Commit { candle, .. } = step
+                && timeframe == Timeframe::M1
+            {
+                built.on_minute(instrument, candle.open_ms);
+            }
+            consequence(step, cause, timeframe, reset, emit);
+        });
+        if timeframe == Timeframe::M1 {
+            built.take_due(instrument, now_ms, &mut |timeframe, from_ms, to_ms| {
+                emit(Consequence::Request {
+                    instrument,
+                    timeframe,
+                    from_ms,
+                    to_ms,
+                });
+            });
+        }
     }
 
     fn index(&self, instrument: InstrumentId, timeframe: Timeframe) -> Option<usize> {
@@ -219,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_row_lost_while_history_came_is_asked_for() {
-        let mut intake = SeriesIntake::new(&[Timeframe::M1], 1, 3);
+        let mut intake = SeriesIntake::new(&[Timeframe::M1], vec![Timeframe::M15], 1, 3);
         intake.await_history(BTC, Timeframe::M1);
         let confirmed = tick_flag::CONFIRMED;
         assert!(
@@ -258,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_built_timeframe_takes_history_only() {
-        let mut intake = SeriesIntake::new(&[Timeframe::M1], 1, 3);
+        let mut intake = SeriesIntake::new(&[Timeframe::M1], vec![Timeframe::M15], 1, 3);
         let mut tick = row(15, tick_flag::CONFIRMED | tick_flag::BACKFILL);
         tick.timeframe = Timeframe::M15 as u8;
         assert_eq!(outcome(&mut intake, &tick, true), [Consequence::Forward(tick)]);

@@ -378,11 +378,12 @@ impl Gate {
                     row.flow_time = now;
                 }
             }
-            TickKind::Mark if price(tick.v[0]) => market.mark = tick.v[0],
+            // Without one the last price stands for it: an old mark must not.
+            TickKind::Mark => market.mark = if price(tick.v[0]) { tick.v[0] } else { 0.0 },
             TickKind::Trade if price(tick.v[0]) => market.last = tick.v[0],
             TickKind::Stale => market.stale = true,
             TickKind::Fresh => market.stale = false,
-            TickKind::Mark | TickKind::Trade | TickKind::Candle | TickKind::Funding => return,
+            TickKind::Trade | TickKind::Candle | TickKind::Funding => return,
         }
         for position_side in [PositionSide::Net, PositionSide::Short] {
             if let Some(desk) = self.desk_at(slot_of(tick.instrument(), position_side)) {

@@ -4,14 +4,41 @@
 
 use super::core::Gate;
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, PositionMode, PositionSide, Side, Wall};
+use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionMode, PositionSide, Side, Wall};
 use crate::orders::book::OrderRole;
-use crate::orders::positions::slot_of;
+use crate::orders::positions::{instrument_of, slot_of};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::gate::{AccountView, Market};
 
+/// A set of instruments, one bit each.
+pub(super) type InstrumentSet = [u64; INSTRUMENTS_MAX / 64];
+
 impl Gate {
+    /// The instruments with a position, or with an entry that is working.
+    pub(super) fn held(&self) -> InstrumentSet {
+        let mut held: InstrumentSet = [0; INSTRUMENTS_MAX / 64];
+        let mut add = |instrument: InstrumentId| {
+            if let Some(word) = held.get_mut(instrument.index() / 64) {
+                *word |= 1 << (instrument.index() % 64);
+            }
+        };
+        for desk in self.desks[..self.desks_top].iter().flatten() {
+            if desk.trade.stage != Stage::Settling {
+                add(desk.trade.instrument);
+            }
+        }
+        for slot in self.positions.open() {
+            add(instrument_of(usize::from(*slot)));
+        }
+        for (_, order) in self.orders.iter() {
+            if order.role == OrderRole::Entry && !order.progress.state.is_final() {
+                add(order.instrument);
+            }
+        }
+        held
+    }
+
     /// The market with order flow that is too old taken out.
     pub(super) fn market_at(&self, instrument: InstrumentId, now: Wall) -> Market {
         let row = &self.rows[instrument.index()];
@@ -98,7 +125,7 @@ impl Gate {
         for slot in self.positions.open() {
             let slot = usize::from(*slot);
             if self.desk_at(slot).is_none() {
-                let instrument = crate::orders::positions::instrument_of(slot);
+                let instrument = instrument_of(slot);
                 let position = self.positions.get(slot);
                 let price = self.mark_price(instrument).max(position.mark_price);
                 usd += worth(instrument, position.lots, price);

@@ -4,16 +4,17 @@
 use super::core::Gate;
 use super::core_outputs::Outputs;
 use super::core_status::Status;
+use super::core_view::InstrumentSet;
 use super::intents::Intents;
 use crate::bus::{Bus, BusError, TableWriter};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, OrderCommand,
-    SendReply, Signal, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, Holding,
+    OrderCommand, SendReply, Signal, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
-use crate::model::{Price, Reason, Wall};
+use crate::model::{INSTRUMENTS_MAX, Price, Reason, Wall};
 use crate::stage::reasons::ReasonCounters;
 use crate::topology::LinkId;
 use crate::universe::live::InstrumentView;
@@ -62,6 +63,7 @@ pub struct Parts {
     pub fetches: Outlet<FetchRequest>,
     pub events: Outlet<GateEvent>,
     pub outcomes: Outlet<TradeOutcome>,
+    pub holdings: Outlet<Holding>,
     pub answers: Option<Outlet<AlertAnswer>>,
     pub order: InputOrder,
     pub control: ControlWord,
@@ -82,6 +84,8 @@ pub struct GateStage {
     position_count: usize,
     refused: ReasonCounters,
     signal_count: Counter,
+    /// What `decode` was told to be held.
+    told_held: InstrumentSet,
     /// Receive stamp of the input in hand, for what it causes.
     receive_ns: u64,
 }
@@ -118,6 +122,7 @@ impl GateStage {
             position_count: 0,
             refused: ReasonCounters::new(bus, "gate")?,
             signal_count: bus.counter("gate_signal")?,
+            told_held: [0; INSTRUMENTS_MAX / 64],
             receive_ns: 0,
         })
     }
@@ -181,6 +186,30 @@ impl GateStage {
             }
             if let Some(answers) = self.parts.answers.as_mut() {
                 answers.publish_or_drop(answer);
+            }
+        }
+    }
+
+    /// Tells `decode` what is held now and was not before, and the other way round. What finds no room is
+    /// told after the next input.
+    fn tell_held(&mut self, now: Wall) {
+        let held = self.parts.core.held();
+        if held == self.told_held {
+            return;
+        }
+        for (index, word) in held.into_iter().enumerate() {
+            let mut changed = word ^ self.told_held[index];
+            while changed != 0 {
+                let bit = changed.trailing_zeros();
+                changed &= changed - 1;
+                let mut holding: Holding = bytemuck::Zeroable::zeroed();
+                holding.header.time_ns = now.0;
+                holding.instrument = (index * 64) as u16 + bit as u16;
+                holding.is_held = (word >> bit & 1) as u16;
+                if self.parts.holdings.publish(holding).is_err() {
+                    return;
+                }
+                self.told_held[index] ^= 1 << bit;
             }
         }
     }
@@ -415,6 +444,9 @@ impl Inputs for GateStage {
         let (receive_ns, taken_ns) = header;
         self.receive_ns = receive_ns;
         self.publish();
+        if !matches!(link, LinkId::DecodeGate | LinkId::IndicateGate) {
+            self.tell_held(now);
+        }
         if taken_ns > 0 {
             self.meter.done(taken_ns);
         }

@@ -5,6 +5,7 @@
 //! wait in a deep ring, but the trading path never waits for it.
 
 pub mod alert_line;
+mod bad_input;
 pub mod gate_lines;
 mod line_file;
 pub mod lines;
@@ -13,8 +14,9 @@ use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
 use crate::gateway::AlertLine;
 use crate::model::Wall;
-use crate::model::message::{GateEvent, GateEventKind, Signal, SignalLabel};
+use crate::model::message::{GateEvent, GateEventKind, Signal, SignalLabel, Tick};
 use crate::universe::live::InstrumentView;
+use bad_input::BadInput;
 use crossbeam::channel::Receiver;
 use line_file::LineFile;
 use lines::Names;
@@ -25,6 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const TAKE_MAX: usize = 256;
 /// Last lines kept for the screen.
 const RECENT_MAX: usize = 12;
+/// Warnings that wait for somebody to say them; the oldest goes first.
+const WARNINGS_MAX: usize = 64;
 
 /// What housekeep has seen, for the summary and the screen. Cold: a lock is fine here.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub struct Seen {
     pub lines_lost: u64,
     /// The last things that happened, oldest first, as people read them.
     pub recent: std::collections::VecDeque<String>,
+    /// What the operator should know and was not told yet.
+    pub warnings: std::collections::VecDeque<String>,
     /// Order events, when the run keeps them in memory (tests).
     pub events: Option<Vec<GateEvent>>,
 }
@@ -50,6 +56,8 @@ pub struct Rings {
     pub score: Inlet<Signal>,
     pub labels: Inlet<SignalLabel>,
     pub refusals: Inlet<Signal>,
+    /// Bad rows and frames.
+    pub decode: Inlet<Tick>,
     /// Alerts as they were decided; `None` when nobody listens for them.
     pub alerts: Option<Receiver<AlertLine>>,
 }
@@ -59,6 +67,7 @@ pub struct Housekeep {
     rings: Rings,
     instruments: InstrumentView,
     names: Names,
+    bad_input: BadInput,
     file: Option<LineFile>,
     seen: SeenHandle,
 }
@@ -77,6 +86,7 @@ impl Housekeep {
             rings,
             instruments,
             names,
+            bad_input: BadInput::default(),
             file,
             seen,
         })
@@ -126,6 +136,18 @@ impl Housekeep {
             taken += 1;
             let line = alert_line::alert(&alert, &self.instruments);
             Self::write(&mut self.file, &mut seen, &line);
+        }
+        for _ in 0..TAKE_MAX {
+            let Some(tick) = self.rings.decode.take() else {
+                break;
+            };
+            taken += 1;
+            if let Some(line) = self.bad_input.line(&tick, &self.instruments) {
+                if seen.warnings.len() >= WARNINGS_MAX {
+                    seen.warnings.pop_front();
+                }
+                seen.warnings.push_back(line);
+            }
         }
         for _ in 0..TAKE_MAX {
             let Some(candidate) = self.rings.refusals.take() else {

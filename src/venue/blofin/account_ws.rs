@@ -262,7 +262,7 @@ impl AccountFeed {
                 }
             }
             State::LoggedIn => {
-                let mut request = RequestText::new(Operation::Subscribe);
+                let mut request = RequestText::new(Operation::Subscribe, String::new());
                 CHANNELS.iter().for_each(|channel| {
                     request.push(&Topic {
                         channel: *channel,

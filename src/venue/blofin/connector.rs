@@ -5,7 +5,7 @@
 //! websocket connection a second for the whole process. It never retries: when to ask again is
 //! the asking state machine's business.
 
-use super::pace::DialPace;
+use super::pace::{DialPace, Turn};
 use super::stream::Stream;
 use super::target::{Target, Targets};
 use super::tls;
@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -275,12 +275,21 @@ fn target_of(targets: &Targets, kind: DialKind) -> &Target {
     }
 }
 
+/// What a websocket waits for; `None` for calls, which the venue does not count.
+fn turn_of(kind: DialKind) -> Option<Turn> {
+    match kind {
+        DialKind::PrivateSocket => Some(Turn::Account),
+        DialKind::PublicSocket => Some(Turn::Market),
+        DialKind::Calls => None,
+    }
+}
+
 impl DialContext {
     async fn open(&self, kind: DialKind) -> Result<Connected, DialFault> {
         let target = target_of(&self.targets, kind);
-        let is_websocket = kind != DialKind::Calls;
-        if is_websocket {
-            self.wait_turn(&self.tcp_pace).await;
+        let turn = turn_of(kind);
+        if let Some(turn) = turn {
+            self.wait_turn(&self.tcp_pace, turn).await;
         }
         let socket = self.connect_tcp(target).await?;
         let local = |source| DialFault::Tcp {
@@ -288,12 +297,12 @@ impl DialContext {
             source,
         };
         if !target.secure {
-            let (socket, early_bytes) = self.upgrade_if(is_websocket, target, socket).await?;
+            let (socket, early_bytes) = self.upgrade_if(turn, target, socket).await?;
             let stream = socket.into_std().and_then(Stream::plain).map_err(local)?;
             return Ok(Connected { stream, early_bytes });
         }
         let secured = self.secure(target, socket).await?;
-        let (secured, early_bytes) = self.upgrade_if(is_websocket, target, secured).await?;
+        let (secured, early_bytes) = self.upgrade_if(turn, target, secured).await?;
         let (socket, session) = secured.into_inner();
         let stream = socket
             .into_std()
@@ -303,14 +312,17 @@ impl DialContext {
     }
 
     /// Sleeps until this connection's turn.
-    async fn wait_turn(&self, pace: &Mutex<DialPace>) {
-        let now = self.started.elapsed();
-        let at = match pace.lock() {
-            Ok(mut pace) => Duration::from_nanos(pace.reserve(now.as_nanos() as u64)),
-            // Only a panic while reserving poisons it, and a panic aborts the program.
-            Err(_) => now,
-        };
-        tokio::time::sleep(at.saturating_sub(now)).await;
+    async fn wait_turn(&self, pace: &Mutex<DialPace>, turn: Turn) {
+        // Only a panic while the lock is held poisons it, and a panic aborts the program.
+        let locked = || pace.lock().unwrap_or_else(PoisonError::into_inner);
+        locked().wait(turn);
+        loop {
+            let now = self.started.elapsed();
+            let Err(at_ns) = locked().try_take(turn, now.as_nanos() as u64) else {
+                return;
+            };
+            tokio::time::sleep(Duration::from_nanos(at_ns).saturating_sub(now)).await;
+        }
     }
 
     async fn connect_tcp(&self, target: &Target) -> Result<TcpStream, DialFault> {
@@ -363,15 +375,20 @@ impl DialContext {
             .map_err(refused)
     }
 
-    /// Runs the websocket handshake when one is wanted; returns the bytes read beyond it.
-    async fn upgrade_if<S>(&self, wanted: bool, target: &Target, stream: S) -> Result<(S, Vec<u8>), DialFault>
+    /// Runs the websocket handshake for what has a turn to wait for; returns the bytes read beyond it.
+    async fn upgrade_if<S>(
+        &self,
+        turn: Option<Turn>,
+        target: &Target,
+        stream: S,
+    ) -> Result<(S, Vec<u8>), DialFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if !wanted {
+        let Some(turn) = turn else {
             return Ok((stream, Vec::new()));
-        }
-        self.wait_turn(&self.upgrade_pace).await;
+        };
+        self.wait_turn(&self.upgrade_pace, turn).await;
         let config = tungstenite::protocol::WebSocketConfig::default()
             .max_message_size(Some(super::frame_codec::MESSAGE_BYTES_MAX))
             .max_frame_size(Some(super::frame_codec::MESSAGE_BYTES_MAX));

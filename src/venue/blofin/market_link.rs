@@ -194,6 +194,8 @@ pub struct Link {
     groups: VecDeque<Vec<u16>>,
     outstanding: Option<Outstanding>,
     strikes: u8,
+    /// Memory of the request before, for the next one.
+    spare: (String, Vec<u16>),
 }
 
 impl Link {
@@ -213,6 +215,7 @@ impl Link {
             groups: VecDeque::new(),
             outstanding: None,
             strikes: 0,
+            spare: (String::new(), Vec::new()),
         }
     }
 
@@ -297,6 +300,12 @@ impl Link {
             outstanding.unconfirmed = unconfirmed;
             return overdue;
         }
+        if unconfirmed.is_empty() {
+            self.outstanding = None;
+            self.has_work = true;
+            self.spare.1 = unconfirmed;
+            return overdue;
+        }
         let is_unanswered = unconfirmed.len() == outstanding.asked_count;
         let is_alone = unconfirmed.len() == 1;
         let is_subscribe = outstanding.operation == Operation::Subscribe;
@@ -363,15 +372,17 @@ impl Link {
             row.filter(|row| row.phase == phase && row.connection == connection)
                 .map(|row| (index, row.subscription))
         };
+        let mut spare = std::mem::take(&mut self.spare);
         let request = loop {
             let Some(group) = self.groups.pop_front() else {
                 let all = 0..rows.len() as u16;
                 let leaving = all.clone().filter_map(|index| of_phase(index, Phase::Leaving));
                 let waiting = all.filter_map(|index| of_phase(index, Phase::Waiting));
-                break fill(Operation::Unsubscribe, leaving).or_else(|| fill(Operation::Subscribe, waiting));
+                break fill(Operation::Unsubscribe, leaving, &mut spare)
+                    .or_else(|| fill(Operation::Subscribe, waiting, &mut spare));
             };
             let suspects = group.iter().filter_map(|index| of_phase(*index, Phase::Suspect));
-            if let Some(request) = fill(Operation::Subscribe, suspects) {
+            if let Some(request) = fill(Operation::Subscribe, suspects, &mut spare) {
                 break Some(Request {
                     is_group: true,
                     ..request
@@ -379,6 +390,7 @@ impl Link {
             }
         };
         let Some(request) = request else {
+            self.spare = spare;
             self.has_work = false;
             return NextRequest::Nothing;
         };
@@ -393,6 +405,8 @@ impl Link {
     pub fn give_back(&mut self, request: Request) {
         if request.is_group {
             self.groups.push_front(request.indexes);
+        } else {
+            self.spare = (request.text, request.indexes);
         }
     }
 
@@ -405,16 +419,28 @@ impl Link {
             sent_at: now,
             settled_at: None,
         });
+        self.spare.0 = request.text;
     }
 }
 
-/// A request about as many of `rows` as fit; `None` when there are none.
-fn fill(operation: Operation, rows: impl Iterator<Item = (u16, Subscription)>) -> Option<Request> {
-    let mut text = RequestText::new(operation);
+/// A request about as many of `rows` as fit, in the memory of `spare`; `None` when there are none.
+fn fill(
+    operation: Operation,
+    rows: impl Iterator<Item = (u16, Subscription)>,
+    spare: &mut (String, Vec<u16>),
+) -> Option<Request> {
+    let (text, mut indexes) = std::mem::take(spare);
+    let mut text = RequestText::new(operation, text);
     let taken = rows.take_while(|(_, subscription)| text.push(&subscription.topic()));
-    let indexes: Vec<u16> = taken.map(|(index, _)| index).collect();
-    (!indexes.is_empty()).then(|| Request {
-        text: text.finish(),
+    indexes.clear();
+    indexes.extend(taken.map(|(index, _)| index));
+    let text = text.finish();
+    if indexes.is_empty() {
+        *spare = (text, indexes);
+        return None;
+    }
+    Some(Request {
+        text,
         indexes,
         operation,
         is_group: false,

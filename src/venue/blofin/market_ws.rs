@@ -123,6 +123,27 @@ impl MarketFeed {
         without_place
     }
 
+    /// Wants one more subscription; false when every connection is full.
+    pub fn want(&mut self, subscription: Subscription) -> bool {
+        self.next_timer = Mono(0);
+        match self.find(subscription.instrument, subscription.channel) {
+            Some(index) => {
+                self.row_mut(index).is_wanted = true;
+                true
+            }
+            None => self.place(subscription),
+        }
+    }
+
+    /// Wants a subscription no more.
+    pub fn leave(&mut self, instrument: InstrumentId, channel: Channel) {
+        if let Some(index) = self.find(instrument, channel) {
+            self.row_mut(index).is_wanted = false;
+            self.leave_unwanted(index);
+            self.next_timer = Mono(0);
+        }
+    }
+
     /// The decoder read data of this channel in a frame. Call it for every frame.
     pub fn on_data(&mut self, instrument: InstrumentId, channel: Channel, now: Mono) {
         let Some(index) = self.find(instrument, channel) else {

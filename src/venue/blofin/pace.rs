@@ -34,18 +34,43 @@ impl Jitter {
     }
 }
 
-/// Gives out start times, one `CONNECTION_SPACING_NS` apart, in the order of asking.
+/// Who goes first when several connections wait: the account before the market, because without the
+/// private feed nothing is entered and fills are only polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Account,
+    Market,
+}
+
+/// Gives out turns, one `CONNECTION_SPACING_NS` apart. A turn is taken when it is used and not before, so
+/// that a connection of the account which asks last takes the next one.
 #[derive(Clone, Debug, Default)]
 pub struct DialPace {
     next_ns: u64,
+    /// Connections of the account that wait.
+    account_waiting: u32,
 }
 
 impl DialPace {
-    /// The time, at or after `now_ns`, at which the caller may open its connection.
-    pub fn reserve(&mut self, now_ns: u64) -> u64 {
-        let at = now_ns.max(self.next_ns);
-        self.next_ns = at.saturating_add(CONNECTION_SPACING_NS);
-        at
+    /// A connection begins to wait; `try_take` ends it.
+    pub fn wait(&mut self, turn: Turn) {
+        self.account_waiting += u32::from(turn == Turn::Account);
+    }
+
+    /// Takes the turn of a connection that waits, or says at which time to ask again.
+    pub fn try_take(&mut self, turn: Turn, now_ns: u64) -> Result<(), u64> {
+        if now_ns < self.next_ns {
+            return Err(self.next_ns);
+        }
+        if turn == Turn::Market && self.account_waiting > 0 {
+            // The account's connection asks at the same moment; the turn after it may be ours.
+            return Err(now_ns.saturating_add(CONNECTION_SPACING_NS));
+        }
+        self.account_waiting = self
+            .account_waiting
+            .saturating_sub(u32::from(turn == Turn::Account));
+        self.next_ns = now_ns.saturating_add(CONNECTION_SPACING_NS);
+        Ok(())
     }
 }
 
@@ -104,24 +129,69 @@ mod tests {
     fn never_two_connections_within_a_second() {
         let seed = 7;
         println!("seed {seed}");
-        let (mut pace, mut jitter) = (DialPace::default(), Jitter::new(seed));
+        let mut jitter = Jitter::new(seed);
+        // A storm with pauses: most requests come at the same moment.
         let mut now = 0;
-        let mut starts = Vec::new();
-        for _ in 0..2_000 {
-            // A storm with pauses: most requests come at the same moment.
+        let mut asked = Vec::new();
+        for number in 0..2_000 {
             if jitter.below(10) == 0 {
                 now += jitter.below(5 * NS_PER_SEC);
             }
-            let at = pace.reserve(now);
-            assert!(at >= now);
-            starts.push(at);
+            let turn = if number % 15 == 14 {
+                Turn::Account
+            } else {
+                Turn::Market
+            };
+            asked.push((now, turn));
         }
+        let starts: Vec<u64> = starts(&asked).iter().map(|(at, _)| *at).collect();
+        assert_eq!(starts.len(), asked.len(), "nobody starves");
         assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= NS_PER_SEC));
+    }
+
+    /// Start times in order, for connections that ask at these times, each when it was told to.
+    fn starts(asked: &[(u64, Turn)]) -> Vec<(u64, Turn)> {
+        let mut pace = DialPace::default();
+        let mut waiting: Vec<(u64, usize)> = Vec::new();
+        let mut coming = asked.iter().enumerate().peekable();
+        let mut taken = Vec::new();
+        while !waiting.is_empty() || coming.peek().is_some() {
+            let next = waiting.iter().map(|(at, _)| *at).min();
+            if let Some((number, (at, turn))) =
+                coming.next_if(|(_, (at, _))| next.is_none_or(|next| *at <= next))
+            {
+                pace.wait(*turn);
+                waiting.push((*at, number));
+                continue;
+            }
+            waiting.sort_unstable();
+            let (now, number) = waiting.remove(0);
+            match pace.try_take(asked[number].1, now) {
+                Ok(()) => taken.push((now, asked[number].1)),
+                Err(at) => {
+                    assert!(at > now);
+                    waiting.push((at, number));
+                }
+            }
+        }
+        taken
     }
 
     #[test]
     fn the_first_connection_does_not_wait() {
-        assert_eq!(DialPace::default().reserve(5), 5);
+        assert_eq!(starts(&[(5, Turn::Market)]), [(5, Turn::Market)]);
+    }
+
+    #[test]
+    fn the_account_takes_the_next_turn_however_many_market_sockets_wait() {
+        let mut asked = vec![(0, Turn::Market); 14];
+        asked.push((1, Turn::Account));
+        let starts = starts(&asked);
+        assert_eq!(starts.len(), 15);
+        assert_eq!(starts[0], (0, Turn::Market));
+        assert_eq!(starts[1], (CONNECTION_SPACING_NS, Turn::Account));
+        // Nobody lost a turn by it, up to the one in which the account went first.
+        assert!(starts[14].0 <= 15 * CONNECTION_SPACING_NS, "{starts:?}");
     }
 
     #[test]

@@ -94,8 +94,10 @@ pub struct RequestText {
 impl RequestText {
     const END: &'static str = "]}";
 
-    pub fn new(operation: Operation) -> Self {
-        let mut text = String::with_capacity(REQUEST_BYTES_MAX);
+    /// Begins a request in `text`, whose memory is used again.
+    pub fn new(operation: Operation, mut text: String) -> Self {
+        text.clear();
+        text.reserve(REQUEST_BYTES_MAX);
         text.push_str("{\"op\":\"");
         text.push_str(operation.text());
         text.push_str("\",\"args\":[");
@@ -180,35 +182,38 @@ pub enum ControlEvent {
 impl Control {
     /// Reads an answer; `None` when it is no JSON object with an `event`.
     pub fn parse(bytes: &[u8]) -> Option<Control> {
+        // Borrowed where the text is plain: subscriptions come and go with positions.
         #[derive(Deserialize)]
-        struct Wire {
-            event: String,
+        struct Wire<'a> {
+            #[serde(borrow)]
+            event: Cow<'a, str>,
             #[serde(default)]
             code: serde_json::Value,
             #[serde(default)]
             msg: Option<String>,
-            #[serde(default)]
-            arg: Option<WireArg>,
+            #[serde(default, borrow)]
+            arg: Option<WireArg<'a>>,
         }
         #[derive(Deserialize, Default)]
         #[serde(default)]
-        struct WireArg {
-            channel: String,
-            #[serde(rename = "instId")]
-            inst_id: Option<String>,
+        struct WireArg<'a> {
+            #[serde(borrow)]
+            channel: Cow<'a, str>,
+            #[serde(rename = "instId", borrow)]
+            inst_id: Cow<'a, str>,
         }
-        let wire: Wire = serde_json::from_slice(bytes).ok()?;
+        let wire: Wire<'_> = serde_json::from_slice(bytes).ok()?;
         let topic = wire.arg.and_then(|arg| {
-            let symbol = match arg.inst_id {
-                Some(text) => Some(Symbol::parse(&text)?),
-                None => None,
+            let symbol = match arg.inst_id.as_ref() {
+                "" => None,
+                text => Some(Symbol::parse(text)?),
             };
             Some(Topic {
                 channel: Channel::parse(&arg.channel)?,
                 symbol,
             })
         });
-        let event = match wire.event.as_str() {
+        let event = match wire.event.as_ref() {
             "subscribe" => ControlEvent::Subscribe,
             "unsubscribe" => ControlEvent::Unsubscribe,
             "login" => ControlEvent::Login,
@@ -245,14 +250,14 @@ mod tests {
 
     #[test]
     fn requests_are_the_venues_words() {
-        let mut request = RequestText::new(Operation::Subscribe);
+        let mut request = RequestText::new(Operation::Subscribe, String::new());
         assert!(request.push(&topic(Channel::Books5, "BTC-USDT")));
         assert!(request.push(&topic(Channel::Candle(Timeframe::H4), "ETH-USDT")));
         assert_eq!(
             request.finish(),
             r#"{"op":"subscribe","args":[{"channel":"books5","instId":"BTC-USDT"},{"channel":"candle4H","instId":"ETH-USDT"}]}"#
         );
-        let mut request = RequestText::new(Operation::Unsubscribe);
+        let mut request = RequestText::new(Operation::Unsubscribe, String::new());
         assert!(request.push(&topic(Channel::Orders, "")));
         assert_eq!(
             request.finish(),
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_request_never_exceeds_the_venues_limit() {
-        let mut request = RequestText::new(Operation::Subscribe);
+        let mut request = RequestText::new(Operation::Subscribe, String::new());
         let mut count = 0;
         while request.push(&topic(Channel::MarkCandle(Timeframe::M15), "1000000MOG-USDT")) {
             count += 1;

@@ -56,8 +56,6 @@ pub fn open(instruments: &Instruments, start: Wall, seed: u64) -> SharedVenue {
 #[derive(Clone, Copy, Default)]
 struct Last {
     price: f64,
-    mark: f64,
-    funding_rate: Option<f64>,
 }
 
 /// Turns live ticks into events of the paper market.
@@ -102,15 +100,18 @@ impl PaperMarket {
                     tick.v[2] as u64,
                 );
             }
+            // The mark stands for the index too: the public feed has no index.
             Some(TickKind::Mark) => {
-                last.mark = tick.v[0];
-                events[0] = Some(mark(last));
+                events[0] = Some(MarketKind::Mark {
+                    mark: tick.v[0],
+                    index: tick.v[0],
+                    funding_rate: None,
+                });
             }
+            // It holds whether or not anybody tells marks.
             Some(TickKind::Funding) => {
-                last.funding_rate = Some(tick.v[0]);
-                if last.mark > 0.0 {
-                    events[0] = Some(mark(last));
-                }
+                venue.with(|venue| venue.exchange_mut().set_funding_rate(id, tick.v[0]));
+                return;
             }
             Some(TickKind::Candle | TickKind::Depth | TickKind::Stale | TickKind::Fresh) | None => return,
         }
@@ -145,14 +146,6 @@ fn trade(row: &Instrument, price: f64, contracts: f64, is_buy: bool, id: u64) ->
         side,
         id,
     })
-}
-
-fn mark(last: &Last) -> MarketKind {
-    MarketKind::Mark {
-        mark: last.mark,
-        index: last.mark,
-        funding_rate: last.funding_rate,
-    }
 }
 
 /// Whole lots in `contracts`, at least one: the venue shows no smaller size.
@@ -217,5 +210,88 @@ impl CallPort for SplitCalls {
                 event => event,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Decimal, Symbol};
+
+    const BTC: InstrumentId = InstrumentId(0);
+    const START: Wall = Wall(1_748_779_230_000_000_000);
+
+    struct Desk {
+        instruments: Instruments,
+        venue: SharedVenue,
+        market: PaperMarket,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let one = Decimal::parse(b"1").expect("a decimal");
+            let mut instruments = Instruments::new();
+            let row = Instrument {
+                symbol: Symbol::parse("BTC-USDT").expect("a symbol"),
+                tick_size: one,
+                lot_size: one,
+                contract_value: one,
+                min_lots: Lots(1),
+                max_limit_lots: Lots(1_000),
+                max_market_lots: Lots(1_000),
+                max_leverage: 10,
+                live: true,
+                list_ms: 0,
+            };
+            instruments.insert(row).expect("room");
+            let mut desk = Desk {
+                venue: open(&instruments, START, 1),
+                instruments,
+                market: PaperMarket::new(1),
+            };
+            desk.take(TickKind::Quote, &[99.0, 101.0, 5.0, 5.0, 100.0, 1.0]);
+            desk
+        }
+
+        fn take(&mut self, kind: TickKind, values: &[f64]) {
+            let mut tick = Tick::new(kind, BTC, START.ms());
+            tick.v[..values.len()].copy_from_slice(values);
+            self.market.take(&tick, START, &self.instruments, &self.venue);
+        }
+
+        fn rate(&self) -> f64 {
+            self.venue
+                .with(|venue| venue.exchange().funding(BTC).expect("a rate").rate)
+        }
+
+        fn mark(&self) -> f64 {
+            self.venue
+                .with(|venue| venue.exchange().mark(BTC).expect("a mark").mark)
+        }
+    }
+
+    #[test]
+    fn the_venues_funding_rate_holds_without_any_mark() {
+        let mut desk = Desk::new();
+        desk.take(TickKind::Funding, &[0.0007]);
+        assert_eq!(desk.rate(), 0.0007);
+        desk.take(TickKind::Mark, &[100.5]);
+        assert_eq!(
+            (desk.rate(), desk.mark()),
+            (0.0007, 100.5),
+            "a mark says nothing about it"
+        );
+    }
+
+    #[test]
+    fn a_mark_that_nobody_tells_any_more_is_the_last_price_again() {
+        let mut desk = Desk::new();
+        assert_eq!(desk.mark(), 100.0);
+        desk.take(TickKind::Mark, &[120.0]);
+        assert_eq!(desk.mark(), 120.0);
+        desk.take(TickKind::Mark, &[0.0]);
+        assert_eq!(desk.mark(), 100.0);
+        desk.take(TickKind::Quote, &[89.0, 91.0, 5.0, 5.0, 90.0, 1.0]);
+        assert_eq!(desk.mark(), 90.0, "and follows it");
     }
 }

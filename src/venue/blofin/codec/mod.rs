@@ -11,6 +11,7 @@ pub mod check;
 pub mod control;
 pub mod document;
 mod general;
+mod named;
 pub mod number;
 pub mod rows;
 mod scan;
@@ -21,6 +22,7 @@ pub use account::{AccountDecoder, AccountFrame};
 pub use check::Window;
 pub use control::{Channel, Control, Topic};
 pub(crate) use general::ticker_row;
+pub use named::{Named, named};
 
 use crate::model::message::Tick;
 use crate::model::{InstrumentId, Instruments, Price, Reason};
