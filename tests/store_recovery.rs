@@ -351,6 +351,53 @@ fn a_series_keeps_its_newest_rows_their_indexes_and_its_name() {
     assert_eq!((reused, ring.len(reused)), (other, 0));
 }
 
+/// Kilobytes of the file called `name` that this process has in RAM.
+fn resident_kib(name: &str) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
+    let mut is_ours = false;
+    let mut total = 0;
+    for line in maps.lines() {
+        if line.contains('-') && line.split(' ').nth(1).is_some_and(|word| word.len() == 4) {
+            is_ours = line.ends_with(name);
+        } else if is_ours && line.starts_with("Rss:") {
+            let kib: u64 = line
+                .split_ascii_whitespace()
+                .nth(1)
+                .and_then(|word| word.parse().ok())
+                .expect("a number");
+            total += kib;
+        }
+    }
+    total
+}
+
+#[test]
+fn a_candle_file_need_not_lie_in_memory_and_loses_nothing_by_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("resident-candles.ring");
+    let mut ring: CandleRing<Candle> = CandleRing::open(&path, 4, 20_000).expect("a new file");
+    let opened = resident_kib("resident-candles.ring");
+    let series = ring.claim("BTC-USDT 1m").expect("a series");
+    for number in 0..15_000 {
+        ring.push(series, &candle(number));
+    }
+    let written = resident_kib("resident-candles.ring");
+    ring.release();
+    let released = resident_kib("resident-candles.ring");
+    assert!(written > 1_000, "{written} KiB were written");
+    assert!(
+        opened < 200 && released < 200,
+        "{opened} KiB after opening, {released} KiB after release"
+    );
+    assert_eq!(ring.len(series), 15_000);
+    assert_eq!(ring.newest(series), Some(candle(14_999)));
+    ring.push(series, &candle(15_000));
+    drop(ring);
+    let ring: CandleRing<Candle> = CandleRing::open(&path, 4, 20_000).expect("the file");
+    assert_eq!((ring.len(series), ring.rows_dropped()), (15_001, 0));
+    assert_eq!(ring.row(series, 7), Some(candle(7)));
+}
+
 #[test]
 fn a_candle_file_of_another_shape_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();

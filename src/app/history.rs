@@ -22,6 +22,8 @@ const ROWS: usize = 2_880;
 const SERIES_STEP: usize = 64;
 /// Pause when there is nothing to take; the ring holds far more than comes in it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Rows after which their pages are given back: each may have touched a page of its own, so 2 MiB.
+const RELEASE_ROWS: u32 = 512;
 /// Label of a series: the symbol, then this.
 const SUFFIX: &str = " 1m";
 
@@ -56,6 +58,10 @@ pub struct HistoryFile {
     ring: CandleRing<Candle>,
     /// By instrument; `None` for one that came when every series of the file was taken.
     series: Vec<Option<usize>>,
+    /// Open time of the newest row of each series, so that nothing is read to know it.
+    newest_ms: Vec<i64>,
+    /// Rows written since the pages were last given back.
+    unreleased: u32,
     pub counts: HistoryCounts,
 }
 
@@ -94,9 +100,17 @@ impl HistoryFile {
         }
         let series: Result<Vec<Option<usize>>, CandleError> =
             labels.iter().map(|label| ring.claim(label).map(Some)).collect();
+        let newest = |index| {
+            ring.newest(index)
+                .map_or(i64::MIN, |candle: Candle| candle.open_ms)
+        };
+        let newest_ms = (0..count).map(newest).collect();
+        ring.release();
         Ok(HistoryFile {
             series: series?,
             ring,
+            newest_ms,
+            unreleased: 0,
             counts: HistoryCounts::default(),
         })
     }
@@ -124,12 +138,17 @@ impl HistoryFile {
         if tick.has_flag(tick_flag::SYNTHETIC) || !candle.is_valid() {
             return;
         }
-        match self.ring.newest(*series) {
-            Some(newest) if newest.open_ms >= candle.open_ms => self.counts.old += 1,
-            _ => {
-                self.ring.push(*series, &candle);
-                self.counts.candles += 1;
-            }
+        if self.newest_ms[*series] >= candle.open_ms {
+            self.counts.old += 1;
+            return;
+        }
+        self.ring.push(*series, &candle);
+        self.newest_ms[*series] = candle.open_ms;
+        self.counts.candles += 1;
+        self.unreleased += 1;
+        if self.unreleased >= RELEASE_ROWS {
+            self.unreleased = 0;
+            self.ring.release();
         }
     }
 }

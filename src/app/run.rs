@@ -18,6 +18,7 @@ use crate::model::Instrument;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
+use crate::sys;
 use crate::universe::live::Table;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
 use crate::venue::paper::{self, SplitCalls};
@@ -46,6 +47,8 @@ pub fn daemon(settings: &Settings, scan: bool) -> Result<Exit, Failure> {
 }
 
 fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, Failure> {
+    // Before anything large is made; what the kernel refuses costs memory only.
+    sys::memory::without_huge_pages();
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
     let clock = venue_clock::of(settings);
@@ -163,6 +166,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         gateway.stop();
     }
     eprintln!("stopping: entries off, resting entries cancelled, stops stay at the venue");
+    let resident = sys::memory::Resident::read();
     daemon.stop();
     capturing::end(&mut capture.writer);
     if let Ok(history) = history {
@@ -177,6 +181,9 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         summary.set_ledger(&demo::ledger_of(&venue.with(|venue| venue.exchange().report())));
     }
     eprintln!("{summary}");
+    if let Some(resident) = resident {
+        eprintln!("memory    {resident}");
+    }
     if let Some(line) = gateway.as_ref().and_then(gateway::counts_line) {
         eprintln!("{line}");
     }

@@ -139,6 +139,7 @@ impl<T: Row> CandleRing<T> {
                 None => ring.clear(index),
             }
         }
+        ring.release();
         Ok(ring)
     }
 
@@ -305,6 +306,12 @@ impl<T: Row> CandleRing<T> {
     /// Rows that opening found torn or stale and dropped, in all series.
     pub fn rows_dropped(&self) -> u64 {
         self.rows_dropped
+    }
+
+    /// Gives the pages that were touched back to the kernel's cache. A ring is written by a thread that may
+    /// wait for a page, and two days of candles need not lie in the memory of the process.
+    pub fn release(&self) {
+        self.region.release();
     }
 
     /// The memory behind it; `sync` of it blocks on the disk and belongs to housekeep.

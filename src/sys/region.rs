@@ -253,6 +253,19 @@ impl Region {
         }
     }
 
+    /// Gives the pages of a mapping for writing back to the kernel's cache: they are counted as this
+    /// process's no more, and come back when they are touched. Nothing is lost; a heap or simulated
+    /// region stays as it is. Not for what a latency depends on.
+    pub fn release(&self) {
+        if let Backing::MappedWrite { map, .. } = &self.backing {
+            // SAFETY: the mapping is shared and backed by a file, so dropping its pages drops no byte that
+            // was written: the next access finds them in the file.
+            let advised = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            // Refused, the pages stay where they are: more memory, no harm.
+            let _ = advised;
+        }
+    }
+
     fn spend_write(&self) -> bool {
         let Backing::Simulated { disk, .. } = &self.backing else {
             return true;
