@@ -372,7 +372,7 @@ fn a_close_that_is_refused_is_repeated_another_way() {
     let second = scene.last(CommandKind::Place);
     assert_ne!(second.client_id, first.client_id);
     scene.reply_code(&second, Outcome::Rejected, 0, 152_002);
-    scene.run_ms(300);
+    scene.run_ms(600);
     let third = scene.last(CommandKind::ClosePosition);
     scene.reply(&third, Outcome::Accepted, 0);
     let fill = scene.foreign_order(Side::Sell, 8, 60_100.0, 0);

@@ -81,6 +81,24 @@ fn every_pair_of_state_and_event() {
 }
 
 #[test]
+fn what_the_venue_has_acknowledged_is_never_dead() {
+    let known = Progress {
+        state: State::Unknown,
+        venue_id: 7,
+        ..Progress::sent(10)
+    };
+    let filled = Progress {
+        state: State::Unknown,
+        filled_lots: 4,
+        ..Progress::sent(10)
+    };
+    for order in [known, filled] {
+        let after = apply(order, Event::ProvenDead).expect("it is over");
+        assert_eq!(after.state, State::Canceled);
+    }
+}
+
+#[test]
 fn an_illegal_pair_says_what_to_do() {
     let filled = Progress {
         state: State::Filled,

@@ -17,6 +17,7 @@ use crate::driver::{DecisionClock, Layout, Running, threads};
 use crate::metrics::histogram::Snapshot;
 use crate::metrics::latency_file::LatencyFile;
 use crate::metrics::meter::{wait_name, work_name};
+use crate::model::message::PROTECTIVE_CALLS;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Lots, Reason, Side};
 use crate::settings::Settings;
@@ -37,6 +38,12 @@ use std::time::{Duration, Instant};
 
 /// How often the histograms are saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// The warm connections for orders.
+const ORDER_GROUPS: [LaneGroup; PROTECTIVE_CALLS + 1] = {
+    let mut groups = [LaneGroup::Protective; PROTECTIVE_CALLS + 1];
+    groups[PROTECTIVE_CALLS] = LaneGroup::Ordinary;
+    groups
+};
 /// How long the graph may take to cancel resting entries and finish what is in flight.
 const DRAIN: Duration = Duration::from_millis(700);
 
@@ -110,7 +117,7 @@ pub fn socket_ports(settings: &Settings, seed: u64) -> Result<(Ports, Connector)
     let ports = Ports {
         market: Some(frames(seed ^ 1)),
         account: frames(seed ^ 2),
-        orders: calls(&[LaneGroup::Protective, LaneGroup::Ordinary], seed ^ 3),
+        orders: calls(&ORDER_GROUPS, seed ^ 3),
         reads: calls(&read_groups(settings), seed ^ 4),
     };
     Ok((ports, connector))

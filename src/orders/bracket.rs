@@ -125,6 +125,8 @@ pub struct Guard {
     pub closing: Option<CloseCause>,
     pub close_attempts: u8,
     pub next_close: Wall,
+    /// When the venue last said that there is no position to close; 0 = it did not, or was heard since.
+    pub no_position: Wall,
     pub external_cancels: u8,
     /// Taken over from a snapshot, which may be older than the stop that stands.
     pub restored: bool,
@@ -132,6 +134,9 @@ pub struct Guard {
     pub kept: bool,
     /// The old bracket was cancelled to make room for the new one: the gap is being measured.
     pub replacing: bool,
+    /// The stop that it had, or the looser one that was wanted in its place: the new one is not looser.
+    /// 0 = none was cancelled.
+    pub replaced_sl_ticks: i64,
     /// The bracket of which the venue said last that there is nothing to cancel; 0 = none.
     pub said_gone: u64,
 }
@@ -155,10 +160,12 @@ impl Guard {
             closing: None,
             close_attempts: 0,
             next_close: Wall(0),
+            no_position: Wall(0),
             external_cancels: 0,
             restored: false,
             kept: false,
             replacing: false,
+            replaced_sl_ticks: 0,
             said_gone: 0,
         }
     }
@@ -171,6 +178,25 @@ impl Guard {
     /// Whether a stop is wanted at all.
     pub fn is_wanted(&self) -> bool {
         self.want_sl_ticks != 0
+    }
+
+    /// The stop at `sl_ticks` is about to be cancelled for the wanted one.
+    pub fn begin_replacing(&mut self, sl_ticks: i64, side: Side) {
+        self.replacing = true;
+        if sl_ticks != 0 {
+            let is_looser = (self.want_sl_ticks - sl_ticks) * side.sign() < 0;
+            self.replaced_sl_ticks = if is_looser { self.want_sl_ticks } else { sl_ticks };
+        }
+    }
+
+    /// `sl_ticks`, or the replaced stop where that is tighter.
+    pub fn not_looser(&self, sl_ticks: i64, side: Side) -> i64 {
+        let is_looser = (sl_ticks - self.replaced_sl_ticks) * side.sign() < 0;
+        if self.replaced_sl_ticks != 0 && is_looser {
+            self.replaced_sl_ticks
+        } else {
+            sl_ticks
+        }
     }
 
     /// The position is to be closed at market.
@@ -194,6 +220,14 @@ impl Guard {
     pub fn back_off(&mut self, now: Wall) {
         let step = usize::from(self.attempts.max(1) - 1).min(BACKOFF_MS.len() - 1);
         self.next_attempt = Wall(now.0 + BACKOFF_MS[step] * NS_PER_MS);
+    }
+
+    /// The positions as of `asked` have been heard: what stands after all is closed now.
+    pub fn on_positions(&mut self, asked: Wall, now: Wall) {
+        if self.no_position > Wall(0) && asked > self.no_position {
+            self.no_position = Wall(0);
+            self.next_close = self.next_close.min(now);
+        }
     }
 
     /// Somebody else cancelled a stop of ours.

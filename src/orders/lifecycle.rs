@@ -114,6 +114,11 @@ impl Progress {
         }
     }
 
+    /// Whether the venue ever showed that it has the order.
+    pub fn is_acknowledged(&self) -> bool {
+        self.venue_id != 0 || self.filled_lots > 0
+    }
+
     /// Lots that may still be filled.
     pub fn open_lots(&self) -> i64 {
         if self.state.is_final() {
@@ -213,6 +218,8 @@ pub fn apply(order: Progress, event: Event) -> Result<Progress, IllegalTransitio
         (Unknown | Filled | Canceled, Event::CancelFailed) => Ok(order),
         (Sent | Live | PartiallyFilled | Rejected | Dead, Event::CancelFailed) => illegal,
 
+        // It had a number at the venue: it was there, whatever became of it.
+        (Unknown, Event::ProvenDead) if order.is_acknowledged() => to(Canceled),
         (Sent | Unknown, Event::ProvenDead) => to(Dead),
         // It was acknowledged and the venue has forgotten it, as after a reset of its state.
         (Live | PartiallyFilled | PendingCancel, Event::ProvenDead) => to(Canceled),

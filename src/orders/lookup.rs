@@ -2,7 +2,8 @@
 //!
 //! The venue refuses requests signed more than 60 s ago, so an order that was never answered
 //! cannot appear later than that. Only after 65 s, and absent from its detail, from the pending
-//! orders and from the history, with the position unmoved, is it dead.
+//! orders and from the history, with the position unmoved, is it dead. One that the venue has
+//! acknowledged is never dead; it is over when it is absent twice everywhere after 120 s.
 
 use crate::model::Wall;
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
@@ -21,12 +22,25 @@ pub fn ladder_ns(step: u8) -> u64 {
     LADDER_MS[usize::from(step).min(LADDER_MS.len() - 1)] * NS_PER_MS
 }
 
-/// Where absence has been seen, after the last instant at which the order could have arrived.
+/// What is read may lag so far behind (E18 of the failure modes): before that, absence says nothing
+/// about an order that the venue has acknowledged.
+const LAG_NS: u64 = 120 * NS_PER_SEC;
+/// Absences in each place that end an order that the venue has acknowledged.
+const ABSENCES: u8 = 2;
+
+/// How often absence has been seen in each place, after the last instant at which the order could have
+/// arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Absence {
-    pub detail: bool,
-    pub pending: bool,
-    pub history: bool,
+    pub detail: u8,
+    pub pending: u8,
+    pub history: u8,
+}
+
+impl Absence {
+    fn is_seen(&self, times: u8) -> bool {
+        self.detail >= times && self.pending >= times && self.history >= times
+    }
 }
 
 /// The lookups of one order.
@@ -75,9 +89,9 @@ impl Lookup {
     }
 
     /// Whether the list of pending orders, or the history, must still be asked to prove absence.
-    pub fn wants_list(&self, token: u32, known: bool, now: Wall) -> bool {
+    pub fn wants_list(&self, token: u32, is_known: bool, now: Wall) -> bool {
         let under_way = token != 0 && now.since(self.lists_asked) < ANSWER_NS;
-        !known && !under_way
+        !is_known && !under_way
     }
 
     /// A lookup was asked with `token`.
@@ -96,19 +110,27 @@ impl Lookup {
 
     /// Whether an answer asked for at `asked` speaks about a time at which the order signed at
     /// `signed` could no longer arrive.
-    pub fn is_conclusive(asked: Wall, signed: Wall) -> bool {
-        asked.since(signed) > UNSURE_NS
+    pub fn is_conclusive(asked: Wall, signed: Wall, acknowledged: bool) -> bool {
+        asked.since(signed) > if acknowledged { LAG_NS } else { UNSURE_NS }
     }
 
     /// Whether the lookup in flight was asked late enough to prove absence.
-    pub fn is_late_enough(&self, signed: Wall) -> bool {
-        Self::is_conclusive(self.asked, signed)
+    pub fn is_late_enough(&self, signed: Wall, acknowledged: bool) -> bool {
+        Self::is_conclusive(self.asked, signed, acknowledged)
     }
 
-    /// Whether the order signed at `signed` may be called dead.
-    pub fn is_dead(&self, now: Wall, signed: Wall, position_unmoved: bool) -> bool {
-        let absent = self.absence.detail && self.absence.pending && self.absence.history;
-        now.since(signed) > UNSURE_NS && absent && position_unmoved
+    /// Whether the order signed at `signed` may be called dead. One that was acknowledged was there, so
+    /// its absence may be the list's lag: it ends later, and after a second look everywhere.
+    pub fn is_dead(&self, now: Wall, signed: Wall, position_unmoved: bool, acknowledged: bool) -> bool {
+        if acknowledged {
+            return now.since(signed) > LAG_NS && self.absence.is_seen(ABSENCES);
+        }
+        now.since(signed) > UNSURE_NS && self.absence.is_seen(1) && position_unmoved
+    }
+
+    /// How often absence must be seen in each place.
+    pub fn needed(acknowledged: bool) -> u8 {
+        if acknowledged { ABSENCES } else { 1 }
     }
 }
 
@@ -156,33 +178,57 @@ mod tests {
     #[test]
     fn dead_needs_time_and_every_absence() {
         let all = Absence {
-            detail: true,
-            pending: true,
-            history: true,
+            detail: 1,
+            pending: 1,
+            history: 1,
         };
         let lookup = Lookup {
             absence: all,
             ..Lookup::default()
         };
-        assert!(!lookup.is_dead(at(65_000), at(0), true), "not at the bound");
-        assert!(lookup.is_dead(at(65_001), at(0), true));
-        assert!(!lookup.is_dead(at(65_001), at(0), false), "the position moved");
+        assert!(
+            !lookup.is_dead(at(65_000), at(0), true, false),
+            "not at the bound"
+        );
+        assert!(lookup.is_dead(at(65_001), at(0), true, false));
+        assert!(
+            !lookup.is_dead(at(65_001), at(0), false, false),
+            "the position moved"
+        );
         for missing in [
-            Absence { detail: false, ..all },
-            Absence {
-                pending: false,
-                ..all
-            },
-            Absence {
-                history: false,
-                ..all
-            },
+            Absence { detail: 0, ..all },
+            Absence { pending: 0, ..all },
+            Absence { history: 0, ..all },
         ] {
             let lookup = Lookup {
                 absence: missing,
                 ..Lookup::default()
             };
-            assert!(!lookup.is_dead(at(100_000), at(0), true));
+            assert!(!lookup.is_dead(at(100_000), at(0), true, false));
         }
+    }
+
+    #[test]
+    fn an_acknowledged_order_ends_after_the_lag_and_a_second_look() {
+        let seen = |detail, pending, history| Lookup {
+            absence: Absence {
+                detail,
+                pending,
+                history,
+            },
+            ..Lookup::default()
+        };
+        assert!(!seen(1, 1, 1).is_dead(at(300_000), at(0), true, true), "one look");
+        assert!(!seen(2, 2, 1).is_dead(at(300_000), at(0), true, true));
+        assert!(
+            !seen(2, 2, 2).is_dead(at(120_000), at(0), true, true),
+            "within the lag"
+        );
+        assert!(
+            seen(2, 2, 2).is_dead(at(120_001), at(0), false, true),
+            "its fills tell of the position"
+        );
+        assert!(!Lookup::is_conclusive(at(120_000), at(0), true));
+        assert!(Lookup::is_conclusive(at(65_001), at(0), false));
     }
 }

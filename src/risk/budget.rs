@@ -1,13 +1,18 @@
 //! How many trading calls may still leave: a sliding window over the venue's limit.
 //!
 //! The venue allows 30 trading calls in 10 s a user and suspends for minutes beyond it, so the last
-//! six are kept for protecting and closing. Owns the times of the calls; never sends one.
+//! six are kept for protecting and closing. A call counts as if it left as late as it may, until its
+//! answer says when it did. Owns the times of the calls; never sends one.
 
 use crate::model::Wall;
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
+use arrayvec::ArrayVec;
 
 /// Most calls a window can hold; `BudgetParams::calls_max` is clamped to it.
 pub const CALLS_MAX: usize = 64;
+
+/// A call that has not left this long after its decision does not leave any more.
+pub const LEAVE_NS: u64 = 3 * NS_PER_SEC;
 
 /// What a call is for: decides which part of the window it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,19 +48,28 @@ impl Default for BudgetParams {
     }
 }
 
+/// One call of the window.
+#[derive(Clone, Copy, Debug)]
+struct Paid {
+    decided: Wall,
+    /// When it left, at the latest.
+    left: Wall,
+    trailing: bool,
+    answered: bool,
+}
+
 /// The window itself.
 #[derive(Clone, Debug)]
 pub struct Budget {
     params: BudgetParams,
-    /// Ring of the calls in the window, oldest at `head`; the flag says trailing.
-    calls: [(Wall, bool); CALLS_MAX],
-    head: usize,
-    count: usize,
-    trailing_count: u32,
+    /// In the order of their decisions.
+    calls: ArrayVec<Paid, CALLS_MAX>,
     /// After HTTP 429 or 403 no entry and no trailing until then.
     penalty_until: Wall,
     /// Nor protection until then: the next one is the probe.
     silent_until: Wall,
+    /// When the venue last refused to serve us; 0 = it did not.
+    refused_at: Wall,
     /// Refusals in a row.
     refusals: u32,
 }
@@ -73,12 +87,10 @@ impl Budget {
         };
         Budget {
             params,
-            calls: [(Wall(0), false); CALLS_MAX],
-            head: 0,
-            count: 0,
-            trailing_count: 0,
+            calls: ArrayVec::new(),
             penalty_until: Wall(0),
             silent_until: Wall(0),
+            refused_at: Wall(0),
             refusals: 0,
         }
     }
@@ -86,7 +98,7 @@ impl Budget {
     /// How many calls for `spend` may leave at `now`.
     pub fn left(&mut self, spend: Spend, now: Wall) -> u32 {
         self.forget(now);
-        let used = self.count as u32;
+        let used = self.calls.len() as u32;
         let open = self.params.calls_max.saturating_sub(used);
         let unreserved = (self.params.calls_max.saturating_sub(self.params.reserve)).saturating_sub(used);
         let penalised = now < self.penalty_until;
@@ -95,27 +107,55 @@ impl Budget {
             Spend::Protect => open,
             Spend::Entry | Spend::Trailing if penalised => 0,
             Spend::Entry => unreserved,
-            Spend::Trailing => unreserved.min(self.params.trailing_max.saturating_sub(self.trailing_count)),
+            Spend::Trailing => {
+                let trailing = self.calls.iter().filter(|call| call.trailing).count() as u32;
+                unreserved.min(self.params.trailing_max.saturating_sub(trailing))
+            }
         }
     }
 
-    /// Takes one call for `spend`; false when there is none left.
+    /// Takes one call for `spend`; false when there is none left. It leaves within `LEAVE_NS`, and
+    /// counts from then on until `on_answer` says better.
     pub fn try_spend(&mut self, spend: Spend, now: Wall) -> bool {
         if self.left(spend, now) == 0 {
             return false;
         }
-        let trailing = spend == Spend::Trailing;
-        self.calls[(self.head + self.count) % CALLS_MAX] = (now, trailing);
-        self.count += 1;
-        self.trailing_count += u32::from(trailing);
-        true
+        let paid = Paid {
+            decided: now,
+            left: Wall(now.0 + LEAVE_NS),
+            trailing: spend == Spend::Trailing,
+            answered: false,
+        };
+        self.calls.try_push(paid).is_ok()
     }
 
-    /// The venue refuses to serve us: HTTP 429, or 403 (`is_ban`). Everything is silent for a whole
-    /// window, after which it must have room; refused again, or banned, protection asks once a
-    /// minute and the rest waits five.
-    pub fn on_refused(&mut self, is_ban: bool, now: Wall) {
-        self.refusals = self.refusals.saturating_add(1);
+    /// A call decided at `decided` left at `left`, or never left (`None`). Calls of one decision time are
+    /// alike.
+    pub fn on_answer(&mut self, decided: Wall, left: Option<Wall>) {
+        let is_it = |call: &Paid| call.decided == decided && !call.answered;
+        let Some(at) = self.calls.iter().position(is_it) else {
+            return;
+        };
+        match left {
+            Some(left) => {
+                self.calls[at].left = left.max(decided);
+                self.calls[at].answered = true;
+            }
+            None => {
+                self.calls.remove(at);
+            }
+        }
+    }
+
+    /// The venue refuses to serve a call sent at `sent`: HTTP 429, or 403 (`is_ban`). Everything is
+    /// silent for a whole window, after which it must have room; refused again, or banned, protection
+    /// asks once a minute and the rest waits five. What was under way at the first refusal is no second one.
+    pub fn on_refused(&mut self, is_ban: bool, sent: Wall, now: Wall) {
+        let is_new = self.refused_at == Wall(0) || sent > self.refused_at;
+        if is_new {
+            self.refusals = self.refusals.saturating_add(1);
+            self.refused_at = now;
+        }
         let is_suspended = is_ban || self.refusals > 1;
         let (silent_ns, penalty_ns) = if is_suspended {
             (PROBE_NS, BAN_NS)
@@ -132,6 +172,8 @@ impl Budget {
         let silent_ns = if is_ban { PROBE_NS } else { self.window_ns() };
         self.silent_until = self.silent_until.max(until.min(Wall(now.0 + silent_ns)));
         self.penalty_until = self.penalty_until.max(until);
+        // What was sent before this says nothing about now.
+        self.refused_at = self.refused_at.max(now);
     }
 
     /// Until when entries and trailing wait; in the past when nothing holds them.
@@ -139,9 +181,14 @@ impl Budget {
         self.penalty_until
     }
 
-    /// The venue served a call: it serves protection again. Entries wait for the end of their time.
-    pub fn on_served(&mut self) {
+    /// The venue served a call sent at `sent`: unless that was before the refusal, it serves protection
+    /// again. Entries wait for the end of their time.
+    pub fn on_served(&mut self, sent: Wall) {
+        if sent <= self.refused_at {
+            return;
+        }
         self.refusals = 0;
+        self.refused_at = Wall(0);
         self.silent_until = Wall(0);
     }
 
@@ -150,7 +197,8 @@ impl Budget {
         if now < self.silent_until {
             return Some(self.silent_until);
         }
-        (self.count > 0).then(|| Wall(self.calls[self.head].0.0 + self.window_ns()))
+        let first = self.calls.iter().map(|call| call.left).min()?;
+        Some(Wall(first.0 + self.window_ns()))
     }
 
     fn window_ns(&self) -> u64 {
@@ -158,11 +206,8 @@ impl Budget {
     }
 
     fn forget(&mut self, now: Wall) {
-        while self.count > 0 && now.since(self.calls[self.head].0) >= self.window_ns() {
-            self.trailing_count -= u32::from(self.calls[self.head].1);
-            self.head = (self.head + 1) % CALLS_MAX;
-            self.count -= 1;
-        }
+        let window_ns = self.window_ns();
+        self.calls.retain(|call| now.since(call.left) < window_ns);
     }
 }
 
@@ -174,19 +219,31 @@ mod tests {
         Wall::from_ms(1_000_000 + ms)
     }
 
+    /// Takes a call that leaves at once.
+    fn spend(budget: &mut Budget, spend: Spend, now: Wall) -> bool {
+        let paid = budget.try_spend(spend, now);
+        if paid {
+            budget.on_answer(now, Some(now));
+        }
+        paid
+    }
+
     #[test]
     fn six_of_thirty_are_kept_for_protection() {
         let mut budget = Budget::new(BudgetParams::default());
         for call in 0..24 {
-            assert!(budget.try_spend(Spend::Entry, at(0)), "entry call {call}");
+            assert!(spend(&mut budget, Spend::Entry, at(0)), "entry call {call}");
         }
-        assert!(!budget.try_spend(Spend::Entry, at(0)));
-        assert!(!budget.try_spend(Spend::Trailing, at(0)));
+        assert!(!spend(&mut budget, Spend::Entry, at(0)));
+        assert!(!spend(&mut budget, Spend::Trailing, at(0)));
         for call in 0..6 {
-            assert!(budget.try_spend(Spend::Protect, at(1)), "protect call {call}");
+            assert!(spend(&mut budget, Spend::Protect, at(1)), "protect call {call}");
         }
-        assert!(!budget.try_spend(Spend::Protect, at(10_499)));
-        assert!(budget.try_spend(Spend::Protect, at(10_500)), "the window slides");
+        assert!(!spend(&mut budget, Spend::Protect, at(10_499)));
+        assert!(
+            spend(&mut budget, Spend::Protect, at(10_500)),
+            "the window slides"
+        );
         assert_eq!(budget.left(Spend::Entry, at(10_500)), 17);
     }
 
@@ -194,9 +251,9 @@ mod tests {
     fn trailing_takes_at_most_half() {
         let mut budget = Budget::new(BudgetParams::default());
         for _ in 0..12 {
-            assert!(budget.try_spend(Spend::Trailing, at(0)));
+            assert!(spend(&mut budget, Spend::Trailing, at(0)));
         }
-        assert!(!budget.try_spend(Spend::Trailing, at(10)));
+        assert!(!spend(&mut budget, Spend::Trailing, at(10)));
         assert_eq!(budget.left(Spend::Entry, at(10)), 12);
         assert_eq!(budget.left(Spend::Trailing, at(10_500)), 12);
     }
@@ -204,14 +261,14 @@ mod tests {
     #[test]
     fn a_refusal_silences_everything_for_a_window_and_a_ban_for_longer() {
         let mut budget = Budget::new(BudgetParams::default());
-        budget.on_refused(false, at(0));
+        budget.on_refused(false, at(-1), at(0));
         for spend in [Spend::Entry, Spend::Trailing, Spend::Protect] {
             assert_eq!(budget.left(spend, at(10_499)), 0);
         }
         assert_eq!(budget.next_release(at(0)), Some(at(10_500)));
         assert_eq!(budget.left(Spend::Protect, at(10_500)), 30);
         assert_eq!(budget.left(Spend::Entry, at(10_500)), 24);
-        budget.on_refused(false, at(10_600));
+        budget.on_refused(false, at(10_500), at(10_600));
         assert_eq!(
             budget.left(Spend::Protect, at(70_599)),
             0,
@@ -219,21 +276,61 @@ mod tests {
         );
         assert_eq!(budget.left(Spend::Protect, at(70_600)), 30);
         assert_eq!(budget.left(Spend::Entry, at(70_600)), 0);
-        budget.on_served();
+        budget.on_served(at(70_600));
         assert_eq!(
             budget.left(Spend::Entry, at(310_599)),
             0,
             "entries wait to the end"
         );
         assert_eq!(budget.left(Spend::Entry, at(310_600)), 24);
-        budget.on_refused(true, at(400_000));
+        budget.on_refused(true, at(399_999), at(400_000));
         assert_eq!(
             budget.left(Spend::Protect, at(459_999)),
             0,
             "a ban is one at once"
         );
-        budget.on_served();
+        budget.on_served(at(400_900));
         assert_eq!(budget.left(Spend::Protect, at(401_000)), 30);
+    }
+
+    #[test]
+    fn what_was_under_way_at_a_refusal_neither_ends_the_silence_nor_lengthens_it() {
+        let mut budget = Budget::new(BudgetParams::default());
+        budget.on_refused(false, at(0), at(100));
+        budget.on_served(at(90));
+        assert_eq!(budget.left(Spend::Protect, at(200)), 0, "sent before the refusal");
+        budget.on_refused(false, at(50), at(150));
+        assert_eq!(
+            budget.left(Spend::Protect, at(10_650)),
+            30,
+            "it is no second refusal"
+        );
+        budget.on_served(at(10_650));
+        budget.on_refused(true, at(10_700), at(10_800));
+        budget.on_served(at(10_750));
+        assert_eq!(budget.left(Spend::Protect, at(70_799)), 0);
+        budget.on_served(at(10_801));
+        assert_eq!(budget.left(Spend::Protect, at(11_000)), 30);
+    }
+
+    #[test]
+    fn a_call_counts_when_it_leaves() {
+        let mut budget = Budget::new(BudgetParams::default());
+        for _ in 0..30 {
+            assert!(budget.try_spend(Spend::Protect, at(0)));
+        }
+        assert_eq!(
+            budget.left(Spend::Protect, at(13_499)),
+            0,
+            "it may leave until then"
+        );
+        budget.on_answer(at(0), Some(at(2_000)));
+        budget.on_answer(at(0), None);
+        assert_eq!(budget.left(Spend::Protect, at(100)), 1, "one never left");
+        assert_eq!(budget.next_release(at(100)), Some(at(12_500)));
+        assert_eq!(budget.left(Spend::Protect, at(12_499)), 1);
+        assert_eq!(budget.left(Spend::Protect, at(12_500)), 2);
+        assert_eq!(budget.left(Spend::Protect, at(13_500)), 30);
     }
 
     #[test]
@@ -241,7 +338,7 @@ mod tests {
         let mut budget = Budget::new(BudgetParams::default());
         let mut sent: Vec<i64> = Vec::new();
         for ms in (0..60_000).step_by(37) {
-            if budget.try_spend(Spend::Protect, at(ms)) {
+            if spend(&mut budget, Spend::Protect, at(ms)) {
                 sent.push(ms);
             }
         }

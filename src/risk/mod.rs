@@ -10,7 +10,7 @@ pub mod params;
 pub mod sizing;
 pub mod trailing;
 
-pub use budget::{Budget, BudgetParams, Spend};
+pub use budget::{Budget, BudgetParams, LEAVE_NS, Spend};
 pub use gate::{AccountView, Approved, GateReport, Market, Order, Proposal};
 pub use params::{
     BracketMode, BracketParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,

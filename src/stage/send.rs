@@ -1,8 +1,9 @@
 //! `send`: an approved order in, signed bytes on the wire out, and what became of it back to `gate`.
 //!
-//! It owns the order connections (through a port), signing, and the calls that wait for a lane. One
-//! call is outstanding on a lane; protective calls have a lane of their own and go first. A call
-//! that ends without a clear answer is reported as it is: never as a rejection.
+//! It owns the order connections (through a port), signing, and the calls that wait for a lane. A lane
+//! has as many calls outstanding as the port has connections for it; protective calls have some of
+//! their own, and go first. A call that ends without a clear answer is reported as it is: never as a
+//! rejection. One that waited longer than the gate meant it to is not sent.
 
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
@@ -16,6 +17,7 @@ use crate::universe::live::InstrumentView;
 use crate::venue::blofin::reply::{OrderReply, ReplyReader};
 use crate::venue::blofin::request::RequestWriter;
 use crate::venue::seam::{CallEvent, CallPort, Fault};
+use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
@@ -31,6 +33,10 @@ const LANES: [Lane; 5] = [
 ];
 /// A reply that has not come after this is no reply. The venue refuses a request that is 60 s old.
 const CALL_TIMEOUT_NS: u64 = 20 * NS_PER_SEC;
+/// The same for a call that protects or closes: its connection is needed for the next one.
+const PROTECTIVE_TIMEOUT_NS: u64 = 3 * NS_PER_SEC;
+/// Calls on the wire at a time; more connections are not opened for orders.
+const OUTSTANDING_MAX: usize = 16;
 
 /// What the stage is made of.
 pub struct Parts {
@@ -59,7 +65,7 @@ pub struct Send {
     instruments: InstrumentView,
     order: InputOrder,
     waiting: [VecDeque<OrderCommand>; LANES.len()],
-    outstanding: [Option<Outstanding>; LANES.len()],
+    outstanding: ArrayVec<Outstanding, OUTSTANDING_MAX>,
     port_sequence: u64,
     meter: StageMeter,
     tick_to_order: Histogram,
@@ -79,7 +85,7 @@ impl Send {
             instruments: parts.instruments,
             order: parts.order,
             waiting: std::array::from_fn(|_| VecDeque::with_capacity(WAITING_MAX)),
-            outstanding: [None; LANES.len()],
+            outstanding: ArrayVec::new(),
             port_sequence: 0,
             meter: bus.stage_meter("send")?,
             tick_to_order: bus.histogram("tick_to_order_ns")?,
@@ -98,15 +104,17 @@ impl Send {
         self.waiting[place].push_back(command);
     }
 
-    /// Submits the most urgent call whose lane is free; returns its number.
+    /// Submits the most urgent call whose lane is free, or sends back one that is too old; returns its
+    /// number.
     fn submit_next(&mut self, now: Wall, demanded: Option<u64>) -> Option<u64> {
+        let has_place = !self.outstanding.is_full();
         let place = (0..LANES.len()).find(|place| {
             let Some(front) = self.waiting[*place].front() else {
                 return false;
             };
             match demanded {
                 Some(call) => front.call == call,
-                None => self.outstanding[*place].is_none() && self.port.is_ready(LANES[*place]),
+                None => is_expired(front, now) || (has_place && self.port.is_ready(LANES[*place])),
             }
         })?;
         let command = self.waiting[place].pop_front()?;
@@ -116,7 +124,7 @@ impl Send {
     }
 
     fn submit(&mut self, place: usize, command: OrderCommand, now: Wall, taken_ns: u64) {
-        if command.expires_ns != 0 && now.0 > command.expires_ns {
+        if is_expired(&command, now) {
             self.not_sent(&command, now, Reason::Expired);
             return;
         }
@@ -132,7 +140,11 @@ impl Send {
             self.not_sent(&command, now, Reason::FieldMissing);
             return;
         };
-        let deadline = Wall(now.0 + CALL_TIMEOUT_NS);
+        let timeout_ns = match LANES[place] {
+            Lane::Protect | Lane::Close => PROTECTIVE_TIMEOUT_NS,
+            Lane::Reconcile | Lane::Entry | Lane::Market => CALL_TIMEOUT_NS,
+        };
+        let deadline = Wall(now.0 + timeout_ns);
         if self
             .port
             .submit(LANES[place], command.call, request, deadline)
@@ -147,51 +159,50 @@ impl Send {
             self.tick_to_order
                 .record(sent_ns.saturating_sub(command.header.receive_ns));
         }
-        self.outstanding[place] = Some(Outstanding { command, signed: now });
+        // Room was looked at before; a repeat has the room that the run had.
+        let _ = self.outstanding.try_push(Outstanding { command, signed: now });
     }
 
     fn on_port(&mut self, now: Wall) -> Option<u64> {
         self.port.expect_input(self.port_sequence + 1);
-        let (lane, call, result) = match self.port.poll(now) {
+        let place = |call: u64| {
+            let is_it = |other: &Outstanding| other.command.call == call;
+            self.outstanding.iter().position(is_it)
+        };
+        let (place, result) = match self.port.poll(now) {
             CallEvent::Idle => return None,
             CallEvent::Reply {
-                lane,
-                call,
-                status,
-                body,
-                ..
+                call, status, body, ..
             } => {
-                let command = self.outstanding[place_of(lane)].map(|outstanding| outstanding.command);
+                let place = place(call);
+                let command = place.map(|place| self.outstanding[place].command);
                 let reply = command.map(|command| self.reader.classify(status, body, &command));
-                (lane, call, Ok((status, reply)))
+                (place, Ok((status, reply)))
             }
-            CallEvent::Fault { lane, call, fault } => (lane, call, Err(fault)),
+            CallEvent::Fault { call, fault, .. } => (place(call), Err(fault)),
         };
         self.port_sequence += 1;
-        let Some(outstanding) = self.outstanding[place_of(lane)].take_if(|other| other.command.call == call)
-        else {
+        let Some(place) = place else {
             return Some(self.port_sequence);
         };
-        let command = outstanding.command;
+        let Outstanding { command, signed } = self.outstanding.remove(place);
+        let lost = |outcome| OrderReply {
+            outcome,
+            reason: Some(Reason::ReplyTimeout),
+            venue_code: 0,
+            venue_id: 0,
+        };
         match result {
-            Ok((status, Some(reply))) => self.answer(&command, now, outstanding.signed, status, reply),
+            Ok((status, Some(reply))) => self.answer(&command, now, signed, status, reply),
             Ok((_, None)) => {}
-            Err(Fault::NotSent) => self.not_sent(&command, now, Reason::ReplyTimeout),
-            Err(Fault::MaybeSent) => {
-                let reason = Some(Reason::ReplyTimeout);
-                let reply = OrderReply {
-                    outcome: Outcome::Ambiguous,
-                    reason,
-                    venue_code: 0,
-                    venue_id: 0,
-                };
-                self.answer(&command, now, outstanding.signed, 0, reply);
-            }
+            // It was tried: whoever counts calls counts it.
+            Err(Fault::NotSent) => self.answer(&command, now, signed, 0, lost(Outcome::NotSent)),
+            Err(Fault::MaybeSent) => self.answer(&command, now, signed, 0, lost(Outcome::Ambiguous)),
         }
         Some(self.port_sequence)
     }
 
-    /// The call ended without a byte on the wire.
+    /// The call was never tried.
     fn not_sent(&mut self, command: &OrderCommand, now: Wall, reason: Reason) {
         let reply = OrderReply {
             outcome: Outcome::NotSent,
@@ -223,9 +234,13 @@ impl Send {
     }
 
     fn held_count(&self) -> usize {
-        let outstanding = self.outstanding.iter().flatten().count();
-        outstanding + self.waiting.iter().map(VecDeque::len).sum::<usize>()
+        self.outstanding.len() + self.waiting.iter().map(VecDeque::len).sum::<usize>()
     }
+}
+
+/// Whether the gate has decided anew by now.
+fn is_expired(command: &OrderCommand, now: Wall) -> bool {
+    command.expires_ns != 0 && now.0 > command.expires_ns
 }
 
 fn place_of(lane: Lane) -> usize {
@@ -281,7 +296,13 @@ impl Stage for Send {
         !self.commands.is_empty() || self.order.must_look_again()
     }
 
+    /// One that waits for its lane is sent back when it is too old.
     fn next_timer(&self) -> Option<Wall> {
-        self.order.next_repeat()
+        if self.order.is_repeating() {
+            return self.order.next_repeat();
+        }
+        let fronts = self.waiting.iter().filter_map(VecDeque::front);
+        let expiries = fronts.map(|command| command.expires_ns).filter(|at| *at != 0);
+        expiries.min().map(|at| Wall(at.saturating_add(1)))
     }
 }

@@ -49,7 +49,7 @@ struct Held {
     bare: Wall,
     /// The gate has known of that since then; 0 = it does not.
     known: Wall,
-    /// The tightest stop while it was never bare, in ticks; 0 = none.
+    /// The tightest stop so far, in ticks, also before it was bare; 0 = none.
     best: i64,
     /// Only looser ones stand since then; 0 = it stands.
     looser: Wall,
@@ -262,7 +262,7 @@ impl Checker {
             held.looser = now;
         }
         let for_ns = now.since(held.looser.max(self.reachable_since));
-        let can_act = watch.under_way.is_empty();
+        let can_act = watch.can_protect();
         if self.promised.no_gap || (can_act && for_ns > ACT_NS) {
             let text = format!(
                 "the stop on {} loosened from {} to {stop} {} ms ago",
@@ -276,7 +276,8 @@ impl Checker {
 
     fn bare(&self, held: &mut Held, row: &PositionRow, alive: Option<&Alive<'_>>, watch: &mut Watch) {
         let now = watch.now;
-        (held.best, held.looser) = (0, Wall(0));
+        // The next stop must not be looser than the one that went: `best` stays.
+        held.looser = Wall(0);
         if held.bare == Wall(0) {
             held.bare = now;
             watch.story.note(
@@ -303,8 +304,8 @@ impl Checker {
             .get(&row.instrument.0)
             .copied()
             .unwrap_or(Wall(0));
-        // A call that hangs blocks its lane until its deadline; none may be left of the budget.
-        let can_act = watch.under_way.is_empty() && alive.status.calls_left_protect > 0;
+        // Every connection may be held by a call that hangs; none may be left of the budget.
+        let can_act = watch.can_protect() && alive.status.calls_left_protect > 0;
         let known_for = now.since(held.known.max(tried).max(self.reachable_since));
         let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
         let bare_for = now.since(held.bare.max(tried).max(could_hear));

@@ -6,7 +6,9 @@
 use super::story::Story;
 use crate::app::graph;
 use crate::bus::{Bus, BusError, Observed, Observer};
-use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEvent, GateEventKind, OrderCommand};
+use crate::model::message::{
+    Alert, AlertAnswer, CommandKind, GateEvent, GateEventKind, Lane, OrderCommand, PROTECTIVE_CALLS,
+};
 use crate::model::{ClientOrderId, InstrumentId, Reason, Wall};
 use crate::orders::State;
 use crate::stage::gate::intents::Intents;
@@ -123,8 +125,8 @@ pub struct Watch {
     pub ended: BTreeMap<ClientOrderId, State>,
     /// When something protective was last sent for an instrument.
     pub protected_at: BTreeMap<u16, Wall>,
-    /// Order calls on their way, by number of the lane.
-    pub under_way: BTreeMap<u8, Wall>,
+    /// The lane of each order call on its way, by number of the call.
+    under_way: BTreeMap<u64, u8>,
     /// Reads rest until then: the venue said 429 or 403 to one, and a ban takes five minutes.
     pub reads_rest_until: Wall,
     /// An order call has been written since this was last cleared.
@@ -345,11 +347,11 @@ impl Watch {
     }
 
     /// An order call has been written.
-    pub fn on_order_call(&mut self, lane: u8, path: &str, body: &str) {
+    pub fn on_order_call(&mut self, (lane, call): (u8, u64), path: &str, body: &str) {
         self.listen();
         self.counts.calls += 1;
         self.call_left = true;
-        self.under_way.insert(lane, self.now);
+        self.under_way.insert(call, lane);
         self.story.note("wire >", format_args!("{path} {body}"));
         let is_reducing = body.contains("\"reduceOnly\":\"true\"");
         let is_entry = path == "/api/v1/trade/order" && !is_reducing;
@@ -396,6 +398,12 @@ impl Watch {
         }
     }
 
+    /// Whether a connection for protective calls is free.
+    pub fn can_protect(&self) -> bool {
+        let is_protective = |lane: &&u8| **lane == Lane::Protect as u8 || **lane == Lane::Close as u8;
+        self.under_way.values().filter(is_protective).count() < PROTECTIVE_CALLS
+    }
+
     /// Something for `instrument` was sent that protects or closes.
     pub fn on_protection(&mut self, instrument: InstrumentId) {
         self.protected_at.insert(instrument.0, self.now);
@@ -431,8 +439,8 @@ impl Watch {
     }
 
     /// An order call ended.
-    pub fn on_order_end(&mut self, lane: u8, how: std::fmt::Arguments<'_>) {
-        self.under_way.remove(&lane);
+    pub fn on_order_end(&mut self, call: u64, how: std::fmt::Arguments<'_>) {
+        self.under_way.remove(&call);
         self.story.note("wire <", how);
     }
 

@@ -78,7 +78,7 @@ impl CallPort for WatchedCalls {
         watch.on_any_call(path);
         match self.carries {
             Carries::Orders => {
-                watch.on_order_call(lane as u8, path, body);
+                watch.on_order_call((lane as u8, call), path, body);
                 if is_protective(path, body)
                     && let Some(instrument) = self.instrument_of(body)
                 {
@@ -97,25 +97,21 @@ impl CallPort for WatchedCalls {
             (CallEvent::Idle, _) => {}
             (
                 CallEvent::Reply {
-                    lane,
-                    call,
-                    status,
-                    body,
-                    ..
+                    call, status, body, ..
                 },
                 Carries::Orders,
             ) => {
                 let path = self.paths.remove(call).unwrap_or_default();
                 let text = String::from_utf8_lossy(body);
-                look(&self.watch).on_order_end(*lane as u8, format_args!("{status} {path} {text}"));
+                look(&self.watch).on_order_end(*call, format_args!("{status} {path} {text}"));
             }
-            (CallEvent::Fault { lane, call, fault }, Carries::Orders) => {
+            (CallEvent::Fault { call, fault, .. }, Carries::Orders) => {
                 let path = self.paths.remove(call).unwrap_or_default();
                 let what = match fault {
                     Fault::NotSent => "not a byte was written",
                     Fault::MaybeSent => "no answer",
                 };
-                look(&self.watch).on_order_end(*lane as u8, format_args!("{path}: {what}"));
+                look(&self.watch).on_order_end(*call, format_args!("{path}: {what}"));
             }
             (
                 CallEvent::Reply {

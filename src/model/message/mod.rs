@@ -10,7 +10,7 @@ mod signal;
 pub use account::{AccountEvent, AccountKind, FetchRequest, ListKind, NO_INSTRUMENT};
 pub use event::{GateEvent, GateEventKind, JournalEntry};
 pub use market::{Holding, Tick, TickKind, tick_flag};
-pub use order::{CommandKind, Lane, OrderCommand, Outcome, SendReply};
+pub use order::{CommandKind, Lane, OrderCommand, Outcome, PROTECTIVE_CALLS, SendReply};
 pub use signal::{
     Alert, AlertAnswer, MODEL_FEATURES_MAX, Signal, SignalLabel, TradeOutcome, VOTES_MAX, Volatility, Vote,
 };

@@ -40,7 +40,11 @@ impl CommandKind {
     }
 }
 
-/// Which budget a call spends, most urgent first. Protective calls have a connection of their own.
+/// Protective calls that may be out at once, each on a connection that nothing else uses: one that hangs
+/// must not hold up the next position's.
+pub const PROTECTIVE_CALLS: usize = 3;
+
+/// Which budget a call spends, most urgent first. Protective calls have connections of their own.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {

@@ -24,7 +24,7 @@ use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
 use crate::orders::fills::FillBook;
 use crate::orders::positions::{SLOTS, slot_of};
-use crate::orders::trade::{Stage, TRADES_MAX};
+use crate::orders::trade::TRADES_MAX;
 use crate::orders::{BracketBook, OrderBook, Positions, Reconcile, Trade};
 use crate::risk::gate::{Market, OrderFlow};
 use crate::risk::trailing::TrailState;
@@ -93,8 +93,11 @@ pub(super) const CALLS_MAX: usize = 64;
 pub(super) const SEEN_MAX: usize = 256;
 /// Entries of the last hour that are counted one by one.
 pub(super) const ENTRIES_MAX: usize = 256;
-/// A call without any reply for this long is treated as lost.
-pub(super) const CALL_LOST_NS: u64 = 15 * NS_PER_SEC;
+/// A call without any reply for this long is treated as lost: longer than `send` waits for a place and
+/// then for the answer, so that no answer is thrown away.
+const CALL_LOST_NS: u64 = 30 * NS_PER_SEC;
+/// The same for a call that protects or closes.
+const PROTECTIVE_LOST_NS: u64 = 10 * NS_PER_SEC;
 /// Far enough: no timer.
 pub(super) const NEVER: Wall = Wall(u64::MAX);
 
@@ -120,6 +123,18 @@ pub(super) struct Call {
     pub client_id: ClientOrderId,
     pub venue_id: u64,
     pub since: Wall,
+}
+
+impl Call {
+    /// When it is lost if nothing is heard of it.
+    pub fn lost_at(&self) -> Wall {
+        Wall(match self.purpose {
+            Purpose::Bracket | Purpose::Close => self.since.0 + PROTECTIVE_LOST_NS,
+            Purpose::Leverage | Purpose::Entry | Purpose::CancelOrder | Purpose::Sweep | Purpose::Mode => {
+                self.since.0 + CALL_LOST_NS
+            }
+        })
+    }
 }
 
 /// A trade with what the decision core adds to it.
@@ -160,6 +175,8 @@ pub(super) struct Account {
     pub equity: f64,
     pub available: f64,
     pub private_up: bool,
+    /// When this private feed first told all positions; 0 = not yet.
+    pub pushed: Wall,
     /// Margin or position mode at the venue is not ours; entries are off.
     pub modes_differ: bool,
     /// Which of them: the venue answers one at a time.
@@ -407,9 +424,14 @@ impl Gate {
     pub(super) fn pump(&mut self, now: Wall, out: &mut Outputs) {
         self.roll_day(now);
         self.lose_calls(now, out);
-        for index in 0..self.desks_top {
-            if self.desks[index].as_ref().is_some_and(|desk| desk.timer <= now) && out.has_room() {
-                self.step_desk(index, now, out);
+        // A position without a stop does not wait for another's stop to move.
+        for bare in [true, false] {
+            for index in 0..self.desks_top {
+                let is_due =
+                    |desk: &Desk| desk.timer <= now && (desk.trade.guard.naked_since > Wall(0)) == bare;
+                if self.desks[index].as_ref().is_some_and(is_due) && out.has_room() {
+                    self.step_desk(index, now, out);
+                }
             }
         }
         self.step_account(now, out);
@@ -428,7 +450,7 @@ impl Gate {
             .iter()
             .flatten()
             .map(|desk| desk.timer);
-        let calls = self.calls.iter().map(|call| Wall(call.since.0 + CALL_LOST_NS));
+        let calls = self.calls.iter().map(Call::lost_at);
         let due = desks
             .chain(calls)
             .min()
@@ -483,6 +505,12 @@ impl Gate {
         usize::from(*self.desk_of.get(slot)?).checked_sub(1)
     }
 
+    /// Whether the position of `trade`, on desk `index`, is still that desk's. A trade that settles has
+    /// lost it when the position was turned around.
+    pub(super) fn is_at_slot(&self, index: usize, trade: &Trade) -> bool {
+        self.desk_at(slot_of(trade.instrument, trade.position_side)) == Some(index)
+    }
+
     /// Index of the desk of trade `number`.
     pub(super) fn desk_of_trade(&self, number: u64) -> Option<usize> {
         self.desks[..self.desks_top]
@@ -514,7 +542,9 @@ impl Gate {
         }
         let trade = desk.trade;
         self.forget_fills(trade.number);
-        self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
+        if self.is_at_slot(index, &trade) {
+            self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
+        }
         for slot in 0..self.orders.top() {
             let Some(order) = self.orders.get_mut(slot) else {
                 continue;
@@ -560,33 +590,6 @@ impl Gate {
         } else {
             self.last_price(instrument)
         }
-    }
-
-    /// What must hold after every step; the text names the first breach.
-    pub fn check_invariants(&self) -> Result<(), &'static str> {
-        self.orders.check_invariants()?;
-        self.positions.check_invariants()?;
-        if self.desks[self.desks_top..].iter().any(Option::is_some) {
-            return Err("a desk is in use beyond the top");
-        }
-        for (index, desk) in self.desks.iter().enumerate() {
-            let Some(desk) = desk else { continue };
-            let trade = &desk.trade;
-            if self.desk_at(slot_of(trade.instrument, trade.position_side)) != Some(index) {
-                return Err("a desk is not the one of its position");
-            }
-            let open = trade.stage == Stage::Open;
-            let idle = trade.guard.call.is_none() && trade.guard.closing.is_none();
-            let naked = trade.guard.naked_since > Wall(0) && idle && trade.guard.is_wanted();
-            // Before the first round is complete nothing is touched; its end wakes every desk.
-            if open && naked && desk.timer == NEVER && !self.awaits_truth {
-                return Err("an open position without a stop waits for nothing");
-            }
-            if open && trade.guard.closing.is_some() && desk.timer == NEVER && !self.awaits_truth {
-                return Err("a position that is to be closed waits for nothing");
-            }
-        }
-        Ok(())
     }
 
     /// Nanoseconds of a setting in milliseconds.

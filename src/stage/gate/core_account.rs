@@ -33,12 +33,14 @@ impl Gate {
             Some(AccountKind::Balance) => self.on_balance(fact),
             Some(AccountKind::SocketUp) => {
                 self.account.private_up = true;
+                self.account.pushed = Wall(0);
                 self.account.leverage_read = LeverageRead::default();
                 self.positions.on_broken(Source::Push);
                 self.reconcile.restart(now);
             }
             Some(AccountKind::SocketDown) => {
                 self.account.private_up = false;
+                self.account.pushed = Wall(0);
                 self.positions.on_broken(Source::Push);
                 self.positions.on_feed_lost();
             }
@@ -494,9 +496,24 @@ impl Gate {
         // A set that was read ends with `ListComplete`, whose request time is known.
         if fact.token == 0 {
             self.positions.on_complete(Source::Push, now, now);
-            self.account.positions_heard = now;
-            self.wake_changed(now);
+            self.on_positions_known(now, now);
+            if self.account.private_up && self.account.pushed == Wall(0) {
+                self.account.pushed = now;
+                self.wake_unsure(now);
+            }
         }
+    }
+
+    /// The whole of the positions, as of `asked`.
+    pub(super) fn on_positions_known(&mut self, asked: Wall, now: Wall) {
+        self.account.positions_heard = now;
+        for desk in self.desks[..self.desks_top].iter_mut().flatten() {
+            desk.trade.guard.on_positions(asked, now);
+            if desk.trade.guard.closing.is_some() {
+                desk.timer = desk.timer.min(desk.trade.guard.next_close.max(now));
+            }
+        }
+        self.wake_changed(now);
     }
 
     pub(super) fn wake_changed(&mut self, now: Wall) {

@@ -32,7 +32,9 @@ impl Gate {
     ) {
         let Some((index, pending)) = self.pending_of(call) else {
             // The trade ended or the call was given up; what it did after all is in the list.
-            self.reconcile.want(ListKind::BracketsPending, now);
+            if outcome != Outcome::NotSent {
+                self.reconcile.want(ListKind::BracketsPending, now);
+            }
             return;
         };
         match (pending.kind, outcome) {
@@ -192,6 +194,13 @@ impl Gate {
     /// The venue refused a bracket and meant it (quant §7.3).
     fn on_bracket_refused(&mut self, index: usize, venue_code: u32, now: Wall, out: &mut Outputs) {
         self.end_pending(index);
+        if self.awaits_truth {
+            // A stop may stand that nobody has told of yet: this is no reason to close.
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.trade.guard.next_attempt = Wall(now.0 + 5 * NS_PER_SEC);
+            }
+            return;
+        }
         let retry = self.params.retry_on_fail;
         let can_trigger = self.params.capabilities.trigger_types;
         let Some(desk) = self.desks[index].as_mut() else {

@@ -126,7 +126,13 @@ impl Gate {
             return;
         };
         let slot = slot_of(trade.instrument, trade.position_side);
-        if side_of(self.positions.lots(slot)) == Some(trade.side) {
+        let at_slot = self.is_at_slot(index, &trade);
+        let side = side_of(self.positions.lots(slot)).filter(|_| at_slot);
+        if side == Some(trade.side.opposite()) {
+            // Turned around: another position, which needs its stop before this one's fills are told.
+            self.desk_of[slot] = 0;
+        }
+        if side == Some(trade.side) {
             // It was not gone after all: a list was older than a fill.
             if let Some(desk) = self.desks[index].as_mut() {
                 desk.trade.stage = Stage::Open;

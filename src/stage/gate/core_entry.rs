@@ -327,7 +327,7 @@ impl Gate {
         set.margin_mode = self.params.margin_mode as u8;
         set.position_side = trade.position_side as u8;
         set.signal = trade.signal;
-        set.expires_ns = trade.expires.0;
+        set.expires_ns = set.expires_ns.min(trade.expires.0);
         set.call = self
             .call_of(Purpose::Leverage, &trade, now)
             .ok_or(Reason::SendBusy)?;
@@ -386,7 +386,7 @@ impl Gate {
         place.sl_ticks = trade.attached_sl_ticks;
         place.tp_ticks = trade.attached_tp_ticks;
         place.client_id = trade.entry_id;
-        place.expires_ns = trade.expires.0;
+        place.expires_ns = place.expires_ns.min(trade.expires.0);
         out.commands.try_push(place).map_err(|_| Reason::SendBusy)?;
         if let Some(desk) = self.desks[index].as_mut() {
             desk.trade.stage = Stage::Entering;

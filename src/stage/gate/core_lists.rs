@@ -27,8 +27,7 @@ impl Gate {
         match end.list {
             ListKind::Positions => {
                 self.positions.on_complete(Source::Read, end.asked, now);
-                self.account.positions_heard = now;
-                self.wake_changed(now);
+                self.on_positions_known(end.asked, now);
             }
             ListKind::OrdersPending => self.on_orders_listed(fact.token, end.asked, now),
             ListKind::BracketsPending => self.on_brackets_listed(fact.token, end.asked, now),
@@ -130,8 +129,10 @@ impl Gate {
             if let Some(order) = self.orders.get_mut(slot)
                 && order.lookup.token == fact.token
             {
-                if order.lookup.is_late_enough(order.signed) {
-                    order.lookup.absence.detail = true;
+                let is_acknowledged = order.progress.is_acknowledged();
+                if order.lookup.is_late_enough(order.signed, is_acknowledged) {
+                    let seen = &mut order.lookup.absence.detail;
+                    *seen = seen.saturating_add(1);
                 }
                 order.lookup.climb(now);
             }
@@ -154,11 +155,11 @@ impl Gate {
             {
                 let unseen = order.seen_token != token;
                 if order.lookup.pending_token == token {
-                    order.lookup.absence.pending = unseen;
+                    note(&mut order.lookup.absence.pending, unseen);
                     order.lookup.pending_token = 0;
                     waited = true;
                 } else if order.lookup.history_token == token {
-                    order.lookup.absence.history = unseen;
+                    note(&mut order.lookup.absence.history, unseen);
                     order.lookup.history_token = 0;
                     waited = true;
                 }
@@ -166,4 +167,9 @@ impl Gate {
         }
         waited
     }
+}
+
+/// Counts an absence; a presence begins anew.
+fn note(absences: &mut u8, unseen: bool) {
+    *absences = if unseen { absences.saturating_add(1) } else { 0 };
 }

@@ -120,7 +120,7 @@ impl Gate {
         place.sl_ticks = trade.guard.want_sl_ticks;
         place.tp_ticks = trade.guard.want_tp_ticks;
         place.signal = trade.signal;
-        place.expires_ns = now.0 + Self::ms(self.params.entry_ttl_ms);
+        place.expires_ns = place.expires_ns.min(now.0 + Self::ms(self.params.entry_ttl_ms));
         let added = addition_order(&trade, &addition, &place.client_id, held, now);
         let slot = self.orders.insert(added).ok_or(Reason::SendBusy)?;
         let call = self.open_call(Call {

@@ -9,6 +9,7 @@ use crate::model::message::{
     TradeOutcome,
 };
 use crate::model::{InstrumentId, Reason, Wall};
+use crate::risk::LEAVE_NS;
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
 
@@ -91,14 +92,14 @@ pub(super) fn event(kind: GateEventKind, instrument: InstrumentId, now: Wall) ->
     event
 }
 
-/// A command of `kind` at `now`, everything else empty.
+/// A command of `kind` at `now` that leaves soon or not at all, everything else empty.
 pub(super) fn command(kind: CommandKind, lane: Lane, instrument: InstrumentId, now: Wall) -> OrderCommand {
     let mut command = OrderCommand::zeroed();
     command.kind = kind as u8;
     command.lane = lane as u8;
     command.instrument = instrument.0;
     command.header.time_ns = now.0;
-    command.expires_ns = u64::MAX;
+    command.expires_ns = now.0 + LEAVE_NS;
     command
 }
 

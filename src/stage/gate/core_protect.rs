@@ -3,20 +3,22 @@
 //! Does at most one thing to the venue at a time, and always leaves a timer behind while a position
 //! is without its stop.
 
-use super::core::{Call, Desk, Gate, NEVER, Purpose};
-use super::core_outputs::{Outputs, command, event, fetch};
-use crate::model::client_id::{ClientOrderId, Role};
-use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
+use super::core::{Desk, Gate, NEVER};
+use super::core_outputs::{Outputs, event, fetch};
+use crate::model::client_id::ClientOrderId;
+use crate::model::message::{GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{OrderState, Wall};
-use crate::orders::bracket::{
-    Ability, CloseCause, Cover, PendingCall, PendingKind, Step, cover, decide, exit_side,
-};
+use crate::orders::bracket::{Ability, CloseCause, Cover, PendingKind, Step, cover, decide};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
-use crate::risk::bracket_plan::{self, StopAction};
-use crate::risk::gate::{Exit, check_exit};
 use crate::risk::trailing::TrailInput;
+
+/// When a desk whose turn it is not looks again.
+pub(super) const TURN_NS: u64 = 20 * NS_PER_MS;
+
+/// A stop that was planned looser for a worse fill stands this long after it, or not at all.
+const LOOSEN_NS: u64 = 10 * NS_PER_SEC;
 
 impl Gate {
     pub(super) fn step_open(&mut self, index: usize, now: Wall, out: &mut Outputs) {
@@ -38,7 +40,7 @@ impl Gate {
         if self.look_up_pending(index, &cover, now, out) {
             return;
         }
-        self.keep_standing(index, &cover);
+        self.keep_standing(index, &cover, lots, now);
         self.trail(index, &cover, now);
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
@@ -59,16 +61,37 @@ impl Gate {
         self.enforce_margin(index, &cover, lots, now, out);
     }
 
-    /// After a restart the stop that stands is believed before the snapshot, when it is tighter.
-    fn keep_standing(&mut self, index: usize, cover: &Cover) {
-        let Some(desk) = self.desks[index].as_mut().filter(|_| cover.covered) else {
+    /// The stop that stands is believed before a looser one that is wanted: after a restart, as the
+    /// snapshot may be older than it, and when the fill that asked for the looser one is long past.
+    fn keep_standing(&mut self, index: usize, cover: &Cover, lots: i64, now: Wall) {
+        let Some(Desk { trade, .. }) = self.desks[index].filter(|_| cover.covered) else {
             return;
         };
-        let sign = desk.trade.side.sign();
+        let sign = trade.side.sign();
+        let own = self.brackets.iter().filter(|row| {
+            let same = row.instrument == trade.instrument && row.position_side == trade.position_side;
+            let own = row.linked || row.client_id.is_of(self.instance);
+            let whole = row.lots == -1 || row.lots >= lots.abs();
+            let stands = row.sl_ticks != 0 && row.cancel_sent == Wall(0);
+            same && own && whole && stands && row.side != trade.side
+        });
+        let tightest = own
+            .map(|row| row.sl_ticks * sign)
+            .max()
+            .map_or(0, |stop| stop * sign);
+        let Some(desk) = self.desks[index].as_mut() else {
+            return;
+        };
         let guard = &mut desk.trade.guard;
-        let is_tighter = (cover.sl_ticks - guard.want_sl_ticks) * sign > 0;
-        if std::mem::take(&mut guard.restored) && cover.sl_ticks != 0 && is_tighter {
-            guard.want_sl_ticks = cover.sl_ticks;
+        let is_late = guard.call.is_none() && now.since(trade.last_fill) > LOOSEN_NS;
+        let standing = match (std::mem::take(&mut guard.restored), is_late) {
+            (true, _) => cover.sl_ticks,
+            (false, true) => tightest,
+            (false, false) => 0,
+        };
+        let is_tighter = (standing - guard.want_sl_ticks) * sign > 0;
+        if guard.is_wanted() && standing != 0 && is_tighter {
+            guard.want_sl_ticks = standing;
             guard.kept = true;
         }
     }
@@ -110,6 +133,7 @@ impl Gate {
             trade.guard.attempts = 0;
             trade.guard.widen = false;
             trade.guard.other_trigger = false;
+            trade.guard.replaced_sl_ticks = 0;
         }
         let (instrument, signal) = (trade.instrument, trade.signal);
         if let Some(gap_ns) = replaced {
@@ -127,7 +151,7 @@ impl Gate {
     }
 
     /// The brackets that stand for a trade's position of `lots`.
-    fn cover_of(&self, trade: &Trade, lots: i64) -> Cover {
+    pub(super) fn cover_of(&self, trade: &Trade, lots: i64) -> Cover {
         let instrument = trade.instrument;
         let rows = self
             .brackets
@@ -138,14 +162,13 @@ impl Gate {
 
     /// A protective call whose answer was lost is looked up; true when the desk waits for it.
     fn look_up_pending(&mut self, index: usize, cover: &Cover, now: Wall, out: &mut Outputs) -> bool {
-        let flatten_ns = Self::ms(self.params.timing.flatten_ms);
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return true;
         };
         let Some(pending) = trade.guard.call else {
             return false;
         };
-        let deadline = Wall(trade.guard.naked_since.0 + flatten_ns);
+        let deadline = self.bare_deadline(&trade.guard, pending.since);
         if pending.kind != PendingKind::Close && !cover.covered && now >= deadline {
             // No answer in time, and no stop: the position goes.
             if let Some(desk) = self.desks[index].as_mut() {
@@ -268,6 +291,9 @@ impl Gate {
                 self.place_bracket(index, cover, lots, now, out);
             }
             Step::PlacePart => self.place_part(index, lots, now, out),
+            Step::Cancel(_) if !cover.wanted && !self.may_replace(index, now) => {
+                self.set_desk_timer(index, Wall(now.0 + TURN_NS));
+            }
             Step::Cancel(venue_id) => {
                 self.change_bracket(index, PendingKind::Cancel, venue_id, cover, now, out)
             }
@@ -276,6 +302,22 @@ impl Gate {
             }
             Step::Close(cause) => self.close_position(index, cause, lots, now, out),
         }
+    }
+
+    /// Whether the stop of this desk may be cancelled to be placed anew: one position at a time is without
+    /// its stop for that, and both calls are affordable.
+    fn may_replace(&mut self, index: usize, now: Wall) -> bool {
+        let is_under_way = |desk: &Desk| {
+            let guard = &desk.trade.guard;
+            let cancels = guard.call.is_some_and(|call| call.kind == PendingKind::Cancel);
+            let is_open = desk.trade.stage == Stage::Open && guard.closing.is_none();
+            guard.replacing && is_open && (cancels || guard.naked_since > Wall(0))
+        };
+        let others = self.desks[..self.desks_top].iter().enumerate();
+        let is_taken = others
+            .filter(|(other, _)| *other != index)
+            .any(|(_, desk)| desk.as_ref().is_some_and(is_under_way));
+        !is_taken && self.budget.left(Spend::Protect, now) >= 2
     }
 
     /// The attached bracket of a partial fill did not come: this venue attaches whole entries only.
@@ -288,299 +330,6 @@ impl Gate {
         let waited = guard.attached_asked && guard.attempts == 0 && !cover.covered && cover.own == 0;
         if part && waited && trade.attached_sl_ticks != 0 {
             self.learn(Ability::AttachPartial, false);
-        }
-    }
-
-    fn place_bracket(&mut self, index: usize, cover: &Cover, lots: i64, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let (sl_ticks, tp_ticks) = match self.settled_triggers(&trade, cover) {
-            Ok(triggers) => triggers,
-            Err(cause) => {
-                if let Some(desk) = self.desks[index].as_mut() {
-                    desk.trade.guard.close(cause);
-                }
-                self.close_position(index, cause, lots, now, out);
-                return;
-            }
-        };
-        if cover.covered && sl_ticks == cover.sl_ticks && trade.guard.want_sl_ticks != sl_ticks {
-            // It stands already.
-            if let Some(desk) = self.desks[index].as_mut() {
-                desk.trade.guard.want_sl_ticks = sl_ticks;
-                desk.timer = now;
-            }
-            return;
-        }
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: -1,
-            sl_ticks,
-            tp_ticks,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
-            self.counters.exits_refused += 1;
-            if let Some(desk) = self.desks[index].as_mut() {
-                // Crossed triggers protect nothing.
-                desk.trade.guard.close(CloseCause::Naked);
-                desk.timer = now;
-            }
-            return;
-        };
-        let exit = approved.get();
-        let spend = if cover.covered {
-            Spend::Trailing
-        } else {
-            Spend::Protect
-        };
-        if !self.pay(index, spend, now) {
-            return;
-        }
-        let client_id = self.new_id(Role::Bracket);
-        let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
-        place.side = exit.side as u8;
-        place.position_side = trade.position_side as u8;
-        place.margin_mode = self.params.margin_mode as u8;
-        place.reduce_only = 1;
-        place.size_lots = exit.lots;
-        place.sl_ticks = exit.sl_ticks;
-        place.tp_ticks = exit.tp_ticks;
-        place.client_id = client_id;
-        place.signal = trade.signal;
-        if trade.guard.other_trigger {
-            place.trigger_type = self.params.retry_trigger as u8;
-        }
-        if let Some(desk) = self.desks[index].as_mut() {
-            let guard = &mut desk.trade.guard;
-            // What is sent is what is wanted from now on.
-            guard.want_sl_ticks = exit.sl_ticks;
-            guard.want_tp_ticks = exit.tp_ticks;
-            guard.attempts = guard.attempts.saturating_add(1);
-            guard.back_off(now);
-        }
-        self.send_guard(index, PendingKind::Place, place, now, out);
-    }
-
-    /// The first target: a bracket without a stop, for part of the position.
-    fn place_part(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let last = self.last_price(trade.instrument);
-        let tick = self
-            .instruments
-            .get(trade.instrument)
-            .map_or(0.0, |row| row.tick_f64());
-        let mut tp_ticks = trade.guard.part_tp_ticks;
-        if last > 0.0 && tick > 0.0 {
-            tp_ticks =
-                bracket_plan::settle_target(&self.params.brackets, trade.side, tp_ticks, last / tick, false);
-        }
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: trade.guard.part_lots,
-            sl_ticks: 0,
-            tp_ticks,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
-            // Less is open than was planned: one target is enough.
-            self.end_part(index, now);
-            return;
-        };
-        if !self.pay(index, Spend::Trailing, now) {
-            return;
-        }
-        let exit = approved.get();
-        let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
-        place.side = exit.side as u8;
-        place.position_side = trade.position_side as u8;
-        place.margin_mode = self.params.margin_mode as u8;
-        place.reduce_only = 1;
-        place.size_lots = exit.lots;
-        place.tp_ticks = exit.tp_ticks;
-        place.client_id = self.new_id(Role::Bracket);
-        place.signal = trade.signal;
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.guard.part_tp_ticks = exit.tp_ticks;
-            desk.trade.guard.back_off(now);
-        }
-        self.send_guard(index, PendingKind::Place, place, now, out);
-    }
-
-    /// No first target any more.
-    pub(super) fn end_part(&mut self, index: usize, now: Wall) {
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.guard.part_tp_ticks = 0;
-            desk.timer = now;
-        }
-    }
-
-    /// The wanted triggers, moved off the wrong side of the price; or why the position is to be
-    /// closed instead: the price is beyond its stop, or beyond a target that is to be taken.
-    fn settled_triggers(&self, trade: &Trade, cover: &Cover) -> Result<(i64, i64), CloseCause> {
-        let guard = &trade.guard;
-        let tick = self
-            .instruments
-            .get(trade.instrument)
-            .map_or(0.0, |row| row.tick_f64());
-        let last = self.last_price(trade.instrument) / tick;
-        if !(last > 0.0 && last.is_finite()) {
-            // Without a price the venue judges.
-            return Ok((guard.want_sl_ticks, guard.want_tp_ticks));
-        }
-        let params = &self.params.brackets;
-        let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
-            // Refused on the wrong side, the stop is tried further away; one that stands is never given up
-            // for that. A looser one that is wanted is another matter: the fill was worse than planned.
-            StopAction::Place(ticks) if cover.covered => {
-                let is_looser = |one: i64| (one - cover.sl_ticks) * trade.side.sign() < 0;
-                let is_pushed_out = is_looser(ticks) && !is_looser(guard.want_sl_ticks);
-                if is_pushed_out { cover.sl_ticks } else { ticks }
-            }
-            StopAction::Place(ticks) => ticks,
-            // A stop that stands will do the work that this one would have done.
-            StopAction::CloseNow if cover.covered => guard.want_sl_ticks,
-            StopAction::CloseNow => return Err(CloseCause::StopHit),
-        };
-        let passed = bracket_plan::is_target_passed(trade.side, guard.want_tp_ticks, last);
-        if passed && params.take_passed_target && !cover.covered {
-            return Err(CloseCause::TargetHit);
-        }
-        let tp = if guard.want_tp_ticks == 0 {
-            0
-        } else {
-            bracket_plan::settle_target(params, trade.side, guard.want_tp_ticks, last, guard.widen)
-        };
-        Ok((sl, tp))
-    }
-
-    fn change_bracket(
-        &mut self,
-        index: usize,
-        kind: PendingKind,
-        venue_id: u64,
-        cover: &Cover,
-        now: Wall,
-        out: &mut Outputs,
-    ) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let spend = if cover.covered {
-            Spend::Trailing
-        } else {
-            Spend::Protect
-        };
-        if !self.pay(index, spend, now) {
-            return;
-        }
-        let verb = if kind == PendingKind::Cancel {
-            CommandKind::CancelBracket
-        } else {
-            CommandKind::AmendBracket
-        };
-        let mut change = command(verb, Lane::Protect, trade.instrument, now);
-        change.venue_id = venue_id;
-        change.signal = trade.signal;
-        change.position_side = trade.position_side as u8;
-        change.margin_mode = self.params.margin_mode as u8;
-        change.side = exit_side(trade.side) as u8;
-        change.size_lots = -1;
-        if kind == PendingKind::Amend {
-            change.sl_ticks = trade.guard.want_sl_ticks;
-            change.tp_ticks = trade.guard.want_tp_ticks;
-        } else if let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
-            && let Some(row) = self.brackets.get_mut(at)
-        {
-            row.cancel_sent = now;
-        }
-        if kind == PendingKind::Cancel
-            && !cover.wanted
-            && let Some(desk) = self.desks[index].as_mut()
-        {
-            desk.trade.guard.replacing = true;
-        }
-        self.send_guard(index, kind, change, now, out);
-    }
-
-    /// Takes a call from the budget, or comes back when one is free again.
-    pub(super) fn pay(&mut self, index: usize, spend: Spend, now: Wall) -> bool {
-        let paid = self.calls.remaining_capacity() > 0 && self.budget.try_spend(spend, now);
-        if !paid {
-            let at = self.budget.next_release(now).unwrap_or(Wall(now.0 + NS_PER_SEC));
-            self.set_desk_timer(index, at.max(Wall(now.0 + NS_PER_MS)));
-        }
-        paid
-    }
-
-    /// Sends a protective command and makes the desk wait for its answer.
-    pub(super) fn send_guard(
-        &mut self,
-        index: usize,
-        kind: PendingKind,
-        mut send: crate::model::message::OrderCommand,
-        now: Wall,
-        out: &mut Outputs,
-    ) {
-        let flatten_ns = Self::ms(self.params.timing.flatten_ms);
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let purpose = if kind == PendingKind::Close {
-            Purpose::Close
-        } else {
-            Purpose::Bracket
-        };
-        let number = self.open_call(Call {
-            number: 0,
-            purpose,
-            trade: trade.number,
-            instrument: trade.instrument,
-            client_id: send.client_id,
-            venue_id: send.venue_id,
-            since: now,
-        });
-        let Some(number) = number else { return };
-        send.call = number;
-        let fits = out.commands.try_push(send).is_ok();
-        debug_assert!(fits, "room was checked before the desk was stepped");
-        let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
-        line.command = send.kind;
-        line.side = send.side;
-        line.order_type = send.order_type;
-        line.reduce_only = send.reduce_only;
-        line.client_id = send.client_id;
-        line.venue_id = send.venue_id;
-        line.size_lots = send.size_lots;
-        line.sl_ticks = send.sl_ticks;
-        line.tp_ticks = send.tp_ticks;
-        line.signal = trade.signal;
-        line.timeframe = trade.timeframe;
-        out.event(line);
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.guard.call = Some(PendingCall {
-                kind,
-                client_id: send.client_id,
-                venue_id: send.venue_id,
-                sl_ticks: send.sl_ticks,
-                tp_ticks: send.tp_ticks,
-                lots: send.size_lots,
-                since: now,
-                unknown: false,
-                venue_code: 0,
-                token: 0,
-                next_lookup: Wall(0),
-                lookup_step: 0,
-            });
-            let naked = desk.trade.guard.naked_since;
-            desk.timer = match kind {
-                PendingKind::Close => desk.trade.guard.next_close,
-                _ if naked > Wall(0) => Wall(naked.0 + flatten_ns).max(Wall(now.0 + 1)),
-                PendingKind::Place | PendingKind::Cancel | PendingKind::Amend => NEVER,
-            };
         }
     }
 }

@@ -18,6 +18,11 @@ use bytemuck::Zeroable;
 /// After the venue refused our leverage, the instrument rests this long.
 const LEVERAGE_REST_NS: u64 = 3_600 * NS_PER_SEC;
 
+/// After the venue said that there is no position to close, and no list and no push says otherwise.
+const NO_POSITION_NS: u64 = 5 * NS_PER_SEC;
+/// A close that is refused waits 300 ms, doubled each time, at most so often.
+const CLOSE_STEPS_MAX: u32 = 4;
+
 impl Gate {
     /// The answer to one of our calls.
     pub fn on_reply(&mut self, reply: &SendReply, now: Wall, out: &mut Outputs) {
@@ -36,11 +41,14 @@ impl Gate {
             return;
         };
         let call = self.calls.remove(at);
+        let sent = Wall(reply.signed_ns).max(call.since);
+        let is_unsent = outcome == Outcome::NotSent && reply.signed_ns == 0;
+        self.budget.on_answer(call.since, (!is_unsent).then_some(sent));
         match outcome {
-            Outcome::RateLimited => self.on_refused(false, now, out),
-            Outcome::Ambiguous if reply.http_status == 403 => self.on_refused(true, now, out),
+            Outcome::RateLimited => self.on_refused(false, sent, now, out),
+            Outcome::Ambiguous if reply.http_status == 403 => self.on_refused(true, sent, now, out),
             Outcome::FatalAuth => self.account.fatal_auth = true,
-            Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate => self.budget.on_served(),
+            Outcome::Accepted | Outcome::Rejected | Outcome::Duplicate => self.budget.on_served(sent),
             Outcome::Ambiguous | Outcome::NotSent => {}
         }
         match call.purpose {
@@ -61,8 +69,8 @@ impl Gate {
     }
 
     /// The venue refuses to serve orders: reads, which come from the same address, are silenced as well.
-    fn on_refused(&mut self, is_ban: bool, now: Wall, out: &mut Outputs) {
-        self.budget.on_refused(is_ban, now);
+    fn on_refused(&mut self, is_ban: bool, sent: Wall, now: Wall, out: &mut Outputs) {
+        self.budget.on_refused(is_ban, sent, now);
         let mut request = fetch(ListKind::Suspend, Lane::Protect, 0, now);
         request.to_ms = self.budget.penalty_until().ms();
         let _ = out.fetches.try_push(request);
@@ -70,12 +78,7 @@ impl Gate {
 
     /// A call that nobody answers is one whose answer was lost.
     pub(super) fn lose_calls(&mut self, now: Wall, out: &mut Outputs) {
-        while let Some(call) = self
-            .calls
-            .iter()
-            .find(|call| now.since(call.since) >= super::core::CALL_LOST_NS)
-            .copied()
-        {
+        while let Some(call) = self.calls.iter().find(|call| call.lost_at() <= now).copied() {
             let mut reply = SendReply::zeroed();
             reply.call = call.number;
             reply.outcome = Outcome::Ambiguous as u8;
@@ -291,8 +294,16 @@ impl Gate {
         match outcome {
             // Flat within the time that the attempt was given, or again.
             Outcome::Accepted => {}
+            // There is nothing to close, it says: the list or a push will tell, and until then another
+            // close would be a call for nothing.
+            Outcome::Rejected if is_no_position(reply.venue_code) => {
+                desk.trade.guard.no_position = now;
+                desk.trade.guard.next_close = soon(NO_POSITION_NS);
+                self.reconcile.want(ListKind::Positions, now);
+            }
             Outcome::Rejected => {
-                desk.trade.guard.next_close = soon(300 * NS_PER_MS);
+                let step = u32::from(desk.trade.guard.close_attempts.saturating_sub(1)).min(CLOSE_STEPS_MAX);
+                desk.trade.guard.next_close = soon((300 * NS_PER_MS) << step);
                 self.reconcile.want(ListKind::Positions, now);
             }
             // Closing twice cannot hurt: it only reduces.

@@ -278,6 +278,7 @@ impl Gate {
             attached_tp_ticks: trade.attached_tp_ticks,
             want_sl_ticks: trade.guard.want_sl_ticks,
             want_tp_ticks: trade.guard.want_tp_ticks,
+            replaced_sl_ticks: trade.guard.replaced_sl_ticks,
             part_tp_ticks: trade.guard.part_tp_ticks,
             part_lots: trade.guard.part_lots,
             entry_lots: trade.entry.lots,
@@ -324,6 +325,7 @@ impl Gate {
         guard.closing = CloseCause::from_code(image.closing);
         guard.external_cancels = image.external_cancels;
         guard.restored = true;
+        guard.replaced_sl_ticks = image.replaced_sl_ticks;
         guard.part_tp_ticks = image.part_tp_ticks;
         guard.part_lots = image.part_lots;
         let trade = Trade {

@@ -1,6 +1,6 @@
 //! What the gate looks like from outside, for screens and health checks.
 
-use super::core::Gate;
+use super::core::{Gate, NEVER};
 use crate::model::{InstrumentId, Reason, Side, Wall};
 use crate::orders::lifecycle::State;
 use crate::orders::positions::slot_of;
@@ -112,5 +112,32 @@ impl Gate {
         status.calls_left_entry = self.budget.left(Spend::Entry, now);
         status.calls_left_protect = self.budget.left(Spend::Protect, now);
         status.entries_off = self.entries_off_reason();
+    }
+
+    /// What must hold after every step; the text names the first breach.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        self.orders.check_invariants()?;
+        self.positions.check_invariants()?;
+        if self.desks[self.desks_top..].iter().any(Option::is_some) {
+            return Err("a desk is in use beyond the top");
+        }
+        for (index, desk) in self.desks.iter().enumerate() {
+            let Some(desk) = desk else { continue };
+            let trade = &desk.trade;
+            if !self.is_at_slot(index, trade) && trade.stage != Stage::Settling {
+                return Err("a desk is not the one of its position");
+            }
+            let open = trade.stage == Stage::Open;
+            let idle = trade.guard.call.is_none() && trade.guard.closing.is_none();
+            let naked = trade.guard.naked_since > Wall(0) && idle && trade.guard.is_wanted();
+            // Before the first round is complete nothing is touched; its end wakes every desk.
+            if open && naked && desk.timer == NEVER && !self.awaits_truth {
+                return Err("an open position without a stop waits for nothing");
+            }
+            if open && trade.guard.closing.is_some() && desk.timer == NEVER && !self.awaits_truth {
+                return Err("a position that is to be closed waits for nothing");
+            }
+        }
+        Ok(())
     }
 }

@@ -27,8 +27,7 @@ impl Gate {
             return;
         };
         if self.awaits_truth {
-            // The end of the first round wakes every desk.
-            self.rest(index);
+            self.step_unsure(index, now, out);
             return;
         }
         match desk.trade.stage {
@@ -160,7 +159,10 @@ impl Gate {
     /// How long the bracket attached to an entry may take to appear after its first fill; 0 = it is
     /// not to be waited for.
     fn attach_wait(&self, trade: &Trade, verify_ns: u64) -> u64 {
-        let whole = trade.entry.lots == 0 || trade.entry.lots >= trade.planned_lots;
+        // The position may have been faster than the order's own report.
+        let slot = slot_of(trade.instrument, trade.position_side);
+        let lots = trade.entry.lots.max(self.positions.lots(slot).abs());
+        let whole = lots >= trade.planned_lots;
         let known = self.is_known(Ability::AttachPartial);
         match (trade.attached_sl_ticks != 0, whole) {
             (false, _) => 0,

@@ -8,7 +8,7 @@ use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::ClientOrderId;
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
-use crate::model::{InstrumentId, OrderType, PositionMode, PositionSide, Reason, Wall};
+use crate::model::{OrderType, PositionMode, PositionSide, Reason, Wall};
 use crate::orders::book::{BracketRow, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
@@ -85,7 +85,7 @@ impl Gate {
             }
         }
         for row in self.brackets.iter() {
-            if self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id) {
+            if self.is_orphan(row) {
                 let at = self.may_cancel_at(row);
                 timer = timer.min(at.max(Wall(now.0 + 100 * NS_PER_MS)));
             }
@@ -123,9 +123,13 @@ impl Gate {
             let held = self
                 .positions
                 .lots(slot_of(order.instrument, order.position_side));
-            let unmoved = order.role != OrderRole::Entry || held == order.position_before;
+            // A position that became smaller, or went, was closed by others since: only one that grew may
+            // have grown by this order.
+            let unmoved =
+                order.role != OrderRole::Entry || (held - order.position_before) * order.side.sign() <= 0;
             let read = self.reconcile.is_complete();
-            if read && order.lookup.is_dead(now, order.signed, unmoved) {
+            let is_acknowledged = order.progress.is_acknowledged();
+            if read && order.lookup.is_dead(now, order.signed, unmoved, is_acknowledged) {
                 self.apply(slot, Event::ProvenDead, now);
                 self.order_line(slot, 0, now, out);
                 self.wake_or_forget(slot, now);
@@ -167,7 +171,7 @@ impl Gate {
         request.venue_id = order.progress.venue_id;
         let _ = out.fetches.try_push(request);
         // Late enough that absence means something: the other two places are asked as well.
-        if Lookup::is_conclusive(now, order.signed) {
+        if Lookup::is_conclusive(now, order.signed, order.progress.is_acknowledged()) {
             self.ask_where_absent(slot, ListKind::OrdersPending, now, out);
             self.ask_where_absent(slot, ListKind::OrdersHistory, now, out);
         }
@@ -177,14 +181,16 @@ impl Gate {
     /// each time, the answer to none would ever count. One list answers for every order in doubt.
     fn ask_where_absent(&mut self, slot: usize, list: ListKind, now: Wall, out: &mut Outputs) {
         let is_pending = list == ListKind::OrdersPending;
-        let wants = |lookup: &Lookup| {
+        let wants = |order: &Order| {
+            let lookup = &order.lookup;
+            let needed = Lookup::needed(order.progress.is_acknowledged());
             if is_pending {
-                lookup.wants_list(lookup.pending_token, lookup.absence.pending, now)
+                lookup.wants_list(lookup.pending_token, lookup.absence.pending >= needed, now)
             } else {
-                lookup.wants_list(lookup.history_token, lookup.absence.history, now)
+                lookup.wants_list(lookup.history_token, lookup.absence.history >= needed, now)
             }
         };
-        let Some(asking) = self.orders.get(slot).filter(|order| wants(&order.lookup)) else {
+        let Some(asking) = self.orders.get(slot).filter(|order| wants(order)) else {
             return;
         };
         let mut request = fetch(list, Lane::Reconcile, self.reconcile.token(), now);
@@ -193,8 +199,8 @@ impl Gate {
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
                 && order.lookup.is_running()
-                && Lookup::is_conclusive(now, order.signed)
-                && wants(&order.lookup)
+                && Lookup::is_conclusive(now, order.signed, order.progress.is_acknowledged())
+                && wants(order)
             {
                 request.from_ms = request.from_ms.min(order.since.ms());
                 order.lookup.lists_asked = now;
@@ -260,20 +266,17 @@ impl Gate {
     }
 
     /// Whether a bracket of ours guards nothing any more.
-    fn is_orphan(
-        &self,
-        instrument: InstrumentId,
-        position_side: PositionSide,
-        linked: bool,
-        client_id: &ClientOrderId,
-    ) -> bool {
-        let slot = slot_of(instrument, position_side);
-        let own = linked || client_id.is_of(self.instance);
+    fn is_orphan(&self, row: &BracketRow) -> bool {
+        let slot = slot_of(row.instrument, row.position_side);
+        let own = row.linked || row.client_id.is_of(self.instance);
         let used = self
             .desk_at(slot)
             .and_then(|index| self.desks[index].as_ref())
-            .is_some_and(|desk| desk.trade.stage != Stage::Settling);
-        own && !used && self.positions.lots(slot) == 0 && self.reconcile.is_complete()
+            .is_some_and(|desk| desk.trade.stage != Stage::Settling && desk.trade.side != row.side);
+        // It may be left of a position that was turned around.
+        let side = side_of(self.positions.lots(slot));
+        let is_flat = side.is_none_or(|side| side == row.side);
+        own && !used && is_flat && self.reconcile.is_complete()
     }
 
     /// Since when a bracket guards nothing.
@@ -299,11 +302,11 @@ impl Gate {
     /// Cancels brackets of ours whose position is gone.
     fn sweep_brackets(&mut self, now: Wall, out: &mut Outputs) {
         while out.has_room() && !self.calls.is_full() {
-            let orphan = self.brackets.iter().copied().find(|row| {
-                self.may_cancel_at(row) <= now
-                    && row.venue_id != 0
-                    && self.is_orphan(row.instrument, row.position_side, row.linked, &row.client_id)
-            });
+            let orphan = self
+                .brackets
+                .iter()
+                .copied()
+                .find(|row| self.may_cancel_at(row) <= now && row.venue_id != 0 && self.is_orphan(row));
             let Some(row) = orphan else { return };
             // At first with what entries leave; a leftover must not outlive its position for long.
             let old = now.since(self.orphan_since(&row)) >= ORPHAN_NS;

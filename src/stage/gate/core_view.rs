@@ -2,7 +2,7 @@
 //!
 //! Reads only; every number is as of the decision time that is passed in.
 
-use super::core::Gate;
+use super::core::{Desk, Gate};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionMode, PositionSide, Side, Wall};
 use crate::orders::book::OrderRole;
@@ -113,11 +113,15 @@ impl Gate {
                 .get(instrument)
                 .map_or(0.0, |row| row.notional_f64(crate::model::Lots(lots.abs()), price))
         };
-        for desk in self.desks[..self.desks_top].iter().flatten() {
-            let trade = &desk.trade;
+        for (index, desk) in self.desks[..self.desks_top].iter().enumerate() {
+            let Some(Desk { trade, .. }) = desk else { continue };
             let slot = slot_of(trade.instrument, trade.position_side);
             let in_flight: i64 = self.open_entry_lots(trade);
-            let held = self.positions.lots(slot).abs().max(trade.filled_lots());
+            let held = if self.is_at_slot(index, trade) {
+                self.positions.lots(slot).abs().max(trade.filled_lots())
+            } else {
+                0
+            };
             let price = self.mark_price(trade.instrument).max(trade.reference);
             usd += worth(trade.instrument, held + in_flight, price);
             count += u32::from(trade.stage != Stage::Settling);

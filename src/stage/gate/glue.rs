@@ -10,7 +10,7 @@ use crate::bus::{Bus, BusError, TableWriter};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, Holding,
+    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, Holding, Lane,
     OrderCommand, SendReply, Signal, Tick, TradeOutcome, Volatility,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
@@ -145,13 +145,21 @@ impl GateStage {
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
+        // A stop that is cancelled to be replaced must be remembered, and where it goes.
+        let moves_stop = |command: &OrderCommand| {
+            command.lane == Lane::Protect as u8 && command.kind != CommandKind::PlaceBracket as u8
+        };
         let is_accepted = |answer: &AlertAnswer| answer.decision == ACCEPTED;
         let mut may_enter = true;
         // An alert is answered only when its id is on record: a sender that asks again after a
         // crash must not be served twice.
         if let Some(intents) = self.parts.intents.as_mut()
             && (self.parts.core.take_learned()
-                || self.out.commands.iter().any(is_entry)
+                || self
+                    .out
+                    .commands
+                    .iter()
+                    .any(|command| is_entry(command) || moves_stop(command))
                 || self.out.answers.iter().any(is_accepted))
         {
             may_enter = intents.write(&self.parts.core);

@@ -11,7 +11,7 @@ use crate::store::{SnapshotError, SnapshotStore};
 use std::path::Path;
 
 /// Raised whenever the image changes its layout.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Why the gate's state could not be opened or put back.
 #[derive(Debug, thiserror::Error)]

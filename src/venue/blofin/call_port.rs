@@ -24,10 +24,10 @@ const SETTLED_NS: u64 = 5 * NS_PER_SEC;
 /// Requests are a head of about 600 bytes and a body below 2,000.
 const REQUEST_BYTES: usize = 4 << 10;
 
-/// Lanes that share one connection.
+/// Lanes that share connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LaneGroup {
-    /// Protect and close: nothing else may be in their way.
+    /// Protect and close: nothing else may be in their way, and neither may one of them that hangs.
     Protective,
     /// Entries and reconcile reads.
     Ordinary,

@@ -4,7 +4,8 @@
 
 use super::shared::{Ending, Mail, SharedVenue};
 use crate::model::Wall;
-use crate::model::message::Lane;
+use crate::model::message::{Lane, PROTECTIVE_CALLS};
+use crate::venue::blofin::call_port::LaneGroup;
 use crate::venue::seam::{Busy, CallEvent, CallPort, Endpoint, FrameEvent, FramePort, Gone};
 
 /// A monotonic clock in nanoseconds, for the receive stamps that no decision reads.
@@ -124,9 +125,9 @@ impl FramePort for InProcessFrames {
 pub struct InProcessCalls {
     shared: SharedVenue,
     mono: MonoClock,
-    /// Slots of the lanes seen so far, in the order they are polled.
-    lanes: Vec<(Lane, usize)>,
-    /// Market reads that may be out at once; every other lane has one call.
+    /// Slots of the groups seen so far, in the order they are polled.
+    lanes: Vec<(LaneGroup, usize)>,
+    /// Market reads that may be out at once.
     market_calls: usize,
     next_index: usize,
     current: String,
@@ -150,22 +151,24 @@ impl InProcessCalls {
         self
     }
 
-    /// A slot of `lane` that is free; `None` when there is none yet, or all are taken.
+    /// A slot for `lane` that is free; `None` when there is none yet, or all are taken.
     fn free_slot(&self, lane: Lane) -> Option<usize> {
         let carrier = self.shared.lock();
-        let mut slots = self.lanes.iter().filter(|(known, _)| *known == lane);
+        let group = LaneGroup::of(lane);
+        let mut slots = self.lanes.iter().filter(|(known, _)| *known == group);
         slots
             .find(|(_, slot)| carrier.is_free(*slot))
             .map(|(_, slot)| *slot)
     }
 
     fn may_add(&self, lane: Lane) -> bool {
-        let most = if lane == Lane::Market {
-            self.market_calls
-        } else {
-            1
+        let group = LaneGroup::of(lane);
+        let most = match group {
+            LaneGroup::Market => self.market_calls,
+            LaneGroup::Protective => PROTECTIVE_CALLS,
+            LaneGroup::Ordinary => 1,
         };
-        self.lanes.iter().filter(|(known, _)| *known == lane).count() < most
+        self.lanes.iter().filter(|(known, _)| *known == group).count() < most
     }
 }
 
@@ -188,7 +191,7 @@ impl CallPort for InProcessCalls {
             Some(slot) => slot,
             None if self.may_add(lane) => {
                 let slot = self.shared.lock().add_slot();
-                self.lanes.push((lane, slot));
+                self.lanes.push((LaneGroup::of(lane), slot));
                 slot
             }
             None => return Err(Busy),
