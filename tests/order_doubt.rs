@@ -428,7 +428,10 @@ fn an_order_that_the_venue_forgot_ends_at_last() {
         }
         scene.gate.status(scene.now, &mut status);
         assert_eq!(
-            (status.entries_in_flight, status.orders_live),
+            (
+                status.entries_in_flight,
+                status.orders_live + status.orders_unknown
+            ),
             (in_flight, in_flight)
         );
     }

@@ -137,8 +137,8 @@ fn a_looser_stop_that_a_fill_asked_for_comes_soon_or_not_at_all() {
     for tenth in 0..300 {
         for command in std::mem::take(&mut scene.commands) {
             if command.kind == CommandKind::PlaceBracket as u8 {
-                assert!(command.sl_ticks < LONG_SL);
-                *(if tenth <= 100 { &mut soon } else { &mut late }) += 1;
+                let is_looser = command.sl_ticks < LONG_SL;
+                *(if tenth <= 100 { &mut soon } else { &mut late }) += u32::from(is_looser);
                 scene.reply(&command, Outcome::NotSent, 0);
             } else {
                 assert_eq!(command.kind, CommandKind::Place as u8, "the entry");
@@ -264,8 +264,8 @@ fn a_close_of_what_is_gone_waits_for_the_list() {
     scene.run_ms(4_900);
     assert_eq!(scene.commands.len(), 1, "no news, no call");
     scene.position(0, 0.0);
-    scene.run_ms(10_000);
-    assert_eq!(scene.commands.len(), 1);
+    scene.run_ms(15_000);
+    assert_eq!(scene.count(CommandKind::Place), 1, "it is gone");
     assert_eq!(scene.closed().len(), 1);
 }
 
