@@ -277,7 +277,7 @@ const CASES: &[Case] = &[
         entry,
         &[
             ("2", "8 lots at 600481 sl 598201 tp 603001"),
-            ("5", "8 lots at 600481 sl 596401 tp 606001"),
+            ("5", "8 lots at 600481 sl 596396 tp 606009"),
         ],
     ),
     case(

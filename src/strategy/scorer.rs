@@ -304,12 +304,12 @@ impl Scorer {
         let aware = self.params.regime.aware;
         let market_panics = aware && self.market.regime() == Regime::Panic;
         Tally::of(row, |side, index| {
-            let relative = match side {
-                Side::Buy => long,
-                Side::Sell => short,
+            let (relative, place) = match side {
+                Side::Buy => (long, 0),
+                Side::Sell => (short, 1),
             };
             let weights = match &drawn {
-                Some(drawn) => &drawn[side as usize],
+                Some(drawn) => &drawn[place],
                 None => weights.of(bandit, relative, timeframe),
             };
             let family = COMPONENTS[index].family;
