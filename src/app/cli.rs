@@ -234,7 +234,7 @@ impl SettingsArgs {
             config: self.config.clone(),
             env_file: self.env_file.clone(),
             set: self.set.clone(),
-            live: false,
+            ..LoadOptions::default()
         }
     }
 }

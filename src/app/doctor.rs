@@ -170,12 +170,13 @@ fn examine(settings: Result<Settings, Vec<String>>) -> Vec<Finding> {
     findings.push(judge_state_dir(&settings.daemon.state_dir));
     findings.extend(settings_findings(&settings));
     findings.extend(judge_pins(&settings.daemon.cores, &Cores::read().allowed));
-    let reached = venue::examine(&settings.venue);
+    // An embedded exchange may run faster than the wall, and judges what is signed by its own clock.
+    let clock = venue_clock::of(&settings);
+    let reached = venue::examine(&settings.venue, &clock);
     let answers = reached.iter().all(|finding| finding.verdict != Verdict::Fail);
     findings.extend(reached);
     if answers {
-        // An embedded exchange may run faster than the wall, and judges what is signed by its own clock.
-        findings.extend(account::examine(&settings, &venue_clock::of(&settings)));
+        findings.extend(account::examine(&settings, &clock));
     }
     findings
 }

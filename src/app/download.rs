@@ -46,11 +46,11 @@ pub fn parse_timeframe(text: &str) -> Result<Timeframe, String> {
     timeframe_of(text).ok_or_else(|| "write 1m, 3m, 5m, 15m, 30m, 1H, 2H, 4H, 6H, 8H, 12H or 1D".to_owned())
 }
 
-/// The settings of a command that reads the user's files but never trades: what `run --live` would
-/// refuse for want of an opt-in is no reason not to look at history.
+/// The settings of a command that reads the user's files but never trades: without credentials, and
+/// what `run --live` would refuse for want of an opt-in is no reason not to look at history.
 pub fn load_settings(args: &SettingsArgs) -> Result<Settings, Failure> {
     Settings::load(&LoadOptions {
-        live: true,
+        is_history: true,
         ..args.load_options()
     })
     .map_err(Failure::usage)

@@ -51,9 +51,10 @@ const PASSPHRASE: &str = "paper-passphrase";
 const BALANCE: i64 = 10_000;
 /// One way to the venue and back, in venue time: a VPS in the same city.
 const LATENCY_NS: u64 = 20_000_000;
-/// Positions and balance are pushed when they change; so often they are repeated, which says nothing
-/// new and, at the 5 s of a venue, was a quarter of a replay's time.
-const REFRESH_NS: u64 = 60_000_000_000;
+/// Positions and balance are pushed when they change; so often they are repeated, which says nothing new
+/// and, at the 5 s of a venue, was a quarter of a replay's time. A session on which nothing is pushed
+/// for 30 s is dropped, and pings go by the machine's clock, not by that of the recording.
+const REFRESH_NS: u64 = 20_000_000_000;
 
 /// Runs the replay. The summary goes to standard output, everything else to standard error.
 pub fn run(args: &ReplayArgs) -> Result<Exit, Failure> {

@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod fills;
 pub mod lifecycle;
 pub mod lookup;
+pub mod pending_call;
 pub mod positions;
 pub mod reconcile;
 pub mod trade;

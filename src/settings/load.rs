@@ -49,6 +49,9 @@ pub struct LoadOptions {
     pub set: Vec<String>,
     /// `--live`: the second opt-in for real orders.
     pub live: bool,
+    /// For a command that reads the user's history and never trades: secrets are dropped unread, and what
+    /// only a daemon needs is not asked for.
+    pub is_history: bool,
 }
 
 impl Settings {
@@ -65,6 +68,7 @@ impl Settings {
         directory: &Path,
     ) -> Result<Settings, SettingsError> {
         let mut resolver = Resolver::new();
+        resolver.drops_secrets = options.is_history;
         if let Some(path) = &options.config {
             resolver.apply_file(path, "name an overlay that exists with --config", |text| {
                 source::toml_file(&path.display().to_string(), text)
@@ -80,7 +84,7 @@ impl Settings {
         if options.live {
             resolver.fix("LIVE_TRADING", Value::Flag(true), Origin::CommandLine);
         }
-        resolver.finish(false)
+        resolver.finish(options.is_history)
     }
 
     /// The settings of a research command: defaults, an overlay (the embedded demo overlay unless
@@ -187,6 +191,7 @@ struct Resolver {
     /// By the name as written, older names included.
     secrets: BTreeMap<&'static str, (Secret, Origin)>,
     exposed_files: Vec<(PathBuf, u32)>,
+    drops_secrets: bool,
     faults: Vec<SettingsFault>,
     warnings: Vec<String>,
 }
@@ -198,6 +203,7 @@ impl Resolver {
             origins: BTreeMap::new(),
             secrets: BTreeMap::new(),
             exposed_files: Vec::new(),
+            drops_secrets: false,
             faults: Vec::new(),
             warnings: Vec::new(),
         };
@@ -245,6 +251,7 @@ impl Resolver {
         self.warnings.append(&mut layer.warnings);
         for entry in layer.entries {
             match entry.raw {
+                Raw::Secret(_) if self.drops_secrets => {}
                 Raw::Secret(secret) => {
                     self.apply_secret(
                         entry.key,

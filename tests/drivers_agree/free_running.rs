@@ -183,7 +183,7 @@ fn a_capture_of_a_free_run_repeats_on_the_stepper() {
     );
     assert!(report.is_equal(), "{report}");
     assert_eq!(report.strays, 0, "{report}");
-    assert_eq!(report.links_compared, 14);
+    assert_eq!(report.links_compared, 15);
     assert!(report.links_that_differ.is_empty(), "{report}");
 
     let lines = lines_of(&capture);

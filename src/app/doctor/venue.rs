@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::Finding;
+use crate::driver::DecisionClock;
 use crate::settings::Venue;
 
 /// Longest wait for one step.
@@ -25,8 +26,9 @@ const CLOCK_OFFSET_MS_MAX: i64 = 3_000;
 /// The venue rejects what is signed 60 s off; half of that leaves room for drift.
 const CLOCK_OFFSET_MS_FAIL: i64 = 30_000;
 
-/// Looks up the host, connects, and reads the public list of instruments.
-pub(super) fn examine(venue: &Venue) -> Vec<Finding> {
+/// Looks up the host, connects, and reads the public list of instruments. `clock` is the one that the
+/// venue's date is held against: the wall, or that of an exchange that runs faster.
+pub(super) fn examine(venue: &Venue, clock: &DecisionClock) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => {
@@ -37,10 +39,10 @@ pub(super) fn examine(venue: &Venue) -> Vec<Finding> {
             )];
         }
     };
-    runtime.block_on(examine_in_turn(venue))
+    runtime.block_on(examine_in_turn(venue, clock))
 }
 
-async fn examine_in_turn(venue: &Venue) -> Vec<Finding> {
+async fn examine_in_turn(venue: &Venue, clock: &DecisionClock) -> Vec<Finding> {
     let mut findings = Vec::new();
     let address = match resolve(&venue.blofin_base_url).await {
         Ok((finding, address)) => {
@@ -57,7 +59,7 @@ async fn examine_in_turn(venue: &Venue) -> Vec<Finding> {
         }
     }
     match client(venue.blofin_ca_file.as_deref()) {
-        Ok(client) => findings.extend(request(&client, &venue.blofin_base_url).await),
+        Ok(client) => findings.extend(request(&client, &venue.blofin_base_url, clock).await),
         Err(finding) => findings.push(finding),
     }
     findings
@@ -151,7 +153,7 @@ pub(super) fn innermost(fault: &dyn Error) -> String {
     cause.to_string()
 }
 
-async fn request(client: &reqwest::Client, base_url: &str) -> Vec<Finding> {
+async fn request(client: &reqwest::Client, base_url: &str, clock: &DecisionClock) -> Vec<Finding> {
     let start = Instant::now();
     let mut response = match client
         .get(format!("{base_url}/api/v1/market/instruments"))
@@ -194,7 +196,7 @@ async fn request(client: &reqwest::Client, base_url: &str) -> Vec<Finding> {
         }
     }
     let mut findings = vec![judge_answer(status.as_u16(), &body, start.elapsed())];
-    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let now_ms = clock.now().ms();
     findings.extend(date.and_then(|date| judge_date(&date, now_ms)));
     findings
 }
@@ -257,6 +259,7 @@ mod tests {
     use super::super::Verdict;
     use super::*;
     use crate::settings::Settings;
+    use crate::sys::clock::Stamp;
 
     /// A server on a port of its own that answers one request after another with `answer`.
     fn serve(answer: &'static str) -> String {
@@ -278,7 +281,7 @@ mod tests {
     fn examine_at(base_url: &str) -> Vec<Finding> {
         let mut settings = Settings::research(None, &[], Path::new("unused")).unwrap();
         settings.venue.point_at(base_url);
-        examine(&settings.venue)
+        examine(&settings.venue, &DecisionClock::wall(Stamp::process()))
     }
 
     fn verdicts(findings: &[Finding]) -> Vec<(&str, Verdict)> {
@@ -372,11 +375,11 @@ mod tests {
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, certificate).unwrap();
         settings.venue.blofin_ca_file = Some(ca_file.clone());
-        let findings = examine(&settings.venue);
+        let findings = examine(&settings.venue, &DecisionClock::wall(Stamp::process()));
         assert_eq!(verdicts(&findings)[2], ("venue", Verdict::Ok), "{findings:?}");
         for broken in ["", "-----BEGIN CERTIFICATE-----\n%%\n"] {
             std::fs::write(&ca_file, broken).unwrap();
-            let findings = examine(&settings.venue);
+            let findings = examine(&settings.venue, &DecisionClock::wall(Stamp::process()));
             assert_eq!(verdicts(&findings)[2], ("tls", Verdict::Fail), "{findings:?}");
             assert!(findings[2].advice.contains("BLOFIN_CA_FILE"));
         }

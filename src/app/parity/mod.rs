@@ -8,8 +8,8 @@ pub mod report;
 
 use super::capturing::find_runs;
 use super::cli::SettingsArgs;
+use super::download::load_settings;
 use super::exit::{Exit, Failure};
-use crate::settings::Settings;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use repeat::RepeatFault;
@@ -94,6 +94,6 @@ fn directory_of(args: &ParityArgs) -> Result<PathBuf, Failure> {
     if !is_day || args.capture.is_dir() {
         return Ok(args.capture.clone());
     }
-    let settings = Settings::load(&args.settings.load_options()).map_err(Failure::usage)?;
+    let settings = load_settings(&args.settings)?;
     Ok(settings.record.capture_dir.join(&args.capture))
 }

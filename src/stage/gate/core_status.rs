@@ -1,6 +1,6 @@
 //! What the gate looks like from outside, for screens and health checks.
 
-use super::core::{Gate, NEVER};
+use super::core::{Call, Gate, NEVER};
 use crate::model::{InstrumentId, Reason, Side, Wall};
 use crate::orders::lifecycle::State;
 use crate::orders::positions::slot_of;
@@ -134,7 +134,13 @@ impl Gate {
             if open && naked && desk.timer == NEVER && !self.awaits_truth {
                 return Err("an open position without a stop waits for nothing");
             }
-            if open && trade.guard.closing.is_some() && desk.timer == NEVER && !self.awaits_truth {
+            // A protective call that is under way ends by itself, with an answer or as lost.
+            let under_way = trade.guard.call.is_some_and(|pending| {
+                let of_it = |call: &Call| call.trade == trade.number && call.client_id == pending.client_id;
+                !pending.unknown && self.calls.iter().any(of_it)
+            });
+            let waits = desk.timer < NEVER || under_way || self.awaits_truth;
+            if open && trade.guard.closing.is_some() && !waits {
                 return Err("a position that is to be closed waits for nothing");
             }
         }
