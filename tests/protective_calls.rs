@@ -157,7 +157,7 @@ fn enter_eth(scene: &mut Scene) {
     scene.quote_of(ETH, 60_000.0, 60_000.1);
     let signal = scene.make_signal(ETH, Side::Buy);
     scene.send_signal(&signal);
-    let sent: Vec<OrderCommand> = scene.commands.iter().copied().collect();
+    let sent: Vec<OrderCommand> = scene.commands.to_vec();
     if let Some(set) = sent
         .iter()
         .find(|command| command.kind == CommandKind::SetLeverage as u8)

@@ -434,6 +434,7 @@ pub fn exit_side(side: Side) -> Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ClientOrderId;
     use crate::model::InstrumentId;
 
     fn row(venue_id: u64, lots: i64, sl: i64, tp: i64) -> BracketRow {
