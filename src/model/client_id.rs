@@ -105,8 +105,14 @@ pub fn instance_tag(instance: &str) -> u16 {
     (hash % 1296) as u16
 }
 
+/// `value` in base 36 at the end of `out`, zeros before it.
 fn write_base36(mut value: u64, out: &mut [u8]) {
+    out.fill(b'0');
     for slot in out.iter_mut().rev() {
+        // Most ids have few digits that are not 0.
+        if value == 0 {
+            return;
+        }
         *slot = b"0123456789abcdefghijklmnopqrstuvwxyz"[(value % 36) as usize];
         value /= 36;
     }

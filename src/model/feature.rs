@@ -188,6 +188,13 @@ impl FeatureRow {
         (self.present[index / 64] >> (index % 64) & 1 == 1).then(|| self.values[index])
     }
 
+    /// The feature's value and 1, or 0 and 0 while it does not exist: for whoever copies without asking.
+    #[inline]
+    pub fn raw(&self, feature: Feature) -> (f64, u64) {
+        let index = feature as usize;
+        (self.values[index], self.present[index / 64] >> (index % 64) & 1)
+    }
+
     /// Sets the feature; `None` or a value that is not finite makes it absent.
     #[inline]
     pub fn set(&mut self, feature: Feature, value: Option<f64>) {

@@ -10,6 +10,19 @@ pub struct Decimal {
     pub scale: u8,
 }
 
+/// Powers of ten that `f64` holds exactly, for every scale a venue decimal may have.
+const TENS: [f64; SCALE_MAX as usize + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+];
+
+/// The whole number at or below `value`; beyond `i64` the nearest end of it, 0 for NaN. As
+/// `value.floor() as i64`, which is a call into the library on processors as old as we build for.
+#[inline]
+pub fn floor_i64(value: f64) -> i64 {
+    let toward_zero = value as i64;
+    toward_zero.saturating_sub(i64::from(toward_zero as f64 > value))
+}
+
 /// A price in ticks of its instrument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Price(pub i64);
@@ -58,10 +71,14 @@ impl Decimal {
         })
     }
 
-    /// The nearest `f64`.
+    /// The nearest `f64`; with a mantissa beyond 2^53 it may be two last places off.
     pub fn to_f64(self) -> f64 {
-        // Exact up to 2^53 and 10^22, as all prices are; the quotient is then correctly rounded.
-        self.mantissa as f64 / 10f64.powi(i32::from(self.scale))
+        // Exact up to 2^53 and 10^22, as all prices are; the quotient is then correctly rounded. Both
+        // without a call, which conversions of 128 bits and powers are.
+        match (i64::try_from(self.mantissa), TENS.get(usize::from(self.scale))) {
+            (Ok(mantissa), Some(tens)) => mantissa as f64 / tens,
+            _ => self.mantissa as f64 / 10f64.powi(i32::from(self.scale)),
+        }
     }
 
     /// How many whole `unit`s this is, `None` when it is not a whole number of them, when `unit`
@@ -137,6 +154,35 @@ mod tests {
 
     fn decimal(text: &str) -> Decimal {
         Decimal::parse(text.as_bytes()).expect("a decimal")
+    }
+
+    #[test]
+    fn the_floor_is_that_of_the_library() {
+        let ends = [0.0, 1.0, 1e9, 9.007e15, 9.3e18, 1e300, f64::INFINITY];
+        let parts = [0.0, 0.25, 0.5, 0.999_999, 1e-12];
+        for (end, part) in ends.iter().flat_map(|end| parts.map(|part| (end, part))) {
+            for value in [end + part, end - part, -end - part, -end + part] {
+                assert_eq!(floor_i64(value), value.floor() as i64, "{value}");
+            }
+        }
+        assert_eq!((floor_i64(f64::NAN), floor_i64(-0.0)), (0, 0));
+    }
+
+    #[test]
+    fn a_float_is_the_nearest_to_the_decimal() {
+        for text in [
+            "0.000000000000000001",
+            "123456.7891",
+            "-0.1",
+            "9007199254.740992",
+            "0.30000000000000004",
+        ] {
+            assert_eq!(
+                decimal(text).to_f64(),
+                text.parse::<f64>().expect("a float"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

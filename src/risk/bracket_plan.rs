@@ -6,6 +6,7 @@
 //! arithmetic is done for a long on prices multiplied by the side's sign.
 
 use super::params::{BracketMode, BracketParams};
+use crate::model::money::floor_i64;
 use crate::model::{Reason, Side};
 
 /// What a plan is made from. Prices in USDT.
@@ -86,7 +87,7 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
 /// Lots that leave at the first of two targets; 0 when there is one target, or when either part
 /// would be below the instrument's minimum.
 pub fn first_lots(params: &BracketParams, plan: &Plan, lots: i64, min_lots: i64) -> i64 {
-    let first = (lots as f64 * params.scale_out_part + 1e-9).floor() as i64;
+    let first = floor_i64(lots as f64 * params.scale_out_part + 1e-9);
     let least = min_lots.max(1);
     if plan.tp2_ticks != 0 && first >= least && lots - first >= least {
         first
@@ -192,23 +193,25 @@ pub fn is_target_passed(side: Side, tp_ticks: i64, last_ticks: f64) -> bool {
 
 /// The tick at or above `ticks`; values within a billionth of a tick count as whole.
 pub fn ceil_tick(ticks: f64) -> i64 {
-    match near(ticks) {
-        Some(whole) => whole,
-        None => ticks.ceil() as i64,
-    }
+    let (below, over) = split(ticks);
+    below.saturating_add(i64::from(over > whole_within(ticks)))
 }
 
 /// The tick at or below `ticks`, as `ceil_tick`.
 pub fn floor_tick(ticks: f64) -> i64 {
-    match near(ticks) {
-        Some(whole) => whole,
-        None => ticks.floor() as i64,
-    }
+    let (below, over) = split(ticks);
+    below.saturating_add(i64::from(1.0 - over <= whole_within(ticks)))
 }
 
-fn near(ticks: f64) -> Option<i64> {
-    let whole = ticks.round();
-    ((ticks - whole).abs() <= 1e-9 * ticks.abs().max(1.0)).then_some(whole as i64)
+/// The tick at or below, and how far above it `ticks` is.
+fn split(ticks: f64) -> (i64, f64) {
+    let below = floor_i64(ticks);
+    (below, ticks - below as f64)
+}
+
+/// How near to a whole tick counts as whole.
+fn whole_within(ticks: f64) -> f64 {
+    1e-9 * ticks.abs().max(1.0)
 }
 
 #[cfg(test)]
@@ -323,6 +326,25 @@ mod tests {
         // 100.03 − 0.6 = 99.43 → 99.5; 100.03 + 0.96 = 100.99 → 100.75.
         assert_eq!((plan.sl_ticks, plan.tp_ticks), (398, 403));
         assert!(plan.risk <= 0.6);
+    }
+
+    #[test]
+    fn a_billionth_of_a_tick_is_nothing() {
+        for (ticks, floor, ceil) in [
+            (5.0, 5, 5),
+            (5.0 + 1e-10, 5, 5),
+            (5.0 - 1e-10, 5, 5),
+            (5.0 + 1e-6, 5, 6),
+            (4.5, 4, 5),
+            (-4.5, -5, -4),
+            (-5.0 + 1e-10, -5, -5),
+            (600_000.000_01, 600_000, 600_000),
+            (f64::NAN, 0, 0),
+            (1e300, i64::MAX, i64::MAX),
+            (-1e300, i64::MIN, i64::MIN),
+        ] {
+            assert_eq!((floor_tick(ticks), ceil_tick(ticks)), (floor, ceil), "{ticks}");
+        }
     }
 
     #[test]

@@ -207,7 +207,10 @@ impl Budget {
 
     fn forget(&mut self, now: Wall) {
         let window_ns = self.window_ns();
-        self.calls.retain(|call| now.since(call.left) < window_ns);
+        let is_in = |call: &Paid| now.since(call.left) < window_ns;
+        if !self.calls.iter().all(is_in) {
+            self.calls.retain(|call| is_in(call));
+        }
     }
 }
 

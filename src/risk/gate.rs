@@ -6,6 +6,7 @@
 
 use super::bracket_plan::{self, Plan, PlanRequest, ceil_tick, floor_tick};
 use super::params::{BracketParams, EntryStyle, Limits};
+use super::scales::{Notes, Scales};
 use super::sizing::{self, SizeRequest};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Instrument, InstrumentId, Lots, OrderType, Price, Reason, Side, Wall};
@@ -162,63 +163,23 @@ pub struct GateLine {
 /// Every comparison up to and including the one that failed.
 pub type GateReport = ArrayVec<GateLine, 40>;
 
-/// Compares, and writes down what it compared when somebody wants to know.
-struct Scales<'a> {
-    report: Option<&'a mut GateReport>,
-}
-
-impl Scales<'_> {
-    fn line(&mut self, gate: Reason, value: f64, limit: f64, passed: bool) -> Result<(), Reason> {
-        if let Some(report) = self.report.as_deref_mut() {
-            // A report that is full has lost only explanations.
-            let _ = report.try_push(GateLine {
-                gate,
-                value,
-                limit,
-                passed,
-            });
-        }
-        if passed { Ok(()) } else { Err(gate) }
-    }
-
-    fn holds(&mut self, gate: Reason, fine: bool) -> Result<(), Reason> {
-        self.line(gate, f64::from(u8::from(fine)), 1.0, fine)
-    }
-
-    /// Writes down a refusal that was found elsewhere.
-    fn result<T>(&mut self, result: Result<T, Reason>) -> Result<T, Reason> {
-        if let Err(reason) = result {
-            self.holds(reason, false)?;
-        }
-        result
-    }
-
-    /// Equality passes; NaN does not.
-    fn at_least(&mut self, gate: Reason, value: f64, limit: f64) -> Result<(), Reason> {
-        self.line(gate, value, limit, value >= limit)
-    }
-
-    /// Equality passes; NaN does not.
-    fn at_most(&mut self, gate: Reason, value: f64, limit: f64) -> Result<(), Reason> {
-        self.line(gate, value, limit, value <= limit)
-    }
-
-    /// Equality fails: the limit counts what is already there. A limit of 0 is off.
-    fn below(&mut self, gate: Reason, value: f64, limit: f64) -> Result<(), Reason> {
-        if limit <= 0.0 {
-            return Ok(());
-        }
-        self.line(gate, value, limit, value < limit)
-    }
-}
-
 /// The order that `proposal` becomes, or the first limit it breaks. Fills `report` when given.
 pub fn check(
     proposal: &Proposal,
     context: &Context<'_>,
     report: Option<&mut GateReport>,
 ) -> Result<Approved<Order>, Reason> {
-    let mut scales = Scales { report };
+    match report {
+        Some(report) => weigh(Scales { report }, proposal, context),
+        None => weigh(Scales { report: () }, proposal, context),
+    }
+}
+
+fn weigh<R: Notes>(
+    mut scales: Scales<R>,
+    proposal: &Proposal,
+    context: &Context<'_>,
+) -> Result<Approved<Order>, Reason> {
     check_switches(&mut scales, proposal.duplicate, context)?;
     check_opinion(&mut scales, proposal, context)?;
     check_market(&mut scales, context)?;
@@ -262,7 +223,11 @@ pub fn expected_value(probability: f64, plan: &Plan) -> f64 {
     probability * (plan.reward_r - plan.cost_r) - (1.0 - probability) * (1.0 + plan.cost_r)
 }
 
-fn check_switches(scales: &mut Scales<'_>, duplicate: bool, context: &Context<'_>) -> Result<(), Reason> {
+fn check_switches<R: Notes>(
+    scales: &mut Scales<R>,
+    duplicate: bool,
+    context: &Context<'_>,
+) -> Result<(), Reason> {
     let account = context.account;
     scales.holds(Reason::AutotradeOff, context.limits.enable_autotrade)?;
     scales.holds(Reason::KillSwitch, !account.kill_switch)?;
@@ -276,7 +241,11 @@ fn check_switches(scales: &mut Scales<'_>, duplicate: bool, context: &Context<'_
     scales.holds(Reason::InstrumentSuspended, context.instrument.live)
 }
 
-fn check_opinion(scales: &mut Scales<'_>, proposal: &Proposal, context: &Context<'_>) -> Result<(), Reason> {
+fn check_opinion<R: Notes>(
+    scales: &mut Scales<R>,
+    proposal: &Proposal,
+    context: &Context<'_>,
+) -> Result<(), Reason> {
     let limits = context.limits;
     let age_ms = context.now.since(proposal.formed) / NS_PER_MS;
     scales.at_most(
@@ -296,7 +265,7 @@ fn check_opinion(scales: &mut Scales<'_>, proposal: &Proposal, context: &Context
     Ok(())
 }
 
-fn check_market(scales: &mut Scales<'_>, context: &Context<'_>) -> Result<(), Reason> {
+fn check_market<R: Notes>(scales: &mut Scales<R>, context: &Context<'_>) -> Result<(), Reason> {
     let market = context.market;
     scales.holds(Reason::DataStale, !market.stale)?;
     scales.holds(Reason::QuoteAbsent, market.has_quote())?;
@@ -335,7 +304,7 @@ fn check_market(scales: &mut Scales<'_>, context: &Context<'_>) -> Result<(), Re
     Ok(())
 }
 
-fn check_account(scales: &mut Scales<'_>, context: &Context<'_>) -> Result<(), Reason> {
+fn check_account<R: Notes>(scales: &mut Scales<R>, context: &Context<'_>) -> Result<(), Reason> {
     let (limits, account) = (context.limits, context.account);
     scales.holds(Reason::OrderInFlight, !account.order_in_flight)?;
     scales.holds(Reason::PositionOpen, !account.position_open)?;
@@ -379,8 +348,8 @@ fn check_account(scales: &mut Scales<'_>, context: &Context<'_>) -> Result<(), R
 }
 
 /// The bracket at `entry`, if its risk, its cost and the way of the price allow one.
-fn check_plan(
-    scales: &mut Scales<'_>,
+fn check_plan<R: Notes>(
+    scales: &mut Scales<R>,
     proposal: &Proposal,
     context: &Context<'_>,
     entry: f64,
@@ -443,7 +412,7 @@ pub struct Addition {
 
 /// What may be added, if everything that stops an entry, apart from the opinion, lets it.
 pub fn check_top_up(top_up: TopUp, context: &Context<'_>) -> Result<Approved<Addition>, Reason> {
-    let mut scales = Scales { report: None };
+    let mut scales = Scales { report: () };
     check_switches(&mut scales, false, context)?;
     check_market(&mut scales, context)?;
     let account = context.account;

@@ -7,6 +7,7 @@ pub mod bracket_plan;
 pub mod budget;
 pub mod gate;
 pub mod params;
+mod scales;
 pub mod sizing;
 pub mod trailing;
 

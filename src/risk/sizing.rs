@@ -4,6 +4,7 @@
 //! whole lots or the reason why no size fits; never a size above what the limits allow.
 
 use super::params::Limits;
+use crate::model::money::floor_i64;
 use crate::model::{Instrument, Lots, Reason};
 
 /// What a size is computed from. Money in USDT.
@@ -146,7 +147,7 @@ fn fit_balance(
 
 fn whole_lots(lots: f64) -> i64 {
     // A float beyond i64 saturates; NaN becomes 0 and is refused as too small.
-    (lots + WHOLE).floor() as i64
+    floor_i64(lots + WHOLE)
 }
 
 fn sized(lots: i64, lot_usd: f64, leverage: u16) -> Size {
