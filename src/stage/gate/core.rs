@@ -10,6 +10,8 @@
 //! on_tick ─▶ quotes, trailing            on_timer ─▶ lookups, reconcile, sweeps, time limits
 //! ```
 
+use super::core_call::{CALLS_MAX, open_call};
+pub(super) use super::core_call::{Call, Purpose};
 use super::core_modes::LeverageRead;
 use super::core_outputs::{Counters, Outputs, event};
 use super::core_trust::{DISTRUST_MAX, Distrust};
@@ -87,55 +89,12 @@ impl Default for GateParams {
     }
 }
 
-/// Calls that may be unanswered at a time; more are not sent.
-pub(super) const CALLS_MAX: usize = 64;
 /// Opinions remembered against doubles.
 pub(super) const SEEN_MAX: usize = 256;
 /// Entries of the last hour that are counted one by one.
 pub(super) const ENTRIES_MAX: usize = 256;
-/// A call without any reply for this long is treated as lost: longer than `send` waits for a place and
-/// then for the answer, so that no answer is thrown away.
-const CALL_LOST_NS: u64 = 30 * NS_PER_SEC;
-/// The same for a call that protects or closes.
-const PROTECTIVE_LOST_NS: u64 = 10 * NS_PER_SEC;
 /// Far enough: no timer.
 pub(super) const NEVER: Wall = Wall(u64::MAX);
-
-/// What a call was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Leverage,
-    Entry,
-    CancelOrder,
-    Bracket,
-    Close,
-    Sweep,
-    Mode,
-}
-
-/// A call that waits for its reply.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
-    pub number: u64,
-    pub purpose: Purpose,
-    pub trade: u64,
-    pub instrument: InstrumentId,
-    pub client_id: ClientOrderId,
-    pub venue_id: u64,
-    pub since: Wall,
-}
-
-impl Call {
-    /// When it is lost if nothing is heard of it.
-    pub fn lost_at(&self) -> Wall {
-        Wall(match self.purpose {
-            Purpose::Bracket | Purpose::Close => self.since.0 + PROTECTIVE_LOST_NS,
-            Purpose::Leverage | Purpose::Entry | Purpose::CancelOrder | Purpose::Sweep | Purpose::Mode => {
-                self.since.0 + CALL_LOST_NS
-            }
-        })
-    }
-}
 
 /// A trade with what the decision core adds to it.
 #[derive(Clone, Copy, Debug)]
@@ -495,10 +454,7 @@ impl Gate {
 
     /// Notes a call that is about to leave and returns its number; `None` when too many are open.
     pub(super) fn open_call(&mut self, call: Call) -> Option<u64> {
-        let number = self.next_call;
-        self.calls.try_push(Call { number, ..call }).ok()?;
-        self.next_call += 1;
-        Some(number)
+        open_call(&mut self.calls, &mut self.next_call, call)
     }
 
     pub(super) fn desk_at(&self, slot: usize) -> Option<usize> {

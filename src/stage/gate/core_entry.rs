@@ -4,6 +4,7 @@
 //! gathers what the check needs, and turns an approval into commands.
 
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
+use super::core_call::open_call;
 use super::core_outputs::{Outputs, command, event};
 use crate::model::client_id::Role;
 use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
@@ -329,19 +330,20 @@ impl Gate {
         set.signal = trade.signal;
         set.expires_ns = set.expires_ns.min(trade.expires.0);
         set.call = self
-            .call_of(Purpose::Leverage, &trade, now)
+            .open_call(call_of(Purpose::Leverage, &trade, now))
             .ok_or(Reason::SendBusy)?;
         out.commands.try_push(set).map_err(|_| Reason::SendBusy)
     }
 
     /// Hands the entry of a desk over. The order is in the book before its command exists.
     pub(super) fn send_entry(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
+        let Some(desk) = self.desks[index].as_mut() else {
             return Err(Reason::SendBusy);
         };
         if !self.budget.try_spend(Spend::Entry, now) {
             return Err(Reason::BudgetSpent);
         }
+        let trade = &mut desk.trade;
         let slot = slot_of(trade.instrument, trade.position_side);
         let order = BookOrder {
             client_id: trade.entry_id,
@@ -365,7 +367,8 @@ impl Gate {
             fills: FillRead::default(),
         };
         let book_slot = self.orders.insert(order).ok_or(Reason::SendBusy)?;
-        let Some(call) = self.call_of(Purpose::Entry, &trade, now) else {
+        let call = call_of(Purpose::Entry, trade, now);
+        let Some(call) = open_call(&mut self.calls, &mut self.next_call, call) else {
             self.orders.remove(book_slot);
             return Err(Reason::SendBusy);
         };
@@ -388,42 +391,11 @@ impl Gate {
         place.client_id = trade.entry_id;
         place.expires_ns = place.expires_ns.min(trade.expires.0);
         out.commands.try_push(place).map_err(|_| Reason::SendBusy)?;
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.stage = Stage::Entering;
-            desk.timer = NEVER;
-        }
+        trade.stage = Stage::Entering;
+        desk.timer = NEVER;
         self.counters.entries_sent += 1;
-        self.entry_line(&trade, place.price_ticks, now, out);
+        entry_line(&desk.trade, place.price_ticks, now, out);
         Ok(())
-    }
-
-    fn entry_line(&self, trade: &Trade, price_ticks: i64, now: Wall, out: &mut Outputs) {
-        let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
-        line.side = trade.side as u8;
-        line.order_type = trade.order_type as u8;
-        line.timeframe = trade.timeframe;
-        line.signal = trade.signal;
-        line.client_id = trade.entry_id;
-        line.command = CommandKind::Place as u8;
-        line.price_ticks = price_ticks;
-        line.size_lots = trade.planned_lots;
-        line.sl_ticks = trade.attached_sl_ticks;
-        line.tp_ticks = trade.attached_tp_ticks;
-        line.score = trade.score;
-        line.probability = trade.probability;
-        out.event(line);
-    }
-
-    fn call_of(&mut self, purpose: Purpose, trade: &Trade, now: Wall) -> Option<u64> {
-        self.open_call(Call {
-            number: 0,
-            purpose,
-            trade: trade.number,
-            instrument: trade.instrument,
-            client_id: trade.entry_id,
-            venue_id: 0,
-            since: now,
-        })
     }
 
     fn refuse(&mut self, proposal: &Proposal, origin: &Origin, reason: Reason, now: Wall, out: &mut Outputs) {
@@ -511,6 +483,36 @@ impl Gate {
             }
         }
     }
+}
+
+/// The call that `purpose` makes for the entry of `trade`.
+fn call_of(purpose: Purpose, trade: &Trade, now: Wall) -> Call {
+    Call {
+        number: 0,
+        purpose,
+        trade: trade.number,
+        instrument: trade.instrument,
+        client_id: trade.entry_id,
+        venue_id: 0,
+        since: now,
+    }
+}
+
+fn entry_line(trade: &Trade, price_ticks: i64, now: Wall, out: &mut Outputs) {
+    let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
+    line.side = trade.side as u8;
+    line.order_type = trade.order_type as u8;
+    line.timeframe = trade.timeframe;
+    line.signal = trade.signal;
+    line.client_id = trade.entry_id;
+    line.command = CommandKind::Place as u8;
+    line.price_ticks = price_ticks;
+    line.size_lots = trade.planned_lots;
+    line.sl_ticks = trade.attached_sl_ticks;
+    line.tp_ticks = trade.attached_tp_ticks;
+    line.score = trade.score;
+    line.probability = trade.probability;
+    out.event(line);
 }
 
 /// Why an alert was refused, with the comparison that it failed.

@@ -11,6 +11,8 @@ use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
 use crate::risk::gate::{AccountView, Market};
 
+const HOUR_NS: u64 = 3_600 * NS_PER_SEC;
+
 /// A set of instruments, one bit each.
 pub(super) type InstrumentSet = [u64; INSTRUMENTS_MAX / 64];
 
@@ -54,7 +56,11 @@ impl Gate {
         let row = &self.rows[instrument.index()];
         let leverage = self.wanted_leverage(instrument);
         let calls_needed = 1 + u32::from(row.leverage != leverage);
-        let hour = 3_600 * NS_PER_SEC;
+        // A list of up to 256 that is only read where somebody has set a limit.
+        let entries_last_hour = match self.params.limits.entries_per_hour_max {
+            0 => 0,
+            _ => self.entries.iter().filter(|at| now.since(**at) < HOUR_NS).count() as u32,
+        };
         let slots = [PositionSide::Net, PositionSide::Short].map(|position| slot_of(instrument, position));
         let own = slot_of(instrument, self.position_side(side));
         // Two trades side by side need two positions: only long_short mode has them.
@@ -87,7 +93,7 @@ impl Gate {
             exposure_usd,
             available_usd: self.account.available,
             last_activity: row.activity,
-            entries_last_hour: self.entries.iter().filter(|at| now.since(**at) < hour).count() as u32,
+            entries_last_hour,
             realised_today_usd: self.day.realised_usd,
             consecutive_losses: self.day.losses_in_row,
             calls_needed,

@@ -3,6 +3,7 @@
 pub mod core;
 mod core_account;
 mod core_bracket;
+mod core_call;
 mod core_close;
 mod core_entry;
 mod core_fills;
