@@ -14,7 +14,7 @@ use crate::model::{
     TriggerType, Wall,
 };
 pub(crate) use read::page_rows;
-use text::{Json, Query, decimal_text, json_text, write_u64};
+use text::{Json, Query, decimal_text, json_text, key, write_u64};
 use zeroize::Zeroize;
 
 /// Room for a request: the longest (a bracketed order with a long passphrase) has about 1,100 bytes.
@@ -266,21 +266,21 @@ fn place(
 ) -> Result<&'static [u8], EncodeError> {
     body.open(b"{");
     target(body, command, row)?;
-    body.text("side", side(command)?.text().as_bytes());
+    body.text(key!("side"), side(command)?.text().as_bytes());
     let order_type = OrderType::from_code(command.order_type).ok_or(EncodeError::CodeUnknown {
         field: "order_type",
         code: command.order_type,
     })?;
-    body.text("orderType", order_type.text().as_bytes());
+    body.text(key!("orderType"), order_type.text().as_bytes());
     if order_type != OrderType::Market {
-        body.decimal("price", price(row, "price_ticks", command.price_ticks)?);
+        body.decimal(key!("price"), price(row, "price_ticks", command.price_ticks)?);
     }
-    body.decimal("size", size(row, command.size_lots)?);
+    body.decimal(key!("size"), size(row, command.size_lots)?);
     if command.reduce_only != 0 {
-        body.text("reduceOnly", b"true");
+        body.text(key!("reduceOnly"), b"true");
     }
     client_id(body, &command.client_id)?;
-    legs(body, command, row, ["tp", "sl"])?;
+    legs(body, command, row, &LEGS)?;
     body.close(b"}");
     Ok(b"/api/v1/trade/order")
 }
@@ -291,8 +291,8 @@ fn cancel(
     row: &Instrument,
 ) -> Result<&'static [u8], EncodeError> {
     body.open(b"{");
-    body.text("instId", row.symbol.as_bytes());
-    id_or_client_id(body, "orderId", command)?;
+    body.text(key!("instId"), row.symbol.as_bytes());
+    id_or_client_id(body, key!("orderId"), command)?;
     body.close(b"}");
     Ok(b"/api/v1/trade/cancel-order")
 }
@@ -304,20 +304,20 @@ fn place_bracket(
 ) -> Result<&'static [u8], EncodeError> {
     body.open(b"{");
     target(body, command, row)?;
-    body.text("side", side(command)?.text().as_bytes());
+    body.text(key!("side"), side(command)?.text().as_bytes());
     if command.size_lots == -1 {
-        body.text("size", b"-1");
+        body.text(key!("size"), b"-1");
     } else {
-        body.decimal("size", size(row, command.size_lots)?);
+        body.decimal(key!("size"), size(row, command.size_lots)?);
     }
     if command.tp_ticks == 0 && command.sl_ticks == 0 {
         return Err(EncodeError::FieldMissing {
             field: "tp_ticks or sl_ticks",
         });
     }
-    legs(body, command, row, ["tp", "sl"])?;
+    legs(body, command, row, &LEGS)?;
     if command.reduce_only != 0 {
-        body.text("reduceOnly", b"true");
+        body.text(key!("reduceOnly"), b"true");
     }
     client_id(body, &command.client_id)?;
     body.close(b"}");
@@ -330,8 +330,8 @@ fn cancel_bracket(
     row: &Instrument,
 ) -> Result<&'static [u8], EncodeError> {
     body.open(b"[{");
-    body.text("instId", row.symbol.as_bytes());
-    id_or_client_id(body, "tpslId", command)?;
+    body.text(key!("instId"), row.symbol.as_bytes());
+    id_or_client_id(body, key!("tpslId"), command)?;
     body.close(b"}]");
     Ok(b"/api/v1/trade/cancel-tpsl")
 }
@@ -342,19 +342,19 @@ fn amend_bracket(
     row: &Instrument,
 ) -> Result<&'static [u8], EncodeError> {
     body.open(b"{");
-    body.text("instId", row.symbol.as_bytes());
-    id_or_client_id(body, "tpslId", command)?;
+    body.text(key!("instId"), row.symbol.as_bytes());
+    id_or_client_id(body, key!("tpslId"), command)?;
     match command.size_lots {
         0 => {}
-        -1 => body.text("newSize", b"-1"),
-        lots => body.decimal("newSize", size(row, lots)?),
+        -1 => body.text(key!("newSize"), b"-1"),
+        lots => body.decimal(key!("newSize"), size(row, lots)?),
     }
     if command.tp_ticks == 0 && command.sl_ticks == 0 {
         return Err(EncodeError::FieldMissing {
             field: "tp_ticks or sl_ticks",
         });
     }
-    legs(body, command, row, ["newTp", "newSl"])?;
+    legs(body, command, row, &NEW_LEGS)?;
     body.close(b"}");
     Ok(b"/api/v1/trade/amend-tpsl")
 }
@@ -385,14 +385,14 @@ fn set_leverage(
         });
     }
     body.open(b"{");
-    body.text("instId", row.symbol.as_bytes());
-    body.integer("leverage", u64::from(command.leverage));
-    body.text("marginMode", margin_mode(command)?.text().as_bytes());
+    body.text(key!("instId"), row.symbol.as_bytes());
+    body.integer(key!("leverage"), u64::from(command.leverage));
+    body.text(key!("marginMode"), margin_mode(command)?.text().as_bytes());
     // Only the two sides of an isolated hedge have leverages of their own.
     if let Some(side @ (PositionSide::Long | PositionSide::Short)) =
         PositionSide::from_code(command.position_side)
     {
-        body.text("positionSide", side.text().as_bytes());
+        body.text(key!("positionSide"), side.text().as_bytes());
     }
     body.close(b"}");
     Ok(b"/api/v1/account/set-leverage")
@@ -400,7 +400,7 @@ fn set_leverage(
 
 fn set_margin_mode(body: &mut Json<'_>, command: &OrderCommand) -> Result<&'static [u8], EncodeError> {
     body.open(b"{");
-    body.text("marginMode", margin_mode(command)?.text().as_bytes());
+    body.text(key!("marginMode"), margin_mode(command)?.text().as_bytes());
     body.close(b"}");
     Ok(b"/api/v1/account/set-margin-mode")
 }
@@ -412,25 +412,46 @@ fn set_position_mode(body: &mut Json<'_>, command: &OrderCommand) -> Result<&'st
         PositionSide::Long | PositionSide::Short => PositionMode::LongShort,
     };
     body.open(b"{");
-    body.text("positionMode", mode.text().as_bytes());
+    body.text(key!("positionMode"), mode.text().as_bytes());
     body.close(b"}");
     Ok(b"/api/v1/account/set-position-mode")
 }
 
 /// Instrument, margin mode and position side: what every order is about.
 fn target(body: &mut Json<'_>, command: &OrderCommand, row: &Instrument) -> Result<(), EncodeError> {
-    body.text("instId", row.symbol.as_bytes());
-    body.text("marginMode", margin_mode(command)?.text().as_bytes());
-    body.text("positionSide", position_side(command)?.text().as_bytes());
+    body.text(key!("instId"), row.symbol.as_bytes());
+    body.text(key!("marginMode"), margin_mode(command)?.text().as_bytes());
+    body.text(key!("positionSide"), position_side(command)?.text().as_bytes());
     Ok(())
 }
+
+/// Keys of one leg of a bracket.
+struct LegKeys {
+    trigger: &'static [u8],
+    order: &'static [u8],
+    trigger_type: &'static [u8],
+}
+
+macro_rules! leg_keys {
+    ($prefix:literal) => {
+        LegKeys {
+            trigger: key!($prefix "TriggerPrice"),
+            order: key!($prefix "OrderPrice"),
+            trigger_type: key!($prefix "TriggerPriceType"),
+        }
+    };
+}
+
+/// Keys of the target and of the stop, for an order and for an amendment.
+const LEGS: [LegKeys; 2] = [leg_keys!("tp"), leg_keys!("sl")];
+const NEW_LEGS: [LegKeys; 2] = [leg_keys!("newTp"), leg_keys!("newSl")];
 
 /// Triggers of both legs that are set; each executes at market (order price −1).
 fn legs(
     body: &mut Json<'_>,
     command: &OrderCommand,
     row: &Instrument,
-    prefixes: [&str; 2],
+    keys: &'static [LegKeys; 2],
 ) -> Result<(), EncodeError> {
     let trigger = match command.trigger_type {
         0 => None,
@@ -439,20 +460,17 @@ fn legs(
             code,
         })?),
     };
-    for (prefix, field, ticks) in [
-        (prefixes[0], "tp_ticks", command.tp_ticks),
-        (prefixes[1], "sl_ticks", command.sl_ticks),
+    for (keys, field, ticks) in [
+        (&keys[0], "tp_ticks", command.tp_ticks),
+        (&keys[1], "sl_ticks", command.sl_ticks),
     ] {
         if ticks == 0 {
             continue;
         }
-        body.key(prefix, "TriggerPrice");
-        body.quoted_decimal(price(row, field, ticks)?);
-        body.key(prefix, "OrderPrice");
-        body.quoted(b"-1");
+        body.decimal(keys.trigger, price(row, field, ticks)?);
+        body.text(keys.order, b"-1");
         if let Some(trigger) = trigger {
-            body.key(prefix, "TriggerPriceType");
-            body.quoted(trigger.text().as_bytes());
+            body.text(keys.trigger_type, trigger.text().as_bytes());
         }
     }
     Ok(())
@@ -503,18 +521,18 @@ fn client_id(body: &mut Json<'_>, id: &ClientOrderId) -> Result<(), EncodeError>
     if id.is_empty() || ClientOrderId::parse(id.as_bytes()).is_none() {
         return Err(EncodeError::FieldMissing { field: "client_id" });
     }
-    body.text("clientOrderId", id.as_bytes());
+    body.text(key!("clientOrderId"), id.as_bytes());
     Ok(())
 }
 
 fn id_or_client_id(
     body: &mut Json<'_>,
-    name: &'static str,
+    key: &'static [u8],
     command: &OrderCommand,
 ) -> Result<(), EncodeError> {
     if command.venue_id == 0 {
         return client_id(body, &command.client_id);
     }
-    body.integer(name, command.venue_id);
+    body.integer(key, command.venue_id);
     Ok(())
 }

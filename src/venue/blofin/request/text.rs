@@ -25,17 +25,12 @@ pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
     if decimal.mantissa < 0 {
         out.push(b'-');
     }
-    let mut scale = usize::from(decimal.scale);
     let magnitude = decimal.mantissa.unsigned_abs();
     let mut digits = [b'0'; 40];
     let mut at = digits.len();
     // Every real price fits 64 bits, where dividing by ten costs a tenth.
     match u64::try_from(magnitude) {
         Ok(mut magnitude) => {
-            while scale > 0 && magnitude.is_multiple_of(10) {
-                magnitude /= 10;
-                scale -= 1;
-            }
             while magnitude > 0 {
                 at -= 1;
                 digits[at] = b'0' + (magnitude % 10) as u8;
@@ -44,10 +39,6 @@ pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
         }
         Err(_) => {
             let mut magnitude = magnitude;
-            while scale > 0 && magnitude.is_multiple_of(10) {
-                magnitude /= 10;
-                scale -= 1;
-            }
             while magnitude > 0 {
                 at -= 1;
                 digits[at] = b'0' + (magnitude % 10) as u8;
@@ -56,12 +47,15 @@ pub(super) fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
         }
     }
     // At least one digit stands before the point; the buffer is full of zeros.
-    at = at.min(digits.len() - scale - 1);
-    let (whole, fraction) = digits[at..].split_at(digits.len() - at - scale);
-    out.extend(whole);
-    if !fraction.is_empty() {
+    let point = digits.len() - usize::from(decimal.scale);
+    let mut end = digits.len();
+    while end > point && digits[end - 1] == b'0' {
+        end -= 1;
+    }
+    out.extend(&digits[at.min(point - 1)..point]);
+    if end > point {
         out.push(b'.');
-        out.extend(fraction);
+        out.extend(&digits[point..end]);
     }
 }
 
@@ -80,7 +74,16 @@ pub(super) fn json_text(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// One flat JSON object with text values.
+/// A key of a JSON object with its quotes and the colon, put together by the compiler.
+macro_rules! key {
+    ($($part:literal)*) => {
+        concat!("\"", $($part,)* "\":").as_bytes()
+    };
+}
+pub(super) use key;
+
+/// One flat JSON object with text values. Keys come from `key!`; no value has a byte that needs an
+/// escape: symbols, client ids and the venue's own words.
 pub(super) struct Json<'b> {
     out: &'b mut Vec<u8>,
     first: bool,
@@ -99,41 +102,33 @@ impl<'b> Json<'b> {
         self.out.extend(brackets);
     }
 
-    /// A key in two parts, and its colon.
-    pub(super) fn key(&mut self, head: &str, tail: &str) {
+    // Inlined, so that the length of a key is known and its copy is a few moves.
+    #[inline(always)]
+    fn key(&mut self, key: &'static [u8]) {
         if !self.first {
             self.out.push(b',');
         }
         self.first = false;
-        self.out.push(b'"');
-        self.out.extend(head.as_bytes());
-        self.out.extend(tail.as_bytes());
-        self.out.extend(b"\":");
-    }
-
-    pub(super) fn quoted(&mut self, value: &[u8]) {
-        self.out.push(b'"');
-        json_text(value, self.out);
+        self.out.extend_from_slice(key);
         self.out.push(b'"');
     }
 
-    pub(super) fn quoted_decimal(&mut self, value: Decimal) {
+    #[inline(always)]
+    pub(super) fn text(&mut self, key: &'static [u8], value: &[u8]) {
+        debug_assert!(!value.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)));
+        self.key(key);
+        self.out.extend_from_slice(value);
         self.out.push(b'"');
+    }
+
+    #[inline(always)]
+    pub(super) fn decimal(&mut self, key: &'static [u8], value: Decimal) {
+        self.key(key);
         write_decimal(value, self.out);
         self.out.push(b'"');
     }
 
-    pub(super) fn text(&mut self, key: &str, value: &[u8]) {
-        self.key(key, "");
-        self.quoted(value);
-    }
-
-    pub(super) fn decimal(&mut self, key: &str, value: Decimal) {
-        self.key(key, "");
-        self.quoted_decimal(value);
-    }
-
-    pub(super) fn integer(&mut self, key: &str, value: u64) {
+    pub(super) fn integer(&mut self, key: &'static [u8], value: u64) {
         let mut buffer = [0u8; 20];
         self.text(key, decimal_text(value, &mut buffer));
     }
