@@ -4,6 +4,7 @@
 //! `cargo bench --bench indicators` measures; with `-- --test` everything runs once. Before measuring
 //! it says who computes the same numbers: a faster other number is no comparison.
 
+use bytemuck::Zeroable;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use smart_scanner::indicators::atr::{Atr, true_range};
 use smart_scanner::indicators::bollinger::Bollinger;
@@ -13,6 +14,7 @@ use smart_scanner::indicators::mean::Sma;
 use smart_scanner::indicators::rsi::Rsi;
 use smart_scanner::indicators::window::WINDOW_ROWS;
 use smart_scanner::indicators::{Board, Params, SeriesPlan, Window};
+use smart_scanner::model::message::Signal;
 use smart_scanner::model::{Candle, FeatureRow, InstrumentId, Timeframe};
 use smart_scanner::strategy::aggregate::Tally;
 use smart_scanner::strategy::{Bandit, Scorer};
@@ -382,12 +384,19 @@ fn candle_to_votes(criterion: &mut Criterion) {
             board.reset(series);
             let points = |candle: &Candle| {
                 board.commit(series, candle, 0, &mut row).expect("a good candle");
-                Tally::of(&row, |_, _| (1.0, 1.0)).long.points
+                long_points(&row)
             };
             candles.iter().map(points).sum::<f64>()
         });
     });
     group.finish();
+}
+
+/// What all components say from both sides, of which one number is kept.
+fn long_points(row: &FeatureRow) -> f64 {
+    let mut tally = Tally::silent();
+    tally.hear(row, |_, _| (1.0, 1.0));
+    black_box(&tally).long.points
 }
 
 fn components(criterion: &mut Criterion) {
@@ -404,10 +413,7 @@ fn components(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("score_per_row");
     group.throughput(Throughput::Elements(CANDLES as u64));
     group.bench_function("thirteen_components_both_sides", |bencher| {
-        bencher.iter(|| {
-            let points = |row: &FeatureRow| Tally::of(row, |_, _| (1.0, 1.0)).long.points;
-            rows.iter().map(|row| points(black_box(row))).sum::<f64>()
-        });
+        bencher.iter(|| rows.iter().map(|row| long_points(black_box(row))).sum::<f64>());
     });
     let scorer = || {
         let params = smart_scanner::strategy::Params::default();
@@ -419,8 +425,9 @@ fn components(criterion: &mut Criterion) {
         bencher.iter_batched_ref(
             scorer,
             |scorer| {
+                let mut candidate = Signal::zeroed();
                 for row in &rows {
-                    black_box(scorer.on_row(black_box(row)));
+                    black_box(scorer.on_row(black_box(row), &mut candidate));
                 }
             },
             BatchSize::PerIteration,

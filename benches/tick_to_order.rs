@@ -69,6 +69,9 @@ struct Middle {
     gate: Gate,
     row: FeatureRow,
     out: Outputs,
+    signal: Signal,
+    /// The signal has left and is not noted yet.
+    has_sent: bool,
     stamp: Stamp,
     /// Time of the last candle within this part.
     spent_ns: u64,
@@ -102,6 +105,8 @@ impl Middle {
             gate: ready_gate(),
             row: FeatureRow::default(),
             out: Outputs::default(),
+            signal: Signal::zeroed(),
+            has_sent: false,
             stamp: Stamp::process(),
             spent_ns: 0,
         }
@@ -128,18 +133,18 @@ impl Middle {
         if !committed {
             return None;
         }
-        let Verdict::Signal(signal) = self.scorer.on_row(&self.row) else {
+        if self.scorer.on_row(&self.row, &mut self.signal) != Verdict::Signal {
             return None;
-        };
-        self.scorer.emitted(&signal);
+        }
         self.out.clear();
-        self.gate.on_signal(&signal, now, &mut self.out);
+        self.gate.on_signal(&self.signal, now, &mut self.out);
+        self.has_sent = true;
         self.out.commands.first().copied()
     }
 
     /// What goes on beside the timed path: a quote at the candle's close, the venue's clear no to the
-    /// order, so that the next one may leave, and what the stages do by timer: the gate's upkeep, and
-    /// the scorer's learning from the close before.
+    /// order, so that the next one may leave, and what the stages do later: the gate's upkeep, the
+    /// scorer's note of what has left, and its learning from the close before.
     fn between(&mut self, close: f64, command: Option<&OrderCommand>, now: Wall) {
         self.out.clear();
         if let Some(command) = command {
@@ -165,6 +170,9 @@ impl Middle {
                 break;
             }
             self.gate.on_timer(now, &mut self.out);
+        }
+        if std::mem::take(&mut self.has_sent) {
+            self.scorer.emitted(&self.signal);
         }
         self.scorer.prepare();
     }

@@ -1,6 +1,10 @@
 //! Promise: what was learned survives a restart bit for bit, a changed calibration is picked up while
 //! running, and a file that cannot be believed is named and changes nothing.
 
+#[path = "shared/judge.rs"]
+mod judge;
+
+use judge::judge;
 use smart_scanner::app::learned::LearnedFiles;
 use smart_scanner::model::feature::row_flag;
 use smart_scanner::model::message::TradeOutcome;
@@ -98,11 +102,14 @@ fn play(scorer: &mut Scorer, from: i64, to: i64) {
     for close in from..to {
         let open_ms = START_MS + close * 10 * MINUTE_MS;
         for instrument in 0..INSTRUMENTS {
-            scorer.on_row(&loud_row(instrument, open_ms));
+            judge(scorer, &loud_row(instrument, open_ms));
         }
         for instrument in 0..INSTRUMENTS {
             draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            scorer.on_row(&ending_row(instrument, open_ms + 5 * MINUTE_MS, draw >> 33));
+            judge(
+                scorer,
+                &ending_row(instrument, open_ms + 5 * MINUTE_MS, draw >> 33),
+            );
         }
     }
     scorer.settle();
@@ -293,7 +300,7 @@ fn a_changed_calibration_is_handed_over_and_a_bad_one_is_not() {
     };
     let mut scorer = scorer(Bandit::new(BanditParams::default()));
     scorer.swap_calibration(&mut model);
-    let smart_scanner::strategy::Verdict::Signal(signal) = scorer.on_row(&loud_row(1, START_MS)) else {
+    let (Verdict::Signal, signal) = judge(&mut scorer, &loud_row(1, START_MS)) else {
         panic!("a signal")
     };
     assert_eq!(signal.probability_source, 2);
@@ -362,7 +369,7 @@ fn what_is_pending_goes_on_after_a_restart_and_teaches_what_it_would_have_taught
     let at = |candles: i64| open_ms + candles * 5 * MINUTE_MS;
     let mut ids = Vec::new();
     for instrument in 0..INSTRUMENTS {
-        let Verdict::Signal(signal) = whole.on_row(&loud_row(instrument, at(0))) else {
+        let (Verdict::Signal, signal) = judge(&mut whole, &loud_row(instrument, at(0))) else {
             panic!("a signal")
         };
         if instrument < 3 {
@@ -376,7 +383,7 @@ fn what_is_pending_goes_on_after_a_restart_and_teaches_what_it_would_have_taught
         other => flat_row(other, at(1)),
     };
     for instrument in 0..INSTRUMENTS {
-        whole.on_row(&second(instrument));
+        judge(&mut whole, &second(instrument));
     }
     assert_eq!(whole.labels().pending_count(), 49);
     save_all(&settings, &whole);
@@ -399,27 +406,27 @@ fn what_is_pending_goes_on_after_a_restart_and_teaches_what_it_would_have_taught
         for row in [loud_row(instrument, at(0)), second(instrument)] {
             let flags = row_flag::BACKFILL;
             assert!(matches!(
-                resumed.on_row(&FeatureRow { flags, ..row }),
+                judge(&mut resumed, &FeatureRow { flags, ..row }).0,
                 Verdict::None
             ));
         }
     }
     assert_eq!(resumed.labels().pending_count(), 49);
     // What left before the restart still silences its series, and another series is free.
-    let verdict = resume().on_row(&loud_row(1, at(1)));
+    let (verdict, _) = judge(&mut resume(), &loud_row(1, at(1)));
     assert!(
         matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Duplicate),
         "{verdict:?}"
     );
-    let Verdict::Signal(signal) = resume().on_row(&loud_row(9, at(1))) else {
+    let (Verdict::Signal, signal) = judge(&mut resume(), &loud_row(9, at(1))) else {
         panic!("a signal")
     };
     assert!(!ids.contains(&signal.id), "ids go on");
 
     for instrument in 0..INSTRUMENTS {
         let row = ending_row(instrument, at(2), u64::from(instrument));
-        whole.on_row(&row);
-        resumed.on_row(&row);
+        judge(&mut whole, &row);
+        judge(&mut resumed, &row);
     }
     // The first signal's trade ended, at another result than its virtual one.
     let outcome = TradeOutcome {
@@ -445,7 +452,7 @@ fn what_is_pending_goes_on_after_a_restart_and_teaches_what_it_would_have_taught
     let mut holed = resume();
     let before = nodes(holed.bandit());
     for instrument in 0..INSTRUMENTS {
-        holed.on_row(&ending_row(instrument, at(3), 0));
+        judge(&mut holed, &ending_row(instrument, at(3), 0));
     }
     holed.settle();
     assert_eq!(holed.labels().dropped_count, 50);
@@ -457,7 +464,7 @@ fn a_snapshot_that_cannot_be_believed_begins_anew_with_a_word() {
     let directory = tempfile::tempdir().expect("a directory");
     let settings = Settings::research(None, &[], directory.path()).expect("settings");
     let mut scorer = scorer(Bandit::new(BanditParams::default()));
-    scorer.on_row(&loud_row(0, START_MS));
+    judge(&mut scorer, &loud_row(0, START_MS));
     save_all(&settings, &scorer);
     let path = settings.daemon.state_dir.join("score.snapshot");
     let bytes = fs::read(&path).expect("saved");

@@ -14,6 +14,7 @@ use crate::model::message::{Signal, SignalLabel, TradeOutcome};
 use crate::model::{FeatureRow, InstrumentId, Instruments, Reason, Timeframe, Wall};
 use crate::strategy::{Closes, Params, Ranking, Scorer, Verdict};
 use crate::topology::LinkId;
+use bytemuck::Zeroable;
 
 /// Signals that may leave at once; better ones first, the others a step later.
 const LEAVING_MAX: usize = 64;
@@ -57,6 +58,11 @@ pub struct Score {
     /// SCAN_SETTLE_MS is 0: what came together is ranked together and leaves.
     is_immediate: bool,
     symbol_order: Vec<u16>,
+    /// Where the scorer writes the candidate of the row at hand.
+    candidate: Signal,
+    /// Signals that have left and are not yet noted: the gate does not wait for the notes, and the next
+    /// input is not taken before them.
+    unnoted: Vec<Signal>,
     /// The last row taken was the last that its tick caused: a batch may end here.
     is_whole: bool,
     learning: Learning,
@@ -91,6 +97,8 @@ impl Score {
             ranking: Ranking::new(&parts.params),
             is_immediate: parts.params.settle_ns == 0,
             symbol_order: parts.symbol_order,
+            candidate: Signal::zeroed(),
+            unnoted: Vec::with_capacity(LEAVING_MAX),
             is_whole: false,
             learning: parts.learning,
             model_count: 0,
@@ -126,17 +134,17 @@ impl Score {
             self.await_preparation(row);
         }
         self.count_in(row, now);
-        match self.scorer.on_row(row) {
+        match self.scorer.on_row(row, &mut self.candidate) {
             Verdict::None => {}
             Verdict::Refused(refusal) => {
                 self.reasons.count(refusal.reason);
-                if let Some(candidate) = refusal.near_miss {
-                    self.refuse(candidate);
+                if refusal.is_near {
+                    self.refuse(self.candidate);
                 }
             }
-            Verdict::Signal(signal) => {
+            Verdict::Signal => {
                 let order = rank_in(&self.symbol_order);
-                if let Some(worst) = self.ranking.offer(&signal, now, order) {
+                if let Some(worst) = self.ranking.offer(&self.candidate, now, order) {
                     self.reasons.count(Reason::RankedOut);
                     self.refuse(ranked_out(&worst));
                 }
@@ -156,7 +164,9 @@ impl Score {
     fn on_learning(&mut self) -> Option<u64> {
         loop {
             // `take` answers only while the reply has room.
-            match self.learning.take()? {
+            let message = self.learning.take()?;
+            self.note_sent();
+            match message {
                 ToScore::Model(mut model) => {
                     self.scorer.swap_calibration(&mut model);
                     let _ = self.learning.reply(FromScore::Replaced(model));
@@ -199,16 +209,25 @@ impl Score {
             .holds_before(instrument, timeframe, row.candle.open_ms)
         {
             self.release(now, true);
+            self.note_sent();
+        }
+    }
+
+    /// Starts the silence, the virtual trade and the memory of the signals that have left.
+    fn note_sent(&mut self) {
+        for signal in self.unnoted.drain(..) {
+            self.scorer.emitted(&signal);
         }
     }
 
     /// Lets the best leave of what can be decided, of everything when `all`. Returns how many candidates
     /// were decided.
     fn release(&mut self, now: Wall, all: bool) -> u64 {
+        self.note_sent();
         let order = rank_in(&self.symbol_order);
         let (signals, to_housekeep, refusals) =
             (&mut self.signals, &mut self.to_housekeep, &mut self.refusals);
-        let (scorer, reasons, lost) = (&mut self.scorer, &mut self.reasons, &mut self.line_lost_count);
+        let (unnoted, reasons, lost) = (&mut self.unnoted, &mut self.reasons, &mut self.line_lost_count);
         let count = &mut self.signal_count;
         let mut decide = |signal: &Signal, refused: Option<Reason>| {
             let is_written = match refused {
@@ -217,9 +236,9 @@ impl Score {
                     refusals.publish(ranked_out(signal)).is_ok()
                 }
                 None => {
-                    scorer.emitted(signal);
-                    count.add(1);
                     signals.publish_or_drop(*signal);
+                    count.add(1);
+                    unnoted.push(*signal);
                     to_housekeep.publish(*signal).is_ok()
                 }
             };
@@ -292,12 +311,14 @@ impl Inputs for Score {
         match link {
             LinkId::GateScore => {
                 let outcome = self.outcomes.take()?;
+                self.note_sent();
                 self.scorer.on_outcome(&outcome);
                 Some(outcome.header.seq)
             }
             LinkId::Model => self.on_learning(),
             LinkId::IndicateScore => {
                 let row = self.rows.take()?;
+                self.note_sent();
                 self.on_row(&row, now);
                 Some(row.header.seq)
             }
@@ -313,6 +334,7 @@ impl Inputs for Score {
                     return None;
                 }
                 self.prepare_at = None;
+                self.note_sent();
                 self.scorer.prepare();
                 self.prepare_count += 1;
                 Some(self.prepare_count)
@@ -328,6 +350,7 @@ impl Stage for Score {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
+        self.note_sent();
         run_inputs(self, now)
     }
 

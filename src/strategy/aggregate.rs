@@ -47,12 +47,23 @@ impl SideTally {
         )
     }
 
-    /// Lets every component look at the row from `side`. `worth(index)` is a component's weight and
+    /// Nobody has spoken yet.
+    #[inline(always)]
+    fn silent(side: Side) -> SideTally {
+        SideTally {
+            side,
+            casts: ArrayVec::new_const(),
+            families: [0.0; FAMILY_COUNT],
+            points: 0.0,
+            component_count: 0,
+        }
+    }
+
+    /// Lets every component look at the row from this side. `worth(index)` is a component's weight and
     /// affinity. Confirmers without anything to confirm are dropped.
     #[inline]
-    pub fn of(row: &FeatureRow, side: Side, mut worth: impl FnMut(usize) -> (f64, f64)) -> SideTally {
-        let view = View::new(row, side);
-        let mut casts = ArrayVec::new();
+    fn hear(&mut self, row: &FeatureRow, mut worth: impl FnMut(usize) -> (f64, f64)) {
+        let view = View::new(row, self.side);
         let (mut leading, mut confirming) = (0, 0);
         for (index, component) in COMPONENTS.iter().enumerate() {
             let Some(fired) = (component.fire)(&view) else {
@@ -60,7 +71,7 @@ impl SideTally {
             };
             let (weight, affinity) = worth(index);
             let points = weight * component.points * fired.strength * affinity;
-            casts.push(Cast {
+            self.casts.push(Cast {
                 component: index as u8,
                 strength: fired.strength,
                 weight,
@@ -79,20 +90,12 @@ impl SideTally {
             }
         }
         if leading == 0 {
-            casts.clear();
+            self.casts.clear();
+            return;
         }
-        let families = family_points(&casts);
-        SideTally {
-            side,
-            casts,
-            families,
-            points: families.iter().sum(),
-            component_count: if leading > 0 {
-                leading + confirming.min(1)
-            } else {
-                0
-            },
-        }
+        self.families = family_points(&self.casts);
+        self.points = self.families.iter().sum();
+        self.component_count = leading + confirming.min(1);
     }
 
     /// The votes, in table order.
@@ -168,12 +171,21 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Lets every component look from both sides; `worth(side, index)` is weight and affinity.
-    pub fn of(row: &FeatureRow, mut worth: impl FnMut(Side, usize) -> (f64, f64)) -> Tally {
+    /// Nobody has spoken yet.
+    #[inline(always)]
+    pub fn silent() -> Tally {
         Tally {
-            long: SideTally::of(row, Side::Buy, |index| worth(Side::Buy, index)),
-            short: SideTally::of(row, Side::Sell, |index| worth(Side::Sell, index)),
+            long: SideTally::silent(Side::Buy),
+            short: SideTally::silent(Side::Sell),
         }
+    }
+
+    /// Lets every component look from both sides, once; `worth(side, index)` is weight and affinity. In
+    /// place, because a tally is more than a KiB to move.
+    #[inline]
+    pub fn hear(&mut self, row: &FeatureRow, mut worth: impl FnMut(Side, usize) -> (f64, f64)) {
+        self.long.hear(row, |index| worth(Side::Buy, index));
+        self.short.hear(row, |index| worth(Side::Sell, index));
     }
 
     /// Whether anybody voted.
@@ -195,10 +207,10 @@ impl Tally {
     }
 }
 
-/// The side's votes, then as many of those against it as there is room for.
-pub fn votes_of(side: &SideTally, against: &SideTally) -> ([Vote; VOTES_MAX], u8) {
-    let mut votes = [Vote::default(); VOTES_MAX];
-    let mut count = 0;
+/// Writes the side's votes into `votes`, then as many of those against it as there is room for, and
+/// empties the rest. Returns how many there are.
+pub fn write_votes(side: &SideTally, against: &SideTally, votes: &mut [Vote; VOTES_MAX]) -> u8 {
+    let mut count = 0u8;
     let casts = side.casts().map(|cast| (side.side, cast));
     let others = against.casts().map(|cast| (against.side, cast));
     for (vote, (voter, cast)) in votes.iter_mut().zip(casts.chain(others)) {
@@ -212,7 +224,8 @@ pub fn votes_of(side: &SideTally, against: &SideTally) -> ([Vote; VOTES_MAX], u8
         };
         count += 1;
     }
-    (votes, count)
+    votes[usize::from(count)..].fill(Vote::default());
+    count
 }
 
 #[cfg(test)]
@@ -252,6 +265,12 @@ mod tests {
 
     const EVEN: fn(Side, usize) -> (f64, f64) = |_, _| (1.0, 1.0);
 
+    fn heard(row: &FeatureRow, worth: impl FnMut(Side, usize) -> (f64, f64)) -> Tally {
+        let mut tally = Tally::silent();
+        tally.hear(row, worth);
+        tally
+    }
+
     #[test]
     fn families_are_discounted_and_the_weaker_side_takes_half_its_points() {
         let mut row = loud();
@@ -266,7 +285,7 @@ mod tests {
                 (Feature::Rsi14, 68.0),
             ],
         );
-        let tally = Tally::of(&row, EVEN);
+        let tally = heard(&row, EVEN);
         assert_eq!(tally.long.families, [0.0, 0.0, 1.5 + 0.6, 0.0, 1.0, 0.0]);
         assert_eq!((tally.long.component_count, tally.long.family_count()), (3, 2));
         assert_eq!(tally.long.dominant_family(), Family::Momentum);
@@ -280,7 +299,7 @@ mod tests {
                 (Feature::Adx14, 30.0),
             ],
         );
-        let tally = Tally::of(&row, EVEN);
+        let tally = heard(&row, EVEN);
         assert_eq!(tally.short.points, 1.0);
         let (side, score) = tally.dominant().expect("not tied");
         assert_eq!(side.side, Side::Buy);
@@ -304,7 +323,7 @@ mod tests {
                 (Feature::Adx14, 30.0),
             ],
         );
-        let tally = Tally::of(&row, EVEN);
+        let tally = heard(&row, EVEN);
         assert_eq!((tally.long.points, tally.short.points), (1.0, 1.0));
         assert_eq!(tally.dominant().err(), Some(Reason::SidesTied));
     }
@@ -319,7 +338,7 @@ mod tests {
             (Feature::Rsi14, 50.0),
         ];
         set(&mut row, &confirms);
-        let tally = Tally::of(&row, EVEN);
+        let tally = heard(&row, EVEN);
         assert_eq!(
             tally.long.component_count, 3,
             "two that lead, and at most one that confirms"
@@ -328,12 +347,12 @@ mod tests {
         assert!((tally.long.families[Family::Context as usize] - (1.0 + 0.6 * 0.75)).abs() < 1e-12);
         let mut silent = FeatureRow::default();
         set(&mut silent, &confirms);
-        assert!(!Tally::of(&silent, EVEN).fired());
+        assert!(!heard(&silent, EVEN).fired());
     }
 
     #[test]
     fn weight_and_affinity_multiply_the_points() {
-        let tally = Tally::of(
+        let tally = heard(
             &loud(),
             |_, index| if index == 4 { (2.0, 0.5) } else { (0.25, 1.0) },
         );
@@ -345,7 +364,7 @@ mod tests {
     #[test]
     fn the_level_is_that_of_the_largest_vote_that_has_one() {
         // volume_spike has no level and most points; momentum_burst hides behind the low.
-        let tally = Tally::of(
+        let tally = heard(
             &loud(),
             |_, index| if index == 8 { (2.0, 1.0) } else { (1.0, 1.0) },
         );
@@ -369,7 +388,7 @@ mod tests {
             &[(Feature::Htf1Direction, 1.0), (Feature::Htf2Direction, 1.0)],
         );
         let worthless = |dead: &'static [usize]| {
-            Tally::of(&row, move |_, index| {
+            heard(&row, move |_, index| {
                 (1.0, if dead.contains(&index) { 0.0 } else { 1.0 })
             })
             .long

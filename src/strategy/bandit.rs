@@ -112,6 +112,14 @@ pub struct Estimate {
     pub deviation_r: f64,
 }
 
+/// What every component counts for in one context.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    pub weights: [f64; COMPONENT_COUNT],
+    /// Expected result in R.
+    pub expected_r: [f64; COMPONENT_COUNT],
+}
+
 /// A context level: which node of an arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -277,13 +285,21 @@ impl Bandit {
     /// Weight of every component here at `now_ms`: exp(κ × how much better than the peers), clamped.
     /// Exactly 1 for all while nothing has been learned.
     pub fn weights(&self, relative: Relative, timeframe: Timeframe, now_ms: i64) -> [f64; COMPONENT_COUNT] {
+        self.standing(relative, timeframe, now_ms).weights
+    }
+
+    /// Weight and expected R of every component here at `now_ms`.
+    pub fn standing(&self, relative: Relative, timeframe: Timeframe, now_ms: i64) -> Standing {
         let moment = Moment::new(now_ms, self.params.half_life_h);
         let levels = levels_of(relative, timeframe);
-        let careful: [f64; COMPONENT_COUNT] = std::array::from_fn(|arm| {
-            let estimate = self.estimate_at(arm, levels, &moment);
-            estimate.expected_r - self.params.deviation_penalty * estimate.deviation_r
-        });
-        self.compare(&careful, &moment)
+        let estimates: [Estimate; COMPONENT_COUNT] =
+            std::array::from_fn(|arm| self.estimate_at(arm, levels, &moment));
+        let careful = estimates
+            .map(|estimate| estimate.expected_r - self.params.deviation_penalty * estimate.deviation_r);
+        Standing {
+            weights: self.compare(&careful, &moment),
+            expected_r: estimates.map(|estimate| estimate.expected_r),
+        }
     }
 
     /// Weights of components that are worth `careful` each: exp(κ × how much better than the peers).

@@ -9,6 +9,7 @@ pub mod bandit_file;
 pub mod calibration;
 pub mod closes;
 pub mod components;
+mod day_circle;
 mod explore;
 pub mod flow;
 pub mod labels;

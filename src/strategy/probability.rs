@@ -5,6 +5,7 @@
 //! signals and in JSONL files, so it is append-only.
 
 use super::calibration::Calibration;
+use super::day_circle::TimeInputs;
 use super::plan::Plan;
 use super::regime::Relative;
 use crate::model::message::MODEL_FEATURES_MAX;
@@ -95,12 +96,17 @@ impl ModelInputs {
     pub(super) fn of(ordered: &[Option<f64>]) -> ModelInputs {
         let mut inputs = ModelInputs::default();
         for (index, value) in ordered.iter().enumerate() {
-            if let Some(value) = value.filter(|value| value.is_finite()) {
-                inputs.present |= 1 << index;
-                inputs.values[index] = value;
-            }
+            inputs.set(index, *value);
         }
         inputs
+    }
+
+    #[inline]
+    fn set(&mut self, index: usize, value: Option<f64>) {
+        let value = value.unwrap_or(f64::NAN);
+        let exists = value.is_finite();
+        self.present |= u64::from(exists) << index;
+        self.values[index] = if exists { value } else { 0.0 };
     }
 }
 
@@ -122,59 +128,68 @@ pub struct Candidate {
     pub plan: Plan,
 }
 
+/// Features of the row that stand in the model's list as they are: their place there, and whether they
+/// carry the side's sign.
+const OF_ROW: [(usize, Feature, bool); 15] = [
+    (4, Feature::Ret1, true),
+    (5, Feature::Ret5, true),
+    (6, Feature::Ret15, true),
+    (7, Feature::Ret20, true),
+    (8, Feature::Slope, true),
+    (11, Feature::VwapZ, true),
+    (12, Feature::DepthImbalance, true),
+    (14, Feature::CvdNorm, true),
+    (15, Feature::Funding8h, true),
+    (18, Feature::Atr14Pct, false),
+    (19, Feature::Adx14, false),
+    (20, Feature::VolumeZ, false),
+    (21, Feature::BodyRatio, false),
+    (22, Feature::VolBurst20, false),
+    (34, Feature::Ema21Slope5, true),
+];
+
 /// The model's features of a candidate.
-pub fn model_inputs(row: &FeatureRow, candidate: &Candidate) -> ModelInputs {
+pub fn model_inputs(row: &FeatureRow, candidate: &Candidate, time: &TimeInputs) -> ModelInputs {
     use Feature::*;
     let sign = candidate.side.sign() as f64;
-    let signed = |feature: Feature| row.get(feature).map(|value| sign * value);
     let log = |feature: Feature| row.get(feature).filter(|value| *value > 0.0).map(f64::ln);
-    let flag = |relative: Relative| Some(f64::from(u8::from(candidate.relative == relative)));
     let bands = row.get(BbL).zip(row.get(BbU)).filter(|(low, high)| high > low);
+    let mut inputs = ModelInputs::default();
+    for (place, feature, is_signed) in &OF_ROW {
+        // What is absent has the value 0, so both can be taken over without asking.
+        let (value, is_present) = row.raw(*feature);
+        let factor = if *is_signed { sign } else { 1.0 };
+        inputs.values[*place] = factor * value + 0.0;
+        inputs.present |= is_present << place;
+    }
+    let is_relative = |relative: Relative| f64::from(u8::from(candidate.relative == relative));
+    for (place, value) in [
+        (0, candidate.score),
+        (1, f64::from(candidate.component_count)),
+        (2, f64::from(candidate.family_count)),
+        (3, candidate.er_mix),
+        (26, candidate.plan.cost_r),
+        (27, is_relative(Relative::Aligned)),
+        (28, is_relative(Relative::Against)),
+        (29, is_relative(Relative::Chop)),
+        (30, is_relative(Relative::Panic)),
+        (31, time.ln_minutes),
+        (32, time.sin),
+        (33, time.cos),
+    ] {
+        inputs.set(place, Some(value));
+    }
+    inputs.set(9, row.get(Rsi14).map(|rsi| sign * (rsi - 50.0) / 50.0));
     let percent_b = bands.map(|(low, high)| sign * ((row.candle.close - low) / (high - low) - 0.5));
-    let rsi = row.get(Rsi14).map(|rsi| sign * (rsi - 50.0) / 50.0);
-    let aggressor = row.get(AggressorBuy).map(|part| sign * (part - 0.5));
-    let day_part = candidate.close_ms.rem_euclid(86_400_000) as f64 / 86_400_000.0;
-    let (sin, cos) = (day_part * std::f64::consts::TAU).sin_cos();
-
-    let ordered = [
-        Some(candidate.score),
-        Some(f64::from(candidate.component_count)),
-        Some(f64::from(candidate.family_count)),
-        Some(candidate.er_mix),
-        signed(Ret1),
-        signed(Ret5),
-        signed(Ret15),
-        signed(Ret20),
-        signed(Slope),
-        rsi,
-        percent_b,
-        signed(VwapZ),
-        signed(DepthImbalance),
-        aggressor,
-        signed(CvdNorm),
-        signed(Funding8h),
-        candidate.btc_ret_5.map(|value| sign * value),
-        candidate.breadth.map(|value| sign * value),
-        row.get(Atr14Pct),
-        row.get(Adx14),
-        row.get(VolumeZ),
-        row.get(BodyRatio),
-        row.get(VolBurst20),
-        log(SpreadBps),
-        log(DepthUsd),
-        row.get(TradesPerMin).filter(|rate| *rate >= 0.0).map(f64::ln_1p),
-        Some(candidate.plan.cost_r),
-        flag(Relative::Aligned),
-        flag(Relative::Against),
-        flag(Relative::Chop),
-        flag(Relative::Panic),
-        Some(f64::from(candidate.timeframe.minutes()).ln()),
-        Some(sin),
-        Some(cos),
-        signed(Ema21Slope5),
-    ];
-    const _: () = assert!(MODEL_FEATURES.len() == 35);
-    ModelInputs::of(&ordered)
+    inputs.set(10, percent_b);
+    inputs.set(13, row.get(AggressorBuy).map(|part| sign * (part - 0.5)));
+    inputs.set(16, candidate.btc_ret_5.map(|value| sign * value));
+    inputs.set(17, candidate.breadth.map(|value| sign * value));
+    inputs.set(23, log(SpreadBps));
+    inputs.set(24, log(DepthUsd));
+    let rate = row.get(TradesPerMin).filter(|rate| *rate >= 0.0);
+    inputs.set(25, rate.map(f64::ln_1p));
+    inputs
 }
 
 /// 1 / (1 + e^−z), without overflow.
@@ -187,13 +202,18 @@ pub fn logistic(z: f64) -> f64 {
     }
 }
 
-/// The terms of the heuristic's log-odds, by name; `chop` is for a trend follower in chop.
-pub fn heuristic_terms(candidate: &Candidate) -> [(&'static str, f64); 6] {
+/// The odds of touching the target first without any drift: SL / TP.
+fn first_touch_odds(candidate: &Candidate) -> f64 {
     let base = candidate.plan.sl_distance / (candidate.plan.tp_distance + candidate.plan.sl_distance);
+    base / (1.0 - base)
+}
+
+/// What moves the heuristic's log-odds away from the first touch, by name; `chop` is for a trend follower
+/// in chop.
+fn heuristic_moves(candidate: &Candidate) -> [(&'static str, f64); 5] {
     let chop_follower = candidate.relative == Relative::Chop && candidate.follows_trend;
     let is_aligned = candidate.relative == Relative::Aligned;
     [
-        ("anchor", (base / (1.0 - base)).ln()),
         ("score", 0.5 * (candidate.score - 3.5)),
         (
             "families",
@@ -205,10 +225,19 @@ pub fn heuristic_terms(candidate: &Candidate) -> [(&'static str, f64); 6] {
     ]
 }
 
-/// The placeholder: a ranking, not evidence. In 0.05..=0.80.
+/// The terms of the heuristic's log-odds, by name.
+pub fn heuristic_terms(candidate: &Candidate) -> [(&'static str, f64); 6] {
+    let [score, families, aligned, chop, cost] = heuristic_moves(candidate);
+    let anchor = ("anchor", first_touch_odds(candidate).ln());
+    [anchor, score, families, aligned, chop, cost]
+}
+
+/// The placeholder: a ranking, not evidence. In 0.05..=0.80. It is the logistic of the sum of
+/// `heuristic_terms`, without taking the logarithm of the odds only to undo it.
 pub fn heuristic(candidate: &Candidate) -> f64 {
-    let terms = heuristic_terms(candidate);
-    logistic(terms.iter().map(|(_, term)| term).sum()).clamp(0.05, 0.80)
+    let moves: f64 = heuristic_moves(candidate).iter().map(|(_, term)| term).sum();
+    let odds = first_touch_odds(candidate) * moves.clamp(-100.0, 100.0).exp();
+    (odds / (1.0 + odds)).clamp(0.05, 0.80)
 }
 
 /// The probability and where it came from.
@@ -226,6 +255,12 @@ pub fn probability(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TIME: TimeInputs = TimeInputs {
+        ln_minutes: 3.0,
+        sin: 1.0,
+        cos: 0.25,
+    };
 
     fn candidate(side: Side) -> Candidate {
         Candidate {
@@ -292,8 +327,21 @@ mod tests {
             ..base.plan
         };
         assert!((gain(Candidate { plan: dear, ..base }) + 0.8).abs() < 1e-12);
-        assert_eq!(heuristic(&Candidate { score: 99.0, ..base }), 0.80);
-        assert_eq!(heuristic(&Candidate { score: -99.0, ..base }), 0.05);
+        for (score, limit) in [(99.0, 0.80), (1e9, 0.80), (-99.0, 0.05), (-1e9, 0.05)] {
+            assert_eq!(heuristic(&Candidate { score, ..base }), limit);
+        }
+        let terms = heuristic_terms(&Candidate {
+            score: 4.1,
+            plan: dear,
+            ..base
+        });
+        let sum: f64 = terms.iter().map(|(_, term)| term).sum();
+        let whole = heuristic(&Candidate {
+            score: 4.1,
+            plan: dear,
+            ..base
+        });
+        assert!((whole - logistic(sum)).abs() < 1e-15, "what `why` shows adds up");
     }
 
     #[test]
@@ -306,7 +354,7 @@ mod tests {
         row.set(Feature::BbU, Some(104.0));
         row.set(Feature::Atr14Pct, Some(0.01));
         row.set(Feature::SpreadBps, Some(0.0));
-        let inputs = [Side::Buy, Side::Sell].map(|side| model_inputs(&row, &candidate(side)));
+        let inputs = [Side::Buy, Side::Sell].map(|side| model_inputs(&row, &candidate(side), &TIME));
         for (name, value) in [
             ("ret_5", 0.02),
             ("rsi_c", 0.2),
@@ -321,13 +369,38 @@ mod tests {
         }
         let [long, short] = inputs;
         assert_eq!(long.get(index("atr14_pct")), short.get(index("atr14_pct")));
-        assert!(
-            (long.get(index("sin_hour")).expect("present") - 1.0).abs() < 1e-12,
-            "six in the morning"
-        );
-        assert!((long.get(index("ln_tf_min")).expect("present") - 5f64.ln()).abs() < 1e-12);
+        for (name, value) in [("ln_tf_min", 3.0), ("sin_hour", 1.0), ("cos_hour", 0.25)] {
+            assert_eq!(long.get(index(name)), Some(value), "{name}");
+        }
         for absent in ["breadth", "z_vwap", "ln_spread_bps", "funding_8h"] {
             assert_eq!(long.get(index(absent)), None, "{absent}");
+        }
+    }
+
+    /// Every feature of a row that has them all is present, at the place its name has.
+    #[test]
+    fn every_place_of_the_list_is_filled() {
+        use Feature::BbU;
+        let mut row = FeatureRow::default();
+        row.candle.close = 1.0;
+        for feature in Feature::ALL {
+            row.set(*feature, Some(2.0 + f64::from(*feature as u8)));
+        }
+        row.set(BbU, Some(1e3));
+        let all = Candidate {
+            breadth: Some(0.5),
+            ..candidate(Side::Buy)
+        };
+        let inputs = model_inputs(&row, &all, &TIME);
+        assert_eq!(inputs.present, (1 << MODEL_FEATURES.len()) - 1);
+        for feature in Feature::ALL {
+            let Some(place) = MODEL_FEATURES.iter().position(|name| *name == feature.text()) else {
+                continue;
+            };
+            let own = [("btc_ret_5", 0.01), ("breadth", 0.5)];
+            let own = own.iter().find(|(name, _)| *name == feature.text());
+            let expected = own.map_or(2.0 + f64::from(*feature as u8), |(_, value)| *value);
+            assert_eq!(inputs.get(place), Some(expected), "{}", feature.text());
         }
     }
 

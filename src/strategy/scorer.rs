@@ -5,10 +5,11 @@
 
 mod resume;
 
-use super::aggregate::{SideTally, Tally, votes_of};
+use super::aggregate::{SideTally, Tally, write_votes};
 use super::bandit::Bandit;
 use super::calibration::Calibration;
 use super::components::{COMPONENT_COUNT, COMPONENTS, Family};
+use super::day_circle::DayCircle;
 use super::flow;
 use super::labels::{Label, Labels};
 use super::learner::{Learner, mask_of};
@@ -28,16 +29,17 @@ use bytemuck::Zeroable;
 const TIMEFRAME_COUNT: usize = Timeframe::ALL.len();
 
 /// What became of a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// Nothing fired, or the row is history.
     None,
-    Signal(Signal),
+    /// The candidate is a signal.
+    Signal,
     Refused(Refusal),
 }
 
 /// A candidate that is no signal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refusal {
     pub reason: Reason,
     pub instrument: InstrumentId,
@@ -46,8 +48,8 @@ pub struct Refusal {
     pub side: Option<Side>,
     pub score: f64,
     pub component_count: u32,
-    /// The whole candidate when it nearly was a signal; its `reason` is set, its `id` is 0.
-    pub near_miss: Option<Signal>,
+    /// It nearly was a signal: the candidate is there whole, its `reason` set, its `id` 0.
+    pub is_near: bool,
 }
 
 pub struct Scorer {
@@ -64,6 +66,7 @@ pub struct Scorer {
     quiet_until_ms: Box<[i64]>,
     repeats: Repeats,
     btc_ret_5: [Option<f64>; TIMEFRAME_COUNT],
+    day: DayCircle,
     signal_count: u64,
     /// The close whose rows are arriving, and how many labels it has opened.
     close_ms: i64,
@@ -90,6 +93,7 @@ impl Scorer {
             weights: Weights::new(),
             quiet_until_ms: vec![i64::MIN; series_max].into_boxed_slice(),
             btc_ret_5: [None; TIMEFRAME_COUNT],
+            day: DayCircle::default(),
             signal_count: 0,
             close_ms: i64::MIN,
             close_label_count: 0,
@@ -135,8 +139,9 @@ impl Scorer {
         std::mem::swap(&mut self.calibration, other);
     }
 
-    /// Takes one closed candle's row and says what it means.
-    pub fn on_row(&mut self, row: &FeatureRow) -> Verdict {
+    /// Takes one closed candle's row and says what it means. A signal, or what nearly was one, is written
+    /// to `candidate`, which is left alone otherwise: it is too large to be handed on by value.
+    pub fn on_row(&mut self, row: &FeatureRow, candidate: &mut Signal) -> Verdict {
         let Some(timeframe) = Timeframe::from_code(row.timeframe) else {
             return Verdict::None;
         };
@@ -156,11 +161,12 @@ impl Scorer {
         if row.has_flag(row_flag::BACKFILL) || row.has_flag(row_flag::CONTEXT_ONLY) {
             return Verdict::None;
         }
-        let tally = self.tally(row, regime, timeframe);
+        let mut tally = Tally::silent();
+        self.tally(row, regime, timeframe, &mut tally);
         if !tally.fired() {
             return Verdict::None;
         }
-        self.judge(row, series, timeframe, regime, &tally)
+        self.judge(row, series, timeframe, regime, &tally, candidate)
     }
 
     /// Learns how a traded signal ended: the realised result replaces the virtual one.
@@ -292,7 +298,7 @@ impl Scorer {
         regime
     }
 
-    fn tally(&mut self, row: &FeatureRow, regime: Regime, timeframe: Timeframe) -> Tally {
+    fn tally(&mut self, row: &FeatureRow, regime: Regime, timeframe: Timeframe, tally: &mut Tally) {
         let (long, short) = (regime.relative(Side::Buy), regime.relative(Side::Sell));
         let bandit = &self.learner.bandit;
         let drawn = |relative: Relative| {
@@ -303,14 +309,14 @@ impl Scorer {
         let weights = &mut self.weights;
         let aware = self.params.regime.aware;
         let market_panics = aware && self.market.regime() == Regime::Panic;
-        Tally::of(row, |side, index| {
+        tally.hear(row, |side, index| {
             let (relative, place) = match side {
                 Side::Buy => (long, 0),
                 Side::Sell => (short, 1),
             };
             let weights = match &drawn {
                 Some(drawn) => &drawn[place],
-                None => weights.of(bandit, relative, timeframe),
+                None => &weights.of(bandit, relative, timeframe).weights,
             };
             let family = COMPONENTS[index].family;
             let affinity = match (aware, family) {
@@ -319,7 +325,7 @@ impl Scorer {
                 (true, _) => relative.affinity(family),
             };
             (weights[index], affinity)
-        })
+        });
     }
 
     fn judge(
@@ -329,6 +335,7 @@ impl Scorer {
         timeframe: Timeframe,
         regime: Regime,
         tally: &Tally,
+        candidate: &mut Signal,
     ) -> Verdict {
         let refuse = |reason: Reason, side: Option<&SideTally>, score: f64| {
             Verdict::Refused(Refusal {
@@ -338,7 +345,7 @@ impl Scorer {
                 side: side.map(|tally| tally.side),
                 score,
                 component_count: side.map_or(0, |tally| tally.component_count),
-                near_miss: None,
+                is_near: false,
             })
         };
         if row.has_flag(row_flag::SYNTHETIC) {
@@ -347,8 +354,8 @@ impl Scorer {
         if row.has_flag(row_flag::WARMING_UP) {
             return refuse(Reason::WarmingUp, None, 0.0);
         }
-        self.register(row, series, timeframe, regime, &tally.long);
-        self.register(row, series, timeframe, regime, &tally.short);
+        let long_plan = self.register(row, series, timeframe, regime, &tally.long);
+        let short_plan = self.register(row, series, timeframe, regime, &tally.short);
         let (side, raw_score) = match tally.dominant() {
             Ok(dominant) => dominant,
             Err(reason) => return refuse(reason, None, 0.0),
@@ -391,20 +398,25 @@ impl Scorer {
             score,
             er_mix,
             points: (tally.long.points, tally.short.points),
-            against: if side.side == Side::Buy {
-                &tally.short
-            } else {
-                &tally.long
+            against: match side.side {
+                Side::Buy => &tally.short,
+                Side::Sell => &tally.long,
+            },
+            plan: match side.side {
+                Side::Buy => long_plan,
+                Side::Sell => short_plan,
             },
         };
         let Some(reason) = reason else {
             self.signal_count += 1;
-            let mut signal = self.candidate(row, &judged);
-            signal.id = self.params.epoch << 40 | self.signal_count;
-            return Verdict::Signal(signal);
+            self.write_candidate(row, &judged, candidate);
+            candidate.id = self.params.epoch << 40 | self.signal_count;
+            candidate.reason = 0;
+            return Verdict::Signal;
         };
-        let mut near_miss = is_near.then(|| self.candidate(row, &judged));
-        if let Some(candidate) = &mut near_miss {
+        if is_near {
+            self.write_candidate(row, &judged, candidate);
+            candidate.id = 0;
             candidate.reason = reason as u16;
         }
         Verdict::Refused(Refusal {
@@ -414,7 +426,7 @@ impl Scorer {
             side: Some(side.side),
             score,
             component_count: side.component_count,
-            near_miss,
+            is_near,
         })
     }
 
@@ -457,7 +469,7 @@ impl Scorer {
         plan(&self.params.plan, &inputs)
     }
 
-    /// Opens the virtual trade of a side that scored enough.
+    /// Opens the virtual trade of a side that scored enough. Returns its plan, `None` without one.
     fn register(
         &mut self,
         row: &FeatureRow,
@@ -465,10 +477,10 @@ impl Scorer {
         timeframe: Timeframe,
         regime: Regime,
         side: &SideTally,
-    ) {
+    ) -> Option<Plan> {
         let full = self.close_label_count >= self.params.label.per_close_max;
         if side.points < self.params.label.shadow_score_min || full {
-            return;
+            return None;
         }
         let plan = self.plan_of(row, regime, side);
         let label = self.label(series, timeframe, row.candle.open_ms, &plan);
@@ -479,12 +491,13 @@ impl Scorer {
             ..label
         });
         self.close_label_count += 1;
+        Some(plan)
     }
 
-    /// The record of a candidate; the caller gives it an id, or the reason why it is no signal.
-    fn candidate(&self, row: &FeatureRow, judged: &Judged<'_>) -> Signal {
+    /// Writes every field of a candidate's record apart from its id, and the reason why it is no signal.
+    fn write_candidate(&self, row: &FeatureRow, judged: &Judged<'_>, signal: &mut Signal) {
         let (side, timeframe, regime) = (judged.side, judged.timeframe, judged.regime);
-        let plan = self.plan_of(row, regime, side);
+        let plan = judged.plan.unwrap_or_else(|| self.plan_of(row, regime, side));
         let candidate = Candidate {
             side: side.side,
             score: judged.score,
@@ -499,65 +512,53 @@ impl Scorer {
             breadth: row.get(Feature::Breadth).or(self.market.breadth()),
             plan,
         };
-        let inputs = model_inputs(row, &candidate);
+        let inputs = model_inputs(row, &candidate, &self.day.at(timeframe, candidate.close_ms));
         let calibration = self.calibration.as_ref();
         let legacy = calibration
             .filter(|calibration| calibration.is_legacy())
             .map(|_| legacy_inputs(row, &candidate, &self.params.flow));
         let (p, source) = probability(&candidate, legacy.as_ref().unwrap_or(&inputs), calibration);
-        let (votes, vote_count) = votes_of(side, judged.against);
-        let mut signal = Signal {
-            header: row.header,
-            id: 0,
-            instrument: row.instrument,
-            timeframe: row.timeframe,
-            side: side.side as u8,
-            regime: regime as u8,
-            market_regime: self.market.regime() as u8,
-            vote_count,
-            probability_source: source as u8,
-            open_ms: row.candle.open_ms,
-            score: judged.score,
-            probability: p,
-            ev_r: expected_value_r(p, &plan),
-            cost_r: plan.cost_r,
-            price: row.candle.close,
-            atr: row.get(Feature::Atr14).unwrap_or(0.0),
-            level: side.level().unwrap_or(0.0),
-            sl_distance: plan.sl_distance,
-            tp_distance: plan.tp_distance,
-            quote_volume: row.get(Feature::QuoteVolume24h).unwrap_or(0.0),
-            er_mix: judged.er_mix,
-            score_min: self.score_min(),
-            points_long: judged.points.0,
-            points_short: judged.points.1,
-            reason: 0,
-            component_count: side.component_count as u8,
-            components_min: if self.params.require_multi_components {
-                self.params.components_min as u8
-            } else {
-                1
-            },
-            notional_per_min_usd: row.get(Feature::NotionalPerMin).unwrap_or(0.0) as f32,
-            features_present: inputs.present,
-            votes,
-            features: inputs.values,
-        };
+        signal.header = row.header;
         signal.header.seq = 0;
-        signal
+        signal.instrument = row.instrument;
+        signal.timeframe = row.timeframe;
+        signal.side = side.side as u8;
+        signal.regime = regime as u8;
+        signal.market_regime = self.market.regime() as u8;
+        signal.probability_source = source as u8;
+        signal.open_ms = row.candle.open_ms;
+        signal.score = judged.score;
+        signal.probability = p;
+        signal.ev_r = expected_value_r(p, &plan);
+        signal.cost_r = plan.cost_r;
+        signal.price = row.candle.close;
+        signal.atr = row.get(Feature::Atr14).unwrap_or(0.0);
+        signal.level = side.level().unwrap_or(0.0);
+        signal.sl_distance = plan.sl_distance;
+        signal.tp_distance = plan.tp_distance;
+        signal.quote_volume = row.get(Feature::QuoteVolume24h).unwrap_or(0.0);
+        signal.er_mix = judged.er_mix;
+        signal.score_min = self.score_min();
+        (signal.points_long, signal.points_short) = judged.points;
+        signal.component_count = side.component_count as u8;
+        signal.components_min = match self.params.require_multi_components {
+            true => self.params.components_min as u8,
+            false => 1,
+        };
+        signal.notional_per_min_usd = row.get(Feature::NotionalPerMin).unwrap_or(0.0) as f32;
+        signal.vote_count = write_votes(side, judged.against, &mut signal.votes);
+        signal.features_present = inputs.present;
+        signal.features = inputs.values;
     }
 
     /// Expected R of the side's components, weighted by what they said.
-    fn er_mix(&self, side: &SideTally, relative: Relative, timeframe: Timeframe) -> f64 {
+    fn er_mix(&mut self, side: &SideTally, relative: Relative, timeframe: Timeframe) -> f64 {
+        let standing = self.weights.of(&self.learner.bandit, relative, timeframe);
         let (mut sum, mut total) = (0.0, 0.0);
         for cast in side.casts() {
             let component = usize::from(cast.component);
-            let estimate = self
-                .learner
-                .bandit
-                .estimate(component, relative, timeframe, self.close_ms);
             let share = cast.strength * COMPONENTS[component].points;
-            sum += share * estimate.expected_r;
+            sum += share * standing.expected_r[component];
             total += share;
         }
         if total > 0.0 { sum / total } else { 0.0 }
@@ -574,6 +575,8 @@ struct Judged<'a> {
     er_mix: f64,
     /// Points of the long and of the short side.
     points: (f64, f64),
+    /// The plan of its virtual trade, if one was opened.
+    plan: Option<Plan>,
 }
 
 const _: () = assert!(COMPONENT_COUNT <= VOTES_MAX);

@@ -1,9 +1,10 @@
-//! The weights in force, by context: what the bandit said when the last close had been learned from.
+//! The weights and expectations in force, by context: what the bandit said when the last close had been
+//! learned from.
 //!
 //! They change between closes, and only when something was learned or an hour has passed (evidence
 //! fades by 0.4 % in one). A context is weighed when it is asked for, or before, while nothing else is due.
 
-use super::bandit::Bandit;
+use super::bandit::{Bandit, Standing};
 use super::components::COMPONENT_COUNT;
 use super::regime::{RELATIVE_COUNT, Relative};
 use crate::model::Timeframe;
@@ -23,7 +24,7 @@ struct Basis {
 #[derive(Clone, Copy)]
 struct Row {
     basis: Basis,
-    weights: [f64; COMPONENT_COUNT],
+    standing: Standing,
 }
 
 pub(super) struct Weights {
@@ -40,7 +41,10 @@ impl Weights {
         };
         let nothing = Row {
             basis: in_force,
-            weights: [1.0; COMPONENT_COUNT],
+            standing: Standing {
+                weights: [1.0; COMPONENT_COUNT],
+                expected_r: [0.0; COMPONENT_COUNT],
+            },
         };
         Weights {
             rows: Box::new([[nothing; TIMEFRAME_COUNT]; RELATIVE_COUNT]),
@@ -66,18 +70,13 @@ impl Weights {
         }
     }
 
-    /// The weights of a context.
-    pub fn of(
-        &mut self,
-        bandit: &Bandit,
-        relative: Relative,
-        timeframe: Timeframe,
-    ) -> &[f64; COMPONENT_COUNT] {
+    /// What the components count for in a context.
+    pub fn of(&mut self, bandit: &Bandit, relative: Relative, timeframe: Timeframe) -> &Standing {
         let row = &mut self.rows[relative as usize][timeframe as usize];
         if row.basis != self.in_force {
-            row.weights = bandit.weights(relative, timeframe, self.in_force.close_ms);
+            row.standing = bandit.standing(relative, timeframe, self.in_force.close_ms);
             row.basis = self.in_force;
         }
-        &row.weights
+        &row.standing
     }
 }

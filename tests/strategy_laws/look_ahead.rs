@@ -1,5 +1,6 @@
 //! Nothing that has not closed is seen: prefix invariance, scrambled futures, higher timeframes.
 
+use super::judge::judge;
 use super::market::{Feed, MINUTE_MS, PLANS, START_MS, walk};
 use bytemuck::bytes_of;
 use smart_scanner::indicators::{Board, Builder, Params as IndicatorParams};
@@ -23,7 +24,7 @@ fn signals(candles: &[Vec<Candle>], until: usize) -> Vec<Signal> {
     for minute in 0..until {
         for (instrument, series) in candles.iter().enumerate() {
             feed.push(instrument, &series[minute], |row| {
-                if let Verdict::Signal(signal) = scorer.on_row(row) {
+                if let (Verdict::Signal, signal) = judge(&mut scorer, row) {
                     scorer.emitted(&signal);
                     found.push(signal);
                 }

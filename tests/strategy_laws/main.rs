@@ -2,6 +2,8 @@
 //! bandit is the one of the specification.
 
 mod bandit;
+#[path = "../shared/judge.rs"]
+mod judge;
 mod labels;
 mod look_ahead;
 mod market;

@@ -1,5 +1,6 @@
 //! From rows to signals and refusals, and from outcomes to weights.
 
+use super::judge::judge;
 use super::market::{MINUTE_MS, START_MS};
 use smart_scanner::model::feature::row_flag;
 use smart_scanner::model::message::{Signal, TradeOutcome};
@@ -51,7 +52,7 @@ fn easy() -> Params {
 #[test]
 fn a_signal_adds_up() {
     let mut scorer = scorer(Params { epoch: 5, ..easy() });
-    let Verdict::Signal(signal) = scorer.on_row(&loud_row(2, START_MS)) else {
+    let (Verdict::Signal, signal) = judge(&mut scorer, &loud_row(2, START_MS)) else {
         panic!("two strong components are a signal");
     };
     // One point each, from two families.
@@ -79,10 +80,10 @@ fn a_signal_adds_up() {
 fn rows_that_must_not_signal_do_not() {
     use smart_scanner::model::Reason::{self, *};
     let refused = |scorer: &mut Scorer, row: &FeatureRow| -> Option<Reason> {
-        match scorer.on_row(row) {
-            Verdict::Refused(refusal) => Some(refusal.reason),
-            Verdict::None => None,
-            Verdict::Signal(signal) => panic!("signal {}", signal.id),
+        match judge(scorer, row) {
+            (Verdict::Refused(refusal), _) => Some(refusal.reason),
+            (Verdict::None, _) => None,
+            (Verdict::Signal, signal) => panic!("signal {}", signal.id),
         }
     };
     let mut quiet = scorer(easy());
@@ -144,14 +145,15 @@ fn a_signal_needs_the_volume_that_is_asked_for_and_an_unknown_one_is_none() {
         });
         let mut row = loud_row(1, START_MS);
         row.set(Feature::QuoteVolume24h, volume);
-        match scorer.on_row(&row) {
-            Verdict::Signal(_) => assert!(passes, "{volume:?} of {asked}"),
-            Verdict::Refused(refusal) => {
+        match judge(&mut scorer, &row) {
+            (Verdict::Signal, _) => assert!(passes, "{volume:?} of {asked}"),
+            (Verdict::Refused(refusal), candidate) => {
                 assert!(!passes, "{volume:?} of {asked}");
                 assert_eq!(refusal.reason, Reason::VolumeLow);
-                assert!(refusal.near_miss.is_some(), "and it is written down");
+                assert!(refusal.is_near, "and it is written down");
+                assert_eq!(candidate.reason, Reason::VolumeLow as u16);
             }
-            Verdict::None => panic!("nothing fired"),
+            (Verdict::None, _) => panic!("nothing fired"),
         }
     }
 }
@@ -164,19 +166,19 @@ fn the_cooldown_starts_with_the_emitted_signal() {
         ..easy()
     });
     let at = |minutes: i64| loud_row(1, START_MS + minutes * MINUTE_MS);
-    let Verdict::Signal(first) = scorer.on_row(&at(0)) else {
+    let (Verdict::Signal, first) = judge(&mut scorer, &at(0)) else {
         panic!("a signal")
     };
     assert!(
-        matches!(scorer.on_row(&at(5)), Verdict::Signal(_)),
+        matches!(judge(&mut scorer, &at(5)), (Verdict::Signal, _)),
         "not emitted yet, so no cooldown"
     );
     scorer.emitted(&first);
-    let Verdict::Refused(refusal) = scorer.on_row(&at(5)) else {
+    let (Verdict::Refused(refusal), _) = judge(&mut scorer, &at(5)) else {
         panic!("cooling down")
     };
     assert_eq!(refusal.reason, Reason::SignalCooldown);
-    assert!(matches!(scorer.on_row(&at(10)), Verdict::Signal(_)));
+    assert!(matches!(judge(&mut scorer, &at(10)), (Verdict::Signal, _)));
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn components_learn_from_their_virtual_trades_whatever_the_order_of_rows() {
     let run = |order: &[u16]| -> Bandit {
         let mut scorer = scorer(easy());
         for instrument in order {
-            scorer.on_row(&loud_row(*instrument, START_MS));
+            judge(&mut scorer, &loud_row(*instrument, START_MS));
         }
         for instrument in order {
             let mut next = FeatureRow {
@@ -193,7 +195,7 @@ fn components_learn_from_their_virtual_trades_whatever_the_order_of_rows() {
             };
             next.candle.high = if instrument % 2 == 0 { 110.0 } else { 103.0 };
             next.candle.low = 103.0 - f64::from(*instrument);
-            scorer.on_row(&next);
+            judge(&mut scorer, &next);
         }
         scorer.settle();
         scorer.bandit().clone()
@@ -227,7 +229,7 @@ fn a_realised_result_replaces_the_virtual_one_and_never_joins_it() {
         ..bytemuck::Zeroable::zeroed()
     };
     let mut scorer = scorer(easy());
-    let Verdict::Signal(signal) = scorer.on_row(&loud_row(7, START_MS)) else {
+    let (Verdict::Signal, signal) = judge(&mut scorer, &loud_row(7, START_MS)) else {
         panic!("a signal")
     };
     scorer.emitted(&signal);
@@ -239,7 +241,7 @@ fn a_realised_result_replaces_the_virtual_one_and_never_joins_it() {
     assert_eq!(scorer.outcome_late_count(), 1);
     // The virtual trade runs on for its label, and teaches nobody.
     let stopped = stopped_row(7, START_MS + 5 * MINUTE_MS);
-    scorer.on_row(&stopped);
+    judge(&mut scorer, &stopped);
     scorer.settle();
     assert_eq!(scorer.bandit().node(4, Level::Arm).count, 1);
     let label = scorer.take_ended().expect("the label of the signal");
@@ -262,11 +264,11 @@ fn stopped_row(instrument: u16, open_ms: i64) -> FeatureRow {
 #[test]
 fn a_realised_result_that_comes_late_takes_the_virtual_one_back() {
     let mut scorer = scorer(easy());
-    let Verdict::Signal(signal) = scorer.on_row(&loud_row(7, START_MS)) else {
+    let (Verdict::Signal, signal) = judge(&mut scorer, &loud_row(7, START_MS)) else {
         panic!("a signal")
     };
     scorer.emitted(&signal);
-    scorer.on_row(&stopped_row(7, START_MS + 5 * MINUTE_MS));
+    judge(&mut scorer, &stopped_row(7, START_MS + 5 * MINUTE_MS));
     scorer.settle();
     let virtual_only = *scorer.bandit().node(4, Level::Arm);
     assert_eq!(virtual_only.count, 1);
@@ -296,10 +298,10 @@ fn a_near_miss_is_told_whole_and_with_its_reason() {
         score_min: 2.4,
         ..easy()
     });
-    let Verdict::Refused(refusal) = scorer.on_row(&loud_row(1, START_MS)) else {
+    let (Verdict::Refused(refusal), candidate) = judge(&mut scorer, &loud_row(1, START_MS)) else {
         panic!("2.0 points are no signal")
     };
-    let candidate = refusal.near_miss.expect("less than half a point away");
+    assert!(refusal.is_near, "less than half a point away");
     assert_eq!(
         (candidate.id, candidate.reason),
         (0, Reason::ScoreBelowMin as u16)
@@ -312,18 +314,18 @@ fn a_near_miss_is_told_whole_and_with_its_reason() {
 #[test]
 fn what_components_have_earned_can_be_asked_for() {
     use smart_scanner::model::Reason;
-    let judge = |least: f64| {
+    let with = |least: f64| {
         let mut scorer = scorer(Params {
             expected_r_min: Some(least),
             ..easy()
         });
-        scorer.on_row(&loud_row(1, START_MS))
+        judge(&mut scorer, &loud_row(1, START_MS))
     };
     assert!(
-        matches!(judge(-0.1), Verdict::Signal(_)),
+        matches!(with(-0.1), (Verdict::Signal, _)),
         "nothing learned is 0 R"
     );
-    let Verdict::Refused(refusal) = judge(0.1) else {
+    let (Verdict::Refused(refusal), _) = with(0.1) else {
         panic!("0 R is less than 0.1 R")
     };
     assert_eq!(refusal.reason, Reason::ExpectedRLow);
