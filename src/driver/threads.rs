@@ -60,7 +60,8 @@ pub struct Running {
     refused_pins: Vec<RefusedPin>,
 }
 
-/// Starts a thread for each group of `layout` and waits until each stands on its core or was refused it. Seats that no group names are returned in error.
+/// Starts a thread for each group of `layout` and waits until each stands on its core or was refused it.
+/// Seats that no group names are an error.
 pub fn start(layout: &Layout, seats: Vec<Seat>, clock: &DecisionClock) -> std::io::Result<Running> {
     start_with(layout, seats, clock, PARK_MAX)
 }
