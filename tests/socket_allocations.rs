@@ -1,14 +1,20 @@
 //! Promise: once warm, receiving market frames from plain sockets allocates nothing, neither in the
-//! port nor in the feed above it. Over TLS the library allocates the plaintext of each record, and
-//! nothing comes on top of that.
+//! port nor in the feed above it, and neither does a call. Over TLS the library allocates the plaintext
+//! of each record it reads and what it keeps of each record it writes, and nothing comes on top of that.
 
+mod answering;
+
+use answering::Answering;
+use smart_scanner::model::message::Lane;
 use smart_scanner::model::{InstrumentId, Mono, Symbol, Timeframe, Wall};
+use smart_scanner::venue::blofin::call_port::{LaneGroup, SocketCalls};
 use smart_scanner::venue::blofin::codec::control::Channel;
 use smart_scanner::venue::blofin::connector::{Connector, ConnectorConfig, DialTimeouts};
 use smart_scanner::venue::blofin::frame_port::SocketFrames;
 use smart_scanner::venue::blofin::market_ws::{FeedEvent, MarketFeed};
 use smart_scanner::venue::blofin::subscriptions::Subscription;
 use smart_scanner::venue::blofin::target::Targets;
+use smart_scanner::venue::seam::{CallEvent, CallPort};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -144,4 +150,80 @@ fn tls_frames_cost_one_allocation_a_record() {
     println!("{count} allocations for {COUNTED} frames over TLS");
     // One frame a record, and now and then a longer queue of records inside the library.
     assert!(count <= COUNTED + COUNTED / 100);
+}
+
+const CALLS_WARM: u64 = 100;
+const CALLS_COUNTED: u64 = 1_000;
+
+/// Allocations of this thread while it makes `CALLS_COUNTED` calls, from the request to the reply's body.
+fn call_allocations(tls: bool) -> u64 {
+    let server = Answering::start(tls);
+    let mut port = SocketCalls::new(
+        server.connector.dialer(None),
+        &[LaneGroup::Ordinary],
+        monotonic_ns,
+        1,
+    );
+    while !port.is_ready(Lane::Entry) {
+        assert_eq!(port.poll(Wall(0)), CallEvent::Idle);
+        std::thread::yield_now();
+    }
+    let body = r#"{"code":"0","msg":"","data":[{"orderId":"1000147281717","code":"0"}]}"#;
+    let order = r#"{"instId":"BTC-USDT","side":"buy"}"#;
+    let request = format!(
+        "POST /api/v1/trade/order HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{order}",
+        order.len()
+    );
+    let mut count = 0;
+    for call in 0..CALLS_WARM + CALLS_COUNTED {
+        let before = ALLOCATIONS.get();
+        port.submit(Lane::Entry, call, request.as_bytes(), Wall(10))
+            .expect("it is ready");
+        let submitted = ALLOCATIONS.get() - before;
+        let arrival = server.arrival();
+        assert_eq!(arrival.request, request.as_bytes());
+        arrival.answer(200, body.as_bytes(), call % 2 == 0);
+        let before = ALLOCATIONS.get();
+        loop {
+            match port.poll(Wall(1)) {
+                CallEvent::Idle => std::thread::yield_now(),
+                CallEvent::Reply {
+                    call: of,
+                    body: found,
+                    ..
+                } => {
+                    assert_eq!((of, found), (call, body.as_bytes()));
+                    break;
+                }
+                CallEvent::Fault { fault, .. } => panic!("{fault:?}"),
+            }
+        }
+        if call >= CALLS_WARM {
+            count += submitted + ALLOCATIONS.get() - before;
+        }
+    }
+    count
+}
+
+fn monotonic_ns() -> u64 {
+    smart_scanner::sys::clock::monotonic_ns()
+}
+
+#[test]
+fn plain_calls_cost_no_allocation() {
+    assert_eq!(call_allocations(false), 0);
+}
+
+/// rustls allocates: once for the ciphertext of a record that is written, once for the plaintext of one that
+/// is read. Request and reply are one record each here.
+#[test]
+fn tls_calls_cost_what_the_library_takes_for_its_records() {
+    let count = call_allocations(true);
+    println!("{count} allocations for {CALLS_COUNTED} calls over TLS");
+    assert!(
+        count > 0,
+        "rustls has learned not to allocate: say so in the text above"
+    );
+    // Now and then a longer queue of records inside the library.
+    assert!(count <= 2 * CALLS_COUNTED + CALLS_COUNTED / 50, "{count}");
 }

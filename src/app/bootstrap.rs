@@ -2,8 +2,8 @@
 
 use super::exit::Failure;
 use super::held::Held;
-use super::{daemon, follow, graph, ws_tickers};
-use crate::bus::{Bus, BusError};
+use super::{daemon, follow, graph, halt, ws_tickers};
+use crate::bus::{self, Bus, BusError};
 use crate::model::{InstrumentId, Instruments, Symbol};
 use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
@@ -12,7 +12,7 @@ use crate::universe::live::Version;
 use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source};
 use crate::venue::blofin::sign;
 use crate::venue::blofin::target::Target;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Instruments of the run and the order in which their history is read.
 pub struct Followed {
@@ -117,6 +117,31 @@ pub fn rules(scan: &Scan) -> Result<Rules, Failure> {
     })
 }
 
+/// What the instance of a demo begins with; its pid follows.
+pub const DEMO_PREFIX: &str = "demo-";
+
+/// Removes the buses in `directory` of demos that are dead, with the notes beside them, and says which. A
+/// demo that is killed cannot, and nobody would ever take its name again. The bus of any other instance is
+/// left to its next run: until then it is what a crash left to look at.
+fn remove_dead_demos(directory: &Path) -> Vec<PathBuf> {
+    let is_of_demo = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let pid = name
+            .strip_prefix(DEMO_PREFIX)
+            .and_then(|rest| rest.strip_suffix(".bus"));
+        pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut removed: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_of_demo).collect();
+    // A file that is no bus, or another user's, is not this run's business.
+    removed.retain(|path| bus::remove_dead(path).unwrap_or(false));
+    for path in &removed {
+        let _ = std::fs::remove_file(halt::note_of(path));
+    }
+    removed.sort();
+    removed
+}
+
 /// The bus of this instance, in shared memory; refused when another daemon has it.
 pub fn bus(settings: &Settings) -> Result<Bus, Failure> {
     let path = &settings.daemon.bus_path;
@@ -129,6 +154,12 @@ pub fn bus(settings: &Settings) -> Result<Bus, Failure> {
     };
     if let Some(directory) = path.parent() {
         sys::file::create_private_dir(directory).map_err(|fault| refused(fault.to_string()))?;
+    }
+    for removed in path.parent().map(remove_dead_demos).unwrap_or_default() {
+        eprintln!(
+            "bus: removed {}, left by a demo that was killed",
+            removed.display()
+        );
     }
     let mut builder = graph::plan_bus(&settings.daemon.instance, Stamp::process());
     builder.config_hash(settings.config_hash());
@@ -167,4 +198,49 @@ pub fn credentials(settings: &Settings) -> Option<sign::Credentials> {
 pub fn host(settings: &Settings) -> Result<String, Failure> {
     let target = Target::parse("BLOFIN_BASE_URL", &settings.venue.blofin_base_url).map_err(Failure::usage)?;
     Ok(target.authority())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::BusBuilder;
+
+    #[test]
+    fn what_a_killed_demo_left_is_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let create = |name: &str| BusBuilder::new(name).create(&path(name)).expect("a bus");
+        // Not held any more, though their pid is that of a living process: the lock says it.
+        for dead in ["demo-1.bus", "demo-77.bus", "default.bus", "demo-x.bus"] {
+            drop(create(dead));
+        }
+        let _living = create("demo-2.bus");
+        std::fs::write(path("demo-3.bus"), "no bus at all").expect("written");
+        for note in ["demo-1.state", "demo-2.state", "default.state"] {
+            std::fs::write(path(note), "/somewhere").expect("written");
+        }
+        let removed = remove_dead_demos(directory.path());
+        assert_eq!(removed, [path("demo-1.bus"), path("demo-77.bus")]);
+        let names = std::fs::read_dir(directory.path()).expect("a directory");
+        let mut left: Vec<String> = names
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        left.sort();
+        let expected = [
+            "default.bus",
+            "default.state",
+            "demo-2.bus",
+            "demo-2.state",
+            "demo-3.bus",
+            "demo-x.bus",
+        ];
+        assert_eq!(left, expected);
+        assert!(remove_dead_demos(&path("nowhere")).is_empty());
+    }
 }

@@ -182,6 +182,10 @@ impl Daemon {
             bus.table("status").map_err(tables)?,
         );
         let running = threads::start(&layout, seats, &clock).map_err(DaemonError::Thread)?;
+        let refused = running.refused_pins();
+        refused.iter().for_each(|pin| tracing::warn!("{pin}"));
+        let mut gauge = bus.gauge(threads::PINS_REFUSED_GAUGE).map_err(tables)?;
+        gauge.set(refused.len() as u64);
         let now = Instant::now();
         Ok(Daemon {
             running: Some(running),

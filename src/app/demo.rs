@@ -51,7 +51,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
             .map_err(Failure::usage)?;
     settings.daemon.layout = args.layout.clone();
     settings.daemon.idle = args.idle;
-    settings.daemon.instance = format!("demo-{}", std::process::id());
+    settings.daemon.instance = format!("{}{}", bootstrap::DEMO_PREFIX, std::process::id());
     settings.daemon.bus_path = format!("/dev/shm/smart-scanner/{}.bus", settings.daemon.instance).into();
     research::announce(&settings, out.path());
     if args.market.speed > SPEED_KEPT {

@@ -19,7 +19,7 @@ use crate::settings::LoadOptions;
 use crate::settings::Settings;
 use crate::settings::keys::KEYS;
 use crate::sys::clock::Stamp;
-use crate::sys::cores::Cores;
+use crate::sys::cores::{self, Cores};
 use crate::sys::limits;
 
 /// Size of a bus with the default rings; `posix_fallocate` needs this much at start.
@@ -169,7 +169,11 @@ fn examine(settings: Result<Settings, Vec<String>>) -> Vec<Finding> {
     ));
     findings.push(judge_state_dir(&settings.daemon.state_dir));
     findings.extend(settings_findings(&settings));
-    findings.extend(judge_pins(&settings.daemon.cores, &Cores::read().allowed));
+    findings.extend(judge_pins(
+        &settings.daemon.cores,
+        &Cores::read().allowed,
+        cores::can_pin,
+    ));
     // An embedded exchange may run faster than the wall, and judges what is signed by its own clock.
     let clock = venue_clock::of(&settings);
     let reached = venue::examine(&settings.venue, &clock);
@@ -215,13 +219,20 @@ fn judge_cores(cores: &Cores) -> Finding {
     Finding::ok("cores", fact)
 }
 
-/// Whether the threads can stand where CORES says; nothing to say without it.
-fn judge_pins(pin: &[u32], allowed: &[usize]) -> Option<Finding> {
+/// Whether the threads can stand where CORES says, `can_pin` having tried it; nothing to say without it.
+fn judge_pins(pin: &[u32], allowed: &[usize], can_pin: impl Fn(usize) -> bool) -> Option<Finding> {
     if pin.is_empty() {
         return None;
     }
     Some(match layout::check_pins(pin, allowed) {
-        Ok(()) => Finding::ok("pins", format!("CORES names {} cores, all allowed", pin.len())),
+        Ok(()) => match pin.iter().find(|core| !can_pin(**core as usize)) {
+            Some(core) => Finding::warn(
+                "pins",
+                format!("CORES names core {core}, and a thread that was to stand there was refused"),
+                "its thread would run on any core, and slower; name another core, or let this process use it",
+            ),
+            None => Finding::ok("pins", format!("CORES names {} cores, all allowed", pin.len())),
+        },
         Err(fault) => Finding::fail("pins", fault.to_string(), "a run ends with code 2 until then"),
     })
 }
@@ -367,6 +378,21 @@ mod tests {
         assert_eq!(judge_clock(None, "monotonic").verdict, Verdict::Warn);
         assert_eq!(judge_open_files(1024).verdict, Verdict::Ok);
         assert_eq!(judge_open_files(1023).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_core_that_is_listed_is_tried() {
+        assert!(
+            judge_pins(&[], &[0, 1], |_| false).is_none(),
+            "nothing is asked for"
+        );
+        let finding = |can_pin: fn(usize) -> bool| judge_pins(&[0, 1], &[0, 1], can_pin).expect("asked for");
+        assert_eq!(finding(|_| true).verdict, Verdict::Ok);
+        let refused = finding(|core| core != 1);
+        assert_eq!(refused.verdict, Verdict::Warn);
+        assert!(refused.fact.contains("core 1,"), "{}", refused.fact);
+        let forbidden = judge_pins(&[4], &[0, 1], |_| true).expect("asked for");
+        assert_eq!(forbidden.verdict, Verdict::Fail);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::taping::{DECISIONS, Taping};
 use crate::bus::{Bus, BusBuilder, BusError, Record};
 use crate::capture::feeds::{Pace, Played};
 use crate::capture::{AccountTape, MarketTape, PlayedCalls, RecordedCalls, Stream};
-use crate::driver::{Inlet, InputOrder, Outlet, Seat};
+use crate::driver::{Inlet, InputOrder, Outlet, Seat, threads};
 use crate::gateway::AlertLine;
 use crate::model::client_id::instance_tag;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
@@ -185,6 +185,7 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
         bus.gauge(gauge);
     }
     bus.gauge(score::HELD_GAUGE);
+    bus.gauge(threads::PINS_REFUSED_GAUGE);
     bus.histogram("tick_to_order_ns");
     bus.table::<PositionRow>("positions", POSITION_ROWS);
     bus.table::<StatusRow>("status", 1);

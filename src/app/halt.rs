@@ -122,7 +122,8 @@ impl Drop for StateNote {
     }
 }
 
-fn note_of(bus_path: &Path) -> PathBuf {
+/// Where the note beside the bus at `bus_path` stands.
+pub(super) fn note_of(bus_path: &Path) -> PathBuf {
     bus_path.with_extension("state")
 }
 

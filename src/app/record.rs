@@ -125,6 +125,8 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let layout = layout::plan(&words.layout, words.idle, &words.cores, cores.usable(), &present)
         .map_err(Failure::usage)?;
     let running = threads::start(&layout, seats, &clock).map_err(Failure::venue)?;
+    let refused = running.refused_pins();
+    refused.iter().for_each(|pin| tracing::warn!("{pin}"));
     match &alerts {
         Some(alerts) => gateway::announce(alerts, &settings),
         None => eprintln!("gateway: off, no alert is recorded; ENABLE_GATEWAY=1 listens on WEBHOOK_PORT"),

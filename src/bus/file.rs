@@ -51,6 +51,19 @@ pub(super) fn hold_old(path: &Path) -> Result<Option<OldBus>, BusError> {
     Ok(same.then_some(OldBus::Dead(file)))
 }
 
+/// Removes the bus at `path` when its daemon is dead; false when it lives, or when there is none. The lock
+/// says which: the kernel drops it with its holder, while a pid may have been given away again.
+pub fn remove_dead(path: &Path) -> Result<bool, BusError> {
+    match hold_old(path) {
+        Ok(Some(OldBus::Dead(_held))) => {
+            std::fs::remove_file(path).map_err(|source| RegionError::io(path, "remove", source))?;
+            Ok(true)
+        }
+        Ok(Some(OldBus::None) | None) | Err(BusError::Held { .. }) => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// The pid in the header of the bus at `path`; 0 when it cannot be read.
 pub(super) fn pid_in(path: &Path) -> u32 {
     let mut bytes = [0; (word::PID + 1) * 8];

@@ -16,6 +16,7 @@ pub mod sync;
 pub mod table;
 pub mod words;
 
+pub use file::remove_dead;
 pub use layout::BusError;
 pub use live::{BusFound, find_buses};
 pub use map::Bus;

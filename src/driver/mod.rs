@@ -17,5 +17,5 @@ pub use link::{Inlet, Outlet};
 pub use order::{InputOrder, Inputs, run_inputs};
 pub use stage::{Progress, Stage};
 pub use stepper::Stepper;
-pub use threads::{Running, Seat};
+pub use threads::{RefusedPin, Running, Seat};
 pub use turns::InTurns;

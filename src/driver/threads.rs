@@ -10,9 +10,10 @@ use super::wake::{Fed, Sleeper};
 use crate::model::Wall;
 use crate::sys;
 use crate::topology::StageId;
+use std::fmt;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Longest sleep of a parked thread: how late a stage is polled that was fed by a link off the
@@ -27,14 +28,40 @@ pub struct Seat {
     pub stage: Box<dyn Stage>,
 }
 
+/// A thread that the machine did not let stand on its core. It runs all the same, on whatever core is free:
+/// that costs latency, not correctness, and whoever asked for the core must hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedPin {
+    /// First stage of the thread, whose name it has.
+    pub stage: StageId,
+    pub core: usize,
+}
+
+/// Name of the gauge that says how many threads were refused their core.
+pub const PINS_REFUSED_GAUGE: &str = "pins_refused";
+
+impl fmt::Display for RefusedPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "thread {} could not be pinned to core {} and runs on any: its latencies will be longer; let this process \
+             use the core (taskset, the container's cpuset or CPUAffinity= of the unit), or name another in CORES",
+            self.stage.text(),
+            self.core
+        )
+    }
+}
+
 /// Threads that are running a graph.
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<Vec<Seat>>>,
     sleepers: Vec<Arc<Sleeper>>,
+    refused_pins: Vec<RefusedPin>,
 }
 
-/// Starts a thread for each group of `layout`. Seats that no group names are returned in error.
+/// Starts a thread for each group of `layout` and waits until each stands on its core or was refused it.
+/// Seats that no group names are an error.
 pub fn start(layout: &Layout, seats: Vec<Seat>, clock: &DecisionClock) -> std::io::Result<Running> {
     start_with(layout, seats, clock, PARK_MAX)
 }
@@ -66,6 +93,7 @@ pub fn start_with(
     }
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
+    let (refuse, refused) = mpsc::channel();
     for (at, (group, mine)) in groups.into_iter().enumerate() {
         let worker = Worker {
             seats: mine,
@@ -77,17 +105,22 @@ pub fn start_with(
             fed: Fed::by(&beds[at].0, &beds),
             park_max,
         };
-        let name = group.stages[0].text().to_string();
-        threads.push(
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || worker.run())?,
-        );
+        let (stage, refuse) = (group.stages[0], refuse.clone());
+        let name = stage.text().to_string();
+        threads.push(std::thread::Builder::new().name(name).spawn(move || {
+            worker.pin(stage, &refuse);
+            drop(refuse);
+            worker.run()
+        })?);
     }
+    drop(refuse);
+    // Ends when every thread has let go of its end.
+    let refused_pins = refused.iter().collect();
     Ok(Running {
         stop,
         threads,
         sleepers: beds.into_iter().map(|(_, sleeper)| sleeper).collect(),
+        refused_pins,
     })
 }
 
@@ -104,6 +137,11 @@ impl Running {
             seats.extend(thread.join().expect("a stage thread never panics"));
         }
         seats
+    }
+
+    /// Threads that do not stand where the layout put them.
+    pub fn refused_pins(&self) -> &[RefusedPin] {
+        &self.refused_pins
     }
 
     /// Whether every thread has ended on its own, which only a bug can cause.
@@ -124,11 +162,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) -> Vec<Seat> {
-        if let Some(core) = self.core {
-            // A refused pin costs latency, not correctness; `doctor` reports what may be pinned.
-            let _ = sys::cores::pin_current_thread(core);
+    fn pin(&self, stage: StageId, refuse: &mpsc::Sender<RefusedPin>) {
+        if let Some(core) = self.core.filter(|core| !sys::cores::pin_current_thread(*core)) {
+            // Nobody takes it only when the start was given up.
+            let _ = refuse.send(RefusedPin { stage, core });
         }
+    }
+
+    fn run(mut self) -> Vec<Seat> {
         let mut descriptors = Vec::with_capacity(64);
         let mut quiet_cycles = 0u32;
         while !self.stop.load(Ordering::Acquire) {
@@ -185,5 +226,58 @@ impl Worker {
         let next: Option<Wall> = self.seats.iter().filter_map(|seat| seat.stage.next_timer()).min();
         next.and_then(|time| self.clock.real_until(time))
             .map_or(self.park_max, |until| until.min(self.park_max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::layout::Group;
+    use crate::sys::clock::Stamp;
+
+    struct Quiet;
+
+    impl Stage for Quiet {
+        fn name(&self) -> &'static str {
+            "quiet"
+        }
+
+        fn poll(&mut self, _now: Wall) -> Progress {
+            Progress::Idle
+        }
+
+        fn next_timer(&self) -> Option<Wall> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_refused_its_core_is_told_and_runs() {
+        let allowed = sys::cores::Cores::read().allowed;
+        // No machine here has it.
+        let cores = [(StageId::Decode, Some(1_000)), (StageId::Gate, Some(allowed[0]))];
+        let cores = cores.into_iter().chain([(StageId::Send, None)]);
+        let (mut groups, mut seats) = (Vec::new(), Vec::new());
+        for (id, core) in cores {
+            groups.push(Group {
+                stages: vec![id],
+                idle: Idle::Park,
+                core,
+            });
+            seats.push(Seat {
+                id,
+                stage: Box::new(Quiet),
+            });
+        }
+        let clock = DecisionClock::scaled(Stamp::process(), Wall::from_ms(1), 1.0);
+        let running = start(&Layout { groups }, seats, &clock).expect("three threads");
+        let refused = RefusedPin {
+            stage: StageId::Decode,
+            core: 1_000,
+        };
+        assert_eq!(running.refused_pins(), [refused]);
+        let told = refused.to_string();
+        assert!(told.contains("thread decode") && told.contains("core 1000") && told.contains("CORES"));
+        assert_eq!(running.stop().len(), 3, "it ran all the same");
     }
 }

@@ -98,7 +98,8 @@ impl Node {
             self.success *= params.mass_max / total;
             self.failure *= params.mass_max / total;
         }
-        self.count += 1;
+        // A file may say any number, and one more label must not end the program.
+        self.count = self.count.saturating_add(1);
         self.updated_ms = self.updated_ms.max(now_ms);
     }
 }

@@ -41,9 +41,18 @@ impl Cores {
     }
 }
 
-/// Pins the calling thread to one logical processor; false when the mask does not allow it.
+/// Pins the calling thread to one logical processor; false when the machine does not allow it, or has none
+/// of that number.
 pub fn pin_current_thread(core: usize) -> bool {
-    core_affinity::set_for_current(core_affinity::CoreId { id: core })
+    core < rustix::thread::CpuSet::MAX_CPU
+        && core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Whether a thread of this process may stand on `core`, tried on a thread that ends at once.
+pub fn can_pin(core: usize) -> bool {
+    std::thread::spawn(move || pin_current_thread(core))
+        .join()
+        .unwrap_or(false)
 }
 
 /// Names the calling thread; longer names are cut to the 15 bytes that Linux keeps.
@@ -188,6 +197,17 @@ mod tests {
             Some(2.5)
         );
         assert_eq!(quota_of("3:cpu:/none\n0::/\n", root.path()), None);
+    }
+
+    #[test]
+    fn a_core_of_this_process_can_be_pinned_and_one_that_is_not_there_cannot() {
+        let here = affinity();
+        assert!(can_pin(here[0]));
+        for nowhere in [1_000, 1_000_000] {
+            assert!(!here.contains(&nowhere));
+            assert!(!can_pin(nowhere));
+        }
+        assert_eq!(affinity(), here, "this thread stays where it was");
     }
 
     #[test]

@@ -151,6 +151,10 @@ impl ReplyReader {
             let mut response = httparse::Response::new(&mut headers);
             let bytes = &self.buffer[..self.received];
             let length = match response.parse(bytes) {
+                // The limits hold however the bytes came: in one piece a longer head would be complete.
+                Ok(httparse::Status::Complete(length)) if length > HEAD_BYTES_MAX => {
+                    return Err("the response head is too long");
+                }
                 Ok(httparse::Status::Complete(length)) => length,
                 Ok(httparse::Status::Partial) if self.received >= HEAD_BYTES_MAX => {
                     return Err("the response head is too long");
@@ -180,6 +184,9 @@ impl ReplyReader {
         loop {
             let raw = &self.buffer[self.chunks.raw..self.received];
             let (line_bytes, size) = match httparse::parse_chunk_size(raw) {
+                Ok(httparse::Status::Complete((line_bytes, _))) if line_bytes > CHUNK_LINE_BYTES_MAX => {
+                    return Err("a chunk's size line is too long");
+                }
                 Ok(httparse::Status::Complete((line_bytes, size))) => (line_bytes, size),
                 Ok(httparse::Status::Partial) if raw.len() > CHUNK_LINE_BYTES_MAX => {
                     return Err("a chunk's size line is too long");
@@ -215,6 +222,9 @@ impl ReplyReader {
         let mut from = 0;
         while let Some(length) = rest[from..].windows(2).position(|pair| pair == b"\r\n") {
             from += length + 2;
+            if from > CHUNK_LINE_BYTES_MAX {
+                return Err("the trailers are too long");
+            }
             if length == 0 {
                 return Ok(Some(start + from));
             }
