@@ -3,7 +3,7 @@
 //! The process is the whole graph on the stepper over the in-process ports. It may be killed between
 //! any two polls; what it wrote to its snapshot and to its connections stays.
 
-use super::check::{Alive, Checker, Promised, unsettled};
+use super::check::{Alive, Checker, Promised};
 use super::draw::{Act, Draw, KillPoint, SETTLE_NS_MIN, Window, kind_of};
 use super::life::{Birth, Life};
 use super::plant::Plant;
@@ -11,6 +11,7 @@ use super::sender::Sender;
 use super::story::Story;
 use super::watch::{Breach, Counts, Watch};
 use super::wire::{WatchHandle, look};
+use crate::app::agreement;
 use crate::app::graph::GraphError;
 use crate::driver::DecisionClock;
 use crate::exchange::amount::Amount;
@@ -476,7 +477,7 @@ impl World {
                 self.shared.with(|venue| {
                     checker.step(venue, Some(&alive), &mut watch);
                     if settling {
-                        unquiet = unsettled(venue.exchange(), account, gate, alive.status);
+                        unquiet = agreement::differences(venue.exchange(), account, gate);
                         quiet = unquiet.is_empty();
                     }
                 });
