@@ -63,6 +63,8 @@ pub struct Outcome {
     /// The longest time that a position stood without a stop, as the exchange saw it, in ms.
     pub unprotected_ms_max: i64,
     pub open_at_end: u64,
+    /// Most trading calls of the account in 10 s, counted where they arrive.
+    pub venue_trade_calls_10s_max: u64,
     pub breach: Option<Breach>,
     /// The step and the virtual second of the breach.
     pub breach_step: u64,
@@ -522,6 +524,7 @@ impl World {
             virtual_seconds: since(now),
             unprotected_ms_max: report.unprotected_ms_max,
             open_at_end: report.open_positions,
+            venue_trade_calls_10s_max: self.shared.with(|venue| venue.traffic().trade_calls_10s_max),
             breach: watch.breach.clone(),
             breach_step: watch.counts.steps,
             breach_second: since(now),
