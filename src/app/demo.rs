@@ -158,6 +158,7 @@ fn trade(
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
+        outside: Default::default(),
     };
     let title = format!(
         " smart-scanner demo, {} × real time, {} ",
