@@ -122,6 +122,8 @@ fn a_demo_beside_a_live_env_stays_on_its_loopback() {
         "no position was without its stop"
     );
     assert_eq!(summary["orphan_orders"], 0);
+    assert_eq!(summary["local_equals_exchange"], true, "{summary}");
+    assert!(summary["unprotected_ms_count"].is_u64() && summary["unprotected_ms_p99"].is_u64());
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl Day {
             scan: true,
             alerts: Some(lines),
             learned: Default::default(),
+            outside: Default::default(),
         };
         let bus = graph::plan_bus("day", Stamp::process())
             .heap()

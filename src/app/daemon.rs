@@ -21,7 +21,8 @@ use crate::model::message::PROTECTIVE_CALLS;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Lots, Reason, Side};
 use crate::settings::Settings;
-use crate::stage::gate::{ControlWord, control};
+use crate::stage::gate::core::Gate;
+use crate::stage::gate::{ControlWord, GateStage, control};
 use crate::stage::housekeep::SeenHandle;
 use crate::sys;
 use crate::sys::clock::Stamp;
@@ -133,6 +134,10 @@ pub fn read_groups(settings: &Settings) -> Vec<LaneGroup> {
 /// A graph on its threads.
 pub struct Daemon {
     running: Option<Running>,
+    /// The gate, once its thread has ended.
+    gate: Option<Box<GateStage>>,
+    /// Since when resting entries are cancelled and nothing is entered.
+    shut_at: Option<Instant>,
     bus: Bus,
     clock: DecisionClock,
     files: Option<LearnedFiles>,
@@ -189,6 +194,8 @@ impl Daemon {
         let now = Instant::now();
         Ok(Daemon {
             running: Some(running),
+            gate: None,
+            shut_at: None,
             bus,
             clock,
             files: None,
@@ -282,11 +289,27 @@ impl Daemon {
         self.control.fetch_and(!control::HOLD, Ordering::AcqRel);
     }
 
-    /// Entries off, resting entries cancelled, stops kept; then the threads end. The last
-    /// histograms are saved.
-    pub fn stop(&mut self) {
+    /// Entries off, resting entries cancelled, stops kept; the threads go on.
+    pub fn shut_down(&mut self) {
         self.control.fetch_or(control::SHUT_DOWN, Ordering::AcqRel);
-        std::thread::sleep(DRAIN);
+        self.shut_at.get_or_insert_with(Instant::now);
+    }
+
+    /// Orders that are live or in doubt, as the gate last showed them.
+    pub fn orders_in_flight(&self) -> u64 {
+        self.status.read(0).unwrap_or_default().orders_in_flight
+    }
+
+    /// What the gate knew at the end; `None` before `stop`.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_deref().map(GateStage::core)
+    }
+
+    /// Shuts down and ends the threads. The last histograms are saved.
+    pub fn stop(&mut self) {
+        self.shut_down();
+        let since = self.shut_at.map_or(Duration::ZERO, |at| at.elapsed());
+        std::thread::sleep(DRAIN.saturating_sub(since));
         if let Some(running) = self.running.take() {
             // Housekeep may still have lines to write, and score tells what it has learned: their last
             // polls happen here.
@@ -301,6 +324,10 @@ impl Daemon {
                 if seat.id == StageId::Housekeep {
                     while seat.stage.poll(self.clock.now()) == crate::driver::Progress::Busy {}
                     seat.stage.poll(self.clock.now());
+                }
+                if seat.id == StageId::Gate {
+                    let stage: Box<dyn std::any::Any> = seat.stage;
+                    self.gate = stage.downcast().ok();
                 }
             }
         }

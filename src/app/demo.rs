@@ -14,11 +14,11 @@ use super::params;
 use super::research::{self, OutDirectory};
 use super::screen::LiveScreen;
 use super::signals::Stop;
-use super::summary::{Ledger, Summary};
-use super::{bootstrap, gateway};
+use super::summary::{Ledger, Summary, Unprotected};
+use super::{agreement, bootstrap, gateway};
 use crate::capture::Stream;
 use crate::driver::DecisionClock;
-use crate::exchange::{AttachPolicy, LedgerReport, TwoStops};
+use crate::exchange::{AccountId, AttachPolicy, Exchange, LedgerReport, TwoStops};
 use crate::settings::{Credentials, Secret, Settings};
 use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
@@ -36,6 +36,10 @@ const SECRET: &str = "demo-secret";
 const PASSPHRASE: &str = "demo-passphrase";
 const BALANCE: f64 = 10_000.0;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// At the end: how long nothing may change at the exchange before it counts as at rest, and how long that is
+/// waited for. What is left of a flat position may take 10 s to go (I6 of docs/simulate.md).
+const UNCHANGED_FOR: Duration = Duration::from_millis(700);
+const SETTLE_MAX: Duration = Duration::from_secs(12);
 /// Faster than this a small machine does not pass the market through its sockets in time; at 10,000 on two
 /// cores no candle arrives at all.
 const SPEED_KEPT: f64 = 600.0;
@@ -74,7 +78,12 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     } else {
         println!("{summary}");
     }
-    Ok(Exit::Done)
+    if summary.local_equals_exchange == Some(true) {
+        Ok(Exit::Done)
+    } else {
+        eprintln!("the gate and the exchange differ at the end: this is a bug");
+        Ok(Exit::CheckFailed)
+    }
 }
 
 fn trade(
@@ -149,6 +158,7 @@ fn trade(
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
+        outside: Default::default(),
     };
     let title = format!(
         " smart-scanner demo, {} × real time, {} ",
@@ -172,10 +182,18 @@ fn trade(
             eprintln!("{line}");
         }
     }
+    settle(&mut daemon, server);
     daemon.stop();
     capturing::end(&mut capture.writer);
     let mut summary = daemon.summary();
     summary.set_ledger(&ledger_of(&server.with(|venue| venue.exchange().report())));
+    let gate = daemon
+        .gate()
+        .ok_or_else(|| Failure::venue("the gate's thread gave nothing back; this is a bug"))?;
+    summary.set_differences(server.with(|venue| {
+        let exchange = venue.exchange();
+        agreement::differences(exchange, account_of(exchange), gate)
+    }));
     let ticks = ticks.lock().unwrap_or_else(PoisonError::into_inner).finish();
     summary.digest = seen
         .lock()
@@ -208,6 +226,41 @@ fn watch(daemon: &mut Daemon, args: &DemoArgs, stop: &Stop) -> Result<(), Failur
     }
     screen.close();
     Ok(())
+}
+
+/// No entries and a market that stands still; returns when the exchange has not changed for a while and
+/// nothing is left to be done, or when that has taken long enough.
+fn settle(daemon: &mut Daemon, server: &LoopbackServer) {
+    daemon.shut_down();
+    server.with(|venue| venue.exchange_mut().stand_still());
+    let began = Instant::now();
+    let mut last = Vec::new();
+    let mut unchanged_since = began;
+    while began.elapsed() < SETTLE_MAX {
+        std::thread::sleep(LOOK_EVERY);
+        daemon.tend();
+        let (rows, is_loose) = server.with(|venue| {
+            let exchange = venue.exchange();
+            let account = account_of(exchange);
+            let positions = exchange.positions(account);
+            let positions = positions.iter().map(|row| (row.id, row.lots.0));
+            let orders = exchange.orders_open(account).map(|row| (row.id, row.filled.0));
+            let brackets = exchange.brackets_open(account).map(|row| (row.id, 0));
+            let rows: Vec<(u64, i64)> = positions.chain(orders).chain(brackets).collect();
+            (rows, !agreement::loose_ends(exchange, account).is_empty())
+        });
+        if rows != last || is_loose || daemon.orders_in_flight() > 0 {
+            (last, unchanged_since) = (rows, Instant::now());
+        }
+        if unchanged_since.elapsed() >= UNCHANGED_FOR {
+            return;
+        }
+    }
+}
+
+/// The demo's only account.
+fn account_of(exchange: &Exchange) -> AccountId {
+    exchange.account_of(KEY).unwrap_or(AccountId(0))
 }
 
 fn exchange_options(args: &DemoArgs, out: &Path) -> ExchangeOptions {
@@ -271,12 +324,7 @@ fn point_at(settings: &mut Settings, server: &LoopbackServer) {
 
 /// The ledger's report in the summary's words.
 pub fn ledger_of(report: &LedgerReport) -> Ledger {
-    let mut unprotected_ms: Vec<u64> = report
-        .unprotected
-        .iter()
-        .map(|gap| gap.unprotected_ms.max(0) as u64)
-        .collect();
-    unprotected_ms.sort_unstable();
+    let ms = |value: i64| value.max(0).unsigned_abs();
     Ledger {
         entries_filled: report.entries_filled,
         closed_tp: report.closed_tp,
@@ -285,6 +333,11 @@ pub fn ledger_of(report: &LedgerReport) -> Ledger {
         open_positions: report.open_positions,
         orphan_orders: report.orphan_orders,
         equity: report.equity,
-        unprotected_ms,
+        unprotected_ms: Unprotected {
+            count: report.unprotected.len() as u64,
+            p50: ms(report.unprotected_ms_p50),
+            p99: ms(report.unprotected_ms_p99),
+            max: ms(report.unprotected_ms_max),
+        },
     }
 }

@@ -4,7 +4,8 @@
 //! connects, and changes nothing: no file is written, no order sent. Credentials, when there are any,
 //! sign reads of the account. What was read is judged by pure functions.
 
-pub(in crate::app) mod account;
+mod account;
+pub(in crate::app) mod signed;
 mod venue;
 
 use std::fmt;

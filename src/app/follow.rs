@@ -7,10 +7,12 @@
 
 use super::bootstrap::{self, Followed};
 use super::exit::Failure;
-use super::{held, ws_tickers};
+use super::held::{self, Leave};
+use super::ws_tickers;
 use crate::driver::DecisionClock;
 use crate::model::{Instrument, InstrumentId, Symbol};
 use crate::settings::{Scan, Settings, Venue};
+use crate::stage::outside::OutsideCalls;
 use crate::sys;
 use crate::universe::live::{InstrumentView, Table, Version};
 use crate::universe::{
@@ -19,6 +21,7 @@ use crate::universe::{
 use crate::venue::blofin::sign::Credentials;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -63,12 +66,14 @@ struct Reading {
 }
 
 impl Follower {
-    /// Starts the reading thread; the first reading comes at once when `followed` is stale.
+    /// Starts the reading thread; the first reading comes at once when `followed` is stale. What the account
+    /// holds is read when `outside` lets it, and nothing is read while the venue serves nobody.
     pub fn start(
         settings: &Settings,
         table: Table,
         followed: &Followed,
         clock: &DecisionClock,
+        outside: &Arc<OutsideCalls>,
     ) -> Result<Follower, Failure> {
         let (sender, readings) = sync_channel(1);
         let (venue, scan) = (settings.venue.clone(), settings.scan.clone());
@@ -77,6 +82,7 @@ impl Follower {
             venue,
             scan,
             credentials,
+            outside: Arc::clone(outside),
         };
         let (clock, is_stale) = (clock.clone(), followed.is_stale);
         std::thread::Builder::new()
@@ -236,6 +242,7 @@ struct Reader {
     scan: Scan,
     /// Of a live run: what the account holds is read as well.
     credentials: Option<Credentials>,
+    outside: Arc<OutsideCalls>,
 }
 
 impl Reader {
@@ -253,6 +260,7 @@ impl Reader {
             if !is_stale {
                 pause(clock, EVERY_NS);
             }
+            self.wait_out_bans(clock);
             let mut reading = runtime.block_on(self.read(clock));
             // It has a runtime of its own.
             let prefer = |listing| ws_tickers::prefer(&self.venue, &self.scan, listing);
@@ -267,11 +275,23 @@ impl Reader {
         }
     }
 
+    /// A call in a ban makes it longer.
+    fn wait_out_bans(&self, clock: &DecisionClock) {
+        while let until = self.outside.suspended_until()
+            && until > clock.now()
+        {
+            pause(clock, until.since(clock.now()));
+        }
+    }
+
     async fn read(&self, clock: &DecisionClock) -> Reading {
         let source = bootstrap::source(&self.venue);
         let listing = universe::read::read(&source, &Patience::default()).await;
         let held = match &self.credentials {
-            Some(credentials) => Some(held::of_venue(&self.venue, credentials, clock).await),
+            Some(credentials) => {
+                let mut leave = Leave::Shared(Arc::clone(&self.outside));
+                Some(held::of_venue(&self.venue, credentials, clock, &mut leave).await)
+            }
             None => None,
         };
         Reading { listing, held }

@@ -28,6 +28,7 @@ use crate::stage::gate::{ControlWord, GateStage};
 use crate::stage::housekeep::lines::Names;
 use crate::stage::housekeep::{Housekeep, SeenHandle};
 use crate::stage::learning::Learning;
+use crate::stage::outside::Outside;
 use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
 use crate::stage::{account, decode, gate, score, send};
@@ -107,6 +108,8 @@ pub struct Plan<'a> {
     pub alerts: Option<Receiver<AlertLine>>,
     /// What earlier runs taught, and the way to its files.
     pub learned: Learned,
+    /// Calls that are made beside the stages, and before them.
+    pub outside: Outside,
 }
 
 /// What `score` begins with.

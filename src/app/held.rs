@@ -5,19 +5,24 @@
 //! Should the venue not say it, the gate still sees every row later: one about an instrument that is not
 //! followed turns entries off.
 
-use super::doctor::account::Api;
+use super::doctor::signed::{Api, Refusal};
 use super::{bootstrap, graph};
 use crate::driver::DecisionClock;
-use crate::model::Symbol;
+use crate::model::message::Lane;
+use crate::model::time::NS_PER_SEC;
+use crate::model::{Symbol, Wall};
 use crate::settings::{Settings, Venue};
 use crate::stage::gate::core_snapshot;
 use crate::stage::gate::intents::Intents;
+use crate::stage::outside::OutsideCalls;
+use crate::venue::blofin::budget::{BudgetLimits, CallBudget, SUSPENSION_NS};
 use crate::venue::blofin::sign::Credentials;
 use crate::venue::paper;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Rows of one page, the venue's most.
 const PAGE_ROWS: usize = 100;
@@ -26,6 +31,12 @@ const PAGES_MAX: usize = 100;
 /// Tries of the whole read at a start, and the pause between them.
 const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a 429 silences: the venue's window of trading calls.
+const WINDOW_NS: u64 = 10 * NS_PER_SEC;
+/// How long a read while running waits until `fetch` can spare a call; the next reading comes anyway.
+const LEAVE_MAX: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The lists that say what is held, and the id by which their pages are walked.
 const LISTS: [(&str, &str); 4] = [
@@ -54,9 +65,80 @@ pub fn snapshot_path(settings: &Settings) -> PathBuf {
     settings.daemon.state_dir.join("gate.snapshot")
 }
 
-/// What the snapshot and, live, the venue say. Blocks for as long as the reads take.
-pub fn at_start(settings: &Settings, clock: &DecisionClock) -> Held {
+/// Whose budget pays for a call. Every read counts as a trading call: all but one are.
+pub enum Leave {
+    /// Before the stages run: the budget that `fetch` begins with.
+    Own(CallBudget),
+    /// Beside them: what `fetch` grants.
+    Shared(Arc<OutsideCalls>),
+}
+
+impl Leave {
+    /// Waits until one more call may leave; says why when it may not.
+    async fn wait(&mut self, clock: &DecisionClock) -> Result<(), String> {
+        match self {
+            Leave::Own(budget) => loop {
+                let now = clock.now();
+                let Err(over) = budget.take(Lane::Reconcile, true, now) else {
+                    return Ok(());
+                };
+                refuse_in_ban(budget.suspended_until(), now)?;
+                let pause = clock.real_until(over.retry_at).unwrap_or(LOOK_AGAIN);
+                tokio::time::sleep(pause.max(LOOK_AGAIN)).await;
+            },
+            Leave::Shared(calls) => {
+                let (number, asked) = (calls.ask(), Instant::now());
+                while !calls.is_granted(number) {
+                    refuse_in_ban(calls.suspended_until(), clock.now())?;
+                    if asked.elapsed() > LEAVE_MAX {
+                        return Err(format!(
+                            "the other reads left no call for {} s",
+                            LEAVE_MAX.as_secs()
+                        ));
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The venue refused: nobody calls for a while.
+    fn refused(&mut self, refusal: Refusal, now: Wall) {
+        let ns = match refusal {
+            Refusal::TooMany => WINDOW_NS,
+            Refusal::Forbidden => SUSPENSION_NS,
+        };
+        let until = Wall(now.0.saturating_add(ns));
+        match self {
+            Leave::Own(budget) => budget.suspend(until, now),
+            Leave::Shared(calls) => calls.refuse(until),
+        }
+    }
+
+    fn is_in_ban(&self, now: Wall) -> bool {
+        match self {
+            Leave::Own(budget) => budget.suspended_until() > now,
+            Leave::Shared(calls) => calls.suspended_until() > now,
+        }
+    }
+}
+
+fn refuse_in_ban(until: Wall, now: Wall) -> Result<(), String> {
+    if until <= now {
+        return Ok(());
+    }
+    Err(format!(
+        "the venue serves nobody from this address for another {} s (429 or 403)",
+        until.since(now).div_ceil(NS_PER_SEC)
+    ))
+}
+
+/// What the snapshot and, live, the venue say, and the budget out of which the venue was asked. Blocks for as
+/// long as the reads take.
+pub fn at_start(settings: &Settings, clock: &DecisionClock) -> (Held, Option<CallBudget>) {
     let mut held = Held::default();
+    let mut spent = None;
     match of_snapshot(settings, &snapshot_path(settings)) {
         Ok(symbols) => held.symbols = symbols,
         // The run itself refuses such a file, with the same words.
@@ -65,15 +147,19 @@ pub fn at_start(settings: &Settings, clock: &DecisionClock) -> Held {
             .push(format!("what the last run held is not known: {fault}")),
     }
     if settings.is_live() {
-        match of_venue_patiently(settings, clock) {
+        let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+        match of_venue_patiently(settings, clock, &mut leave) {
             Ok(symbols) => held.symbols.extend(symbols),
             Err(fault) => held.warnings.push(format!(
                 "what the account holds could not be read before the universe: {fault}; entries stay off \
                  while it holds something outside of it"
             )),
         }
+        if let Leave::Own(budget) = leave {
+            spent = Some(budget);
+        }
     }
-    held
+    (held, spent)
 }
 
 /// The instruments in the snapshot of the last run.
@@ -89,7 +175,11 @@ fn of_snapshot(settings: &Settings, path: &Path) -> Result<BTreeSet<Symbol>, Str
     }
 }
 
-fn of_venue_patiently(settings: &Settings, clock: &DecisionClock) -> Result<BTreeSet<Symbol>, String> {
+fn of_venue_patiently(
+    settings: &Settings,
+    clock: &DecisionClock,
+    leave: &mut Leave,
+) -> Result<BTreeSet<Symbol>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -97,8 +187,9 @@ fn of_venue_patiently(settings: &Settings, clock: &DecisionClock) -> Result<BTre
     let credentials = bootstrap::credentials(settings).ok_or("no credentials")?;
     let mut tries = 1;
     loop {
-        match runtime.block_on(of_venue(&settings.venue, &credentials, clock)) {
-            Err(_) if tries < TRIES => {
+        match runtime.block_on(of_venue(&settings.venue, &credentials, clock, leave)) {
+            // A call in a ban makes it longer.
+            Err(_) if tries < TRIES && !leave.is_in_ban(clock.now()) => {
                 tries += 1;
                 std::thread::sleep(PAUSE);
             }
@@ -107,11 +198,12 @@ fn of_venue_patiently(settings: &Settings, clock: &DecisionClock) -> Result<BTre
     }
 }
 
-/// The instruments in which the venue says that the account has something.
+/// The instruments in which the venue says that the account has something. No call leaves without `leave`.
 pub async fn of_venue(
     venue: &Venue,
     credentials: &Credentials,
     clock: &DecisionClock,
+    leave: &mut Leave,
 ) -> Result<BTreeSet<Symbol>, String> {
     let mut api = Api::new(venue, credentials, clock.clone()).map_err(|finding| finding.to_string())?;
     let mut symbols = BTreeSet::new();
@@ -121,8 +213,13 @@ pub async fn of_venue(
             if page == PAGES_MAX {
                 return Err(format!("{path} does not end"));
             }
-            let data = api.get("held", &query(path, id, &after)).await;
-            let data = data.map_err(|finding| format!("{path}: {}", finding.fact))?;
+            leave.wait(clock).await?;
+            let data = api.read(&query(path, id, &after)).await.map_err(|trouble| {
+                if let Some(refusal) = trouble.refusal {
+                    leave.refused(refusal, clock.now());
+                }
+                format!("{path}: {}", trouble.fact)
+            })?;
             let rows = data.as_array().ok_or_else(|| format!("{path} gave no list"))?;
             symbols.extend(rows.iter().filter_map(symbol_of));
             let next = rows.last().map(|row| word(&row[id])).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! One file a command, the grammar of the command line, and the exit codes.
 
+pub mod agreement;
 pub mod backtest;
 pub mod bootstrap;
 pub mod calibrate;

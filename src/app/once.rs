@@ -76,6 +76,7 @@ pub fn run(
         tick_digest: None,
         scan: true,
         learned: opened.learned,
+        outside: Default::default(),
         alerts: None,
         table: None,
         source: CandleSource::Once,

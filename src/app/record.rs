@@ -21,6 +21,7 @@ use crate::driver::{layout, threads};
 use crate::settings::{Changed, Settings};
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
+use crate::stage::outside::Outside;
 use crate::sys;
 use crate::sys::clock::Stamp;
 use crate::topology::StageId;
@@ -57,7 +58,8 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let clock = venue_clock::of(&settings);
     let followed = bootstrap::universe(&settings)?;
     let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
-    let mut follower = Follower::start(&settings, table.clone(), &followed, &clock)?;
+    let outside = Outside::default();
+    let mut follower = Follower::start(&settings, table.clone(), &followed, &clock, &outside.calls)?;
     let instruments = Arc::new(followed.instruments);
     let lines = gateway::Lines::when_on(&settings);
     let bus = graph::plan_bus(&settings.daemon.instance, Stamp::process())
@@ -116,6 +118,7 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: Learned::default(),
+        outside,
     };
     let seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let present: Vec<StageId> = seats.iter().map(|seat| seat.id).collect();

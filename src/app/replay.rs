@@ -289,6 +289,7 @@ pub(super) fn play(
         scan: true,
         alerts: None,
         learned: opened.learned,
+        outside: Default::default(),
     };
     let mut seats = graph::build(&bus, plan, ports).map_err(Failure::state)?;
     let is_reported = args.report.report.is_some();

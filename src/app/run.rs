@@ -18,6 +18,7 @@ use crate::model::Instrument;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
+use crate::stage::outside::Outside;
 use crate::sys;
 use crate::universe::live::Table;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
@@ -52,9 +53,14 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
     let clock = venue_clock::of(settings);
-    let followed = bootstrap::universe_with(settings, held::at_start(settings, &clock))?;
+    let (held, spent) = held::at_start(settings, &clock);
+    let outside = Outside {
+        spent,
+        ..Outside::default()
+    };
+    let followed = bootstrap::universe_with(settings, held)?;
     let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
-    let mut follower = Follower::start(settings, table.clone(), &followed, &clock)?;
+    let mut follower = Follower::start(settings, table.clone(), &followed, &clock, &outside.calls)?;
     let instruments = Arc::new(followed.instruments);
     let bus = bootstrap::bus(settings)?;
     let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
@@ -130,6 +136,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         scan,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
+        outside,
     };
     let title = format!(
         " smart-scanner {} ({}) ",

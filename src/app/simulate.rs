@@ -5,6 +5,7 @@
 //! gives the same trace hash, and a broken promise comes with the command that shows it again.
 
 pub mod check;
+pub mod delay;
 pub mod draw;
 pub mod life;
 pub mod plant;
@@ -245,6 +246,10 @@ fn print(report: &Report, plant: Option<Plant>) {
     println!(
         "most calls of one process: {} under /trade in 10 s, {} in a minute, {} in five",
         counts.trade_calls_10s_max, counts.calls_minute_max, counts.calls_five_minutes_max
+    );
+    println!(
+        "{} protective calls; the longest wait from decision to wire, bans and hung connections included: {} ms",
+        counts.protective_calls, counts.protective_wait_ms_max
     );
     println!(
         "longest time without a stop on a sound network: {} ms",

@@ -33,8 +33,16 @@ pub struct Ledger {
     pub open_positions: u64,
     pub orphan_orders: u64,
     pub equity: f64,
-    /// For each position: the longest time that its whole size had no live stop, in ms, ascending.
-    pub unprotected_ms: Vec<u64>,
+    pub unprotected_ms: Unprotected,
+}
+
+/// The longest time that each position stood without a live stop for its whole size, in ms, over positions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unprotected {
+    pub count: u64,
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
 }
 
 /// A run, told in numbers.
@@ -51,10 +59,19 @@ pub struct Summary {
     pub closed_sl: u64,
     pub closed_other: u64,
     pub open_positions: u64,
+    /// Positions over which the next three are.
+    pub unprotected_ms_count: u64,
     pub unprotected_ms_p50: u64,
     pub unprotected_ms_p99: u64,
     pub unprotected_ms_max: u64,
     pub orphan_orders: u64,
+    /// Whether positions, open orders and brackets of the gate were those of the exchange at the end; absent
+    /// where that was not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_equals_exchange: Option<bool>,
+    /// What differed, each by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
     pub equity: f64,
     pub digest: String,
     pub seed: u64,
@@ -82,16 +99,17 @@ impl Summary {
         self.open_positions = ledger.open_positions;
         self.orphan_orders = ledger.orphan_orders;
         self.equity = ledger.equity;
-        let at = |part: f64| {
-            let last = ledger.unprotected_ms.len().checked_sub(1)?;
-            ledger
-                .unprotected_ms
-                .get((last as f64 * part).round() as usize)
-                .copied()
-        };
-        self.unprotected_ms_p50 = at(0.5).unwrap_or(0);
-        self.unprotected_ms_p99 = at(0.99).unwrap_or(0);
-        self.unprotected_ms_max = at(1.0).unwrap_or(0);
+        let unprotected = ledger.unprotected_ms;
+        self.unprotected_ms_count = unprotected.count;
+        self.unprotected_ms_p50 = unprotected.p50;
+        self.unprotected_ms_p99 = unprotected.p99;
+        self.unprotected_ms_max = unprotected.max;
+    }
+
+    /// Takes over how the gate compares with the exchange at the end.
+    pub fn set_differences(&mut self, differences: Vec<String>) {
+        self.local_equals_exchange = Some(differences.is_empty());
+        self.differences = differences;
     }
 }
 
@@ -125,9 +143,22 @@ impl Summary {
         )?;
         writeln!(
             f,
-            "safety    time without a live stop p50 {} p99 {} max {} ms, {} orphan orders",
-            self.unprotected_ms_p50, self.unprotected_ms_p99, self.unprotected_ms_max, self.orphan_orders
+            "safety    time without a live stop p50 {} p99 {} max {} ms over {} positions, {} orphan orders",
+            self.unprotected_ms_p50,
+            self.unprotected_ms_p99,
+            self.unprotected_ms_max,
+            self.unprotected_ms_count,
+            self.orphan_orders
         )?;
+        if self.local_equals_exchange == Some(true) {
+            writeln!(
+                f,
+                "agreement positions, open orders and brackets are those of the exchange"
+            )?;
+        }
+        for difference in &self.differences {
+            writeln!(f, "DIFFERS   {difference}")?;
+        }
         writeln!(f, "equity    {:.2} USDT", self.equity)
     }
 
@@ -185,7 +216,12 @@ mod tests {
     fn the_object_has_the_fields_that_tools_read() {
         let mut summary = Summary::default();
         summary.set_ledger(&Ledger {
-            unprotected_ms: vec![0, 0, 7],
+            unprotected_ms: Unprotected {
+                count: 3,
+                p50: 0,
+                p99: 7,
+                max: 7,
+            },
             ..Ledger::default()
         });
         summary.stages.insert("decode".into(), StageLatency::default());
@@ -216,5 +252,27 @@ mod tests {
         }
         assert_eq!(value["unprotected_ms_max"], 7);
         assert_eq!(value["unprotected_ms_p50"], 0);
+        assert_eq!(value["unprotected_ms_p99"], 7);
+        assert_eq!(value["unprotected_ms_count"], 3);
+        assert!(value.get("local_equals_exchange").is_none(), "nobody compared");
+    }
+
+    #[test]
+    fn what_differs_is_named_in_both_forms() {
+        let mut summary = Summary::default();
+        summary.set_ledger(&Ledger::default());
+        summary.set_differences(Vec::new());
+        let value = serde_json::to_value(&summary).expect("plain data");
+        assert_eq!(value["local_equals_exchange"], true);
+        assert!(summary.to_string().contains("are those of the exchange"));
+        summary.set_differences(vec!["bracket 7 (BTC-USDT) is only in the gate".into()]);
+        let value = serde_json::to_value(&summary).expect("plain data");
+        assert_eq!(value["local_equals_exchange"], false);
+        assert_eq!(
+            value["differences"][0],
+            "bracket 7 (BTC-USDT) is only in the gate"
+        );
+        let text = summary.to_string();
+        assert!(text.contains("DIFFERS   bracket 7") && !text.contains("are those of the exchange"));
     }
 }

@@ -1,6 +1,7 @@
 //! What a stage is: one method, called again and again by whichever driver runs the graph.
 
 use crate::model::Wall;
+use std::any::Any;
 use std::os::fd::RawFd;
 
 /// Whether a poll found anything to do.
@@ -11,8 +12,9 @@ pub enum Progress {
     Busy,
 }
 
-/// One step of the pipeline. It is the only writer of the state it owns.
-pub trait Stage: Send {
+/// One step of the pipeline. It is the only writer of the state it owns. `Any`, so that whoever gets it back
+/// after a run can look into it.
+pub trait Stage: Any + Send {
     /// Name of the stage, of its thread and of its metrics; at most 15 characters.
     fn name(&self) -> &'static str;
 

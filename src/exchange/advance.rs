@@ -216,7 +216,16 @@ impl Exchange {
         self.next_due().map(|(time, _)| time)
     }
 
+    /// From now on nothing happens by itself: no price moves, no candle closes, no funding is paid. Commands
+    /// act as before, so that a client can finish what it has begun.
+    pub fn stand_still(&mut self) {
+        self.stands_still = true;
+    }
+
     fn next_due(&mut self) -> Option<(Wall, Due)> {
+        if self.stands_still {
+            return None;
+        }
         let market = self.driver.next_market();
         // A recording that is over leaves a market that stands still.
         if market.is_none() && !self.driver.is_external() && !self.last_candle_open() {

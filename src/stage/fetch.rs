@@ -4,11 +4,14 @@
 //! its link has room; a list that could not be read to its end is reported as failed, never as
 //! empty.
 
+use super::outside::{OutsideEnd, Word};
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
-use crate::model::message::{AccountEvent, AccountKind, FetchRequest, ListKind, Tick, TickKind, tick_flag};
+use crate::model::message::{
+    AccountEvent, AccountKind, FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag,
+};
 use crate::model::{InstrumentId, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::live::InstrumentView;
@@ -29,6 +32,8 @@ pub struct Parts {
     pub reader: RestReader,
     pub port: Box<dyn CallPort>,
     pub instruments: InstrumentView,
+    /// Calls of another thread, out of the same budget.
+    pub outside: OutsideEnd,
     pub order: InputOrder,
 }
 
@@ -100,6 +105,28 @@ impl Fetch {
         self.tell_suspension(now);
         self.port_sequence += 1;
         Some(self.port_sequence)
+    }
+
+    /// A call that another thread wants to make, or was refused.
+    fn on_outside(&mut self, now: Wall, demanded: Option<u64>) -> Option<u64> {
+        let word = demanded.map(Word::of).or_else(|| self.parts.outside.next())?;
+        let budget = self.parts.reader.budget_mut();
+        match word {
+            Word::Call(number) => {
+                // All of them count as trading calls: most are, and none too many may leave.
+                let is_granted = budget.take(Lane::Reconcile, true, now).is_ok();
+                if !is_granted && demanded.is_none() {
+                    return None;
+                }
+                self.parts.outside.grant(number);
+            }
+            Word::Refused(ms) => {
+                self.parts.outside.note_refused(ms);
+                budget.suspend(Wall::from_ms(ms as i64), now);
+                self.tell_suspension(now);
+            }
+        }
+        Some(word.number())
     }
 
     /// Tells `gate` when the venue refuses to serve reads: orders come from the same address.
@@ -231,6 +258,8 @@ impl Inputs for Fetch {
         LinkId::GateFetch,
         LinkId::Port,
         LinkId::DecodeFetch,
+        // The outside: nobody waits for it.
+        LinkId::Flush,
     ];
 
     fn order(&mut self) -> &mut InputOrder {
@@ -258,6 +287,7 @@ impl Inputs for Fetch {
                 Some(sequence)
             }
             LinkId::Port => self.on_port(now),
+            LinkId::Flush => self.on_outside(now, demanded),
             _ => None,
         }
     }
@@ -269,7 +299,10 @@ impl Stage for Fetch {
     }
 
     fn poll(&mut self, now: Wall) -> Progress {
-        run_inputs(self, now)
+        let progress = run_inputs(self, now);
+        let suspended_until = self.parts.reader.budget_mut().suspended_until();
+        self.parts.outside.show(suspended_until);
+        progress
     }
 
     fn wait_on(&self, descriptors: &mut Vec<RawFd>) {
@@ -282,6 +315,7 @@ impl Stage for Fetch {
             || !parts.from_decode.is_empty()
             || parts.order.must_look_again()
             || parts.reader.page().is_some()
+            || parts.outside.next().is_some()
     }
 
     fn next_timer(&self) -> Option<Wall> {

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod housekeep;
 pub mod indicate;
 pub mod learning;
+pub mod outside;
 pub mod paper;
 pub mod reasons;
 pub mod score;

@@ -159,6 +159,7 @@ impl<'a> Judges<'a> {
             scan: true,
             alerts: None,
             learned: self.learned.clone(),
+            outside: Default::default(),
         }
     }
 }

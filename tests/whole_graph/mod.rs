@@ -102,6 +102,7 @@ impl Scene {
             scan: true,
             alerts: None,
             learned: Default::default(),
+            outside: Default::default(),
         }
     }
 }

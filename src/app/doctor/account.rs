@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Finding, venue};
+use super::Finding;
+use super::signed::{Api, advice_of, number};
 use crate::app::{bootstrap, graph, params};
 use crate::driver::DecisionClock;
 use crate::model::{Instrument, PositionMode, Reason, Timeframe};
 use crate::risk::sizing::{self, SizeRequest};
-use crate::settings::{Settings, Venue};
+use crate::settings::Settings;
 use crate::stage::fetch::history_plan;
 use crate::universe::read;
 use crate::universe::{Patience, Selection, Source, select};
 use crate::venue::blofin::request::LEVERAGE_PER_PAGE;
-use crate::venue::blofin::sign::{Credentials, NonceSource, Signer};
 
 const DAY_MS: i64 = 86_400_000;
 /// A key that dies sooner than this is warned of.
@@ -98,118 +98,9 @@ async fn universe(settings: &Settings) -> Result<(Selection, BTreeMap<String, f6
     Ok((selection, prices.collect()))
 }
 
-/// Signed requests, one at a time.
-pub(in crate::app) struct Api {
-    client: reqwest::Client,
-    base_url: String,
-    credentials: Credentials,
-    signer: Signer,
-    nonces: NonceSource,
-    clock: DecisionClock,
-}
-
-impl Api {
-    pub(in crate::app) fn new(
-        venue: &Venue,
-        credentials: &Credentials,
-        clock: DecisionClock,
-    ) -> Result<Self, Finding> {
-        // The daemon's nonces begin with its run number; the clock's low half is none of them soon.
-        let epoch = (clock.now().ms() as u32) | 1 << 31;
-        Ok(Api {
-            client: super::venue::client(venue.blofin_ca_file.as_deref())?,
-            base_url: venue.blofin_base_url.clone(),
-            credentials: Credentials {
-                key: credentials.key.clone(),
-                secret: credentials.secret.clone(),
-                passphrase: credentials.passphrase.clone(),
-            },
-            signer: Signer::new(credentials.secret.as_bytes()),
-            nonces: NonceSource::new(epoch, u32::MAX),
-            clock,
-        })
-    }
-
-    /// The venue's code and data; a finding when there was no answer to read.
-    async fn call(
-        &mut self,
-        name: &'static str,
-        path: &str,
-        body: Option<&str>,
-    ) -> Result<(i64, Value), Finding> {
-        let method = if body.is_some() { "POST" } else { "GET" };
-        let time = self.clock.now().ms().to_string();
-        let nonce = self.nonces.next_nonce();
-        let text = body.unwrap_or("");
-        let sign = self.signer.sign(
-            path.as_bytes(),
-            method.as_bytes(),
-            time.as_bytes(),
-            &nonce,
-            text.as_bytes(),
-        );
-        let url = format!("{}{path}", self.base_url);
-        let request = match body {
-            Some(text) => self.client.post(url).body(text.to_owned()),
-            None => self.client.get(url),
-        };
-        let answer = request
-            .header("ACCESS-KEY", &self.credentials.key)
-            .header("ACCESS-PASSPHRASE", &self.credentials.passphrase)
-            .header("ACCESS-TIMESTAMP", time)
-            .header("ACCESS-NONCE", &nonce[..])
-            .header("ACCESS-SIGN", &sign[..])
-            .header("Content-Type", "application/json")
-            .send()
-            .await;
-        let fail = |fault: String| Finding::fail(name, fault, "try again; see the venue's status page");
-        let answer = answer.map_err(|fault| fail(venue::innermost(&fault)))?;
-        let status = answer.status().as_u16();
-        let bytes = answer
-            .bytes()
-            .await
-            .map_err(|fault| fail(venue::innermost(&fault)))?;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|_| fail(format!("{path} answered {status} and no JSON")))?;
-        let code = number(&value["code"]).unwrap_or(i64::from(status));
-        Ok((code, value["data"].clone()))
-    }
-
-    /// The data of a good answer.
-    pub(in crate::app) async fn get(&mut self, name: &'static str, path: &str) -> Result<Value, Finding> {
-        match self.call(name, path, None).await? {
-            (0, data) => Ok(data),
-            (code, _) => Err(Finding::fail(
-                name,
-                format!("the venue answered {code}"),
-                advice_of(code),
-            )),
-        }
-    }
-}
-
-/// A whole number, written as one or as text.
-fn number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
 fn decimal(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
     number.is_finite().then_some(number)
-}
-
-fn advice_of(code: i64) -> &'static str {
-    match code {
-        152_401 => "check BLOFIN_API_KEY: the venue does not know it",
-        152_402 => "the key has expired: make a new one, bound to this machine's address",
-        152_405 => "set this machine's clock: start chrony or systemd-timesyncd",
-        152_406 => "add this machine's address to the key's list",
-        152_408 => "check BLOFIN_API_PASSPHRASE",
-        401 | 152_409 => "check BLOFIN_API_SECRET",
-        152_404 => "give the key the READ permission",
-        429 => "too many requests from this address; wait",
-        _ => "see the venue's list of codes",
-    }
 }
 
 fn judge_key(key: &Value, now_ms: i64, is_live: bool) -> Vec<Finding> {

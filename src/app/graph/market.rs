@@ -14,6 +14,7 @@ use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, Timeframe, Wall};
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
+use crate::stage::outside::OutsideEnd;
 use crate::stage::{decode, fetch, indicate};
 use crate::topology::{LinkId, StageId};
 use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
@@ -21,6 +22,7 @@ use crate::venue::blofin::market_ws::MarketFeed;
 use crate::venue::blofin::read_queue::MarketPace;
 use crate::venue::blofin::rest_reader::RestReader;
 use crate::venue::seam::{CallPort, FramePort};
+use std::sync::Arc;
 
 /// The stages from frames and REST answers to feature rows: the caller holds the end of
 /// `indicate_score`.
@@ -136,19 +138,17 @@ pub(super) fn fetch_stage(
         chunk: scan.candles_chunk,
         pause_ns: (scan.candles_inter_chunk_sleep * NS_PER_SEC as f64) as u64,
     };
+    let spent = plan.outside.spent.clone();
+    let budget = spent.unwrap_or_else(|| CallBudget::new(reads_of(plan)));
     let parts = fetch::Parts {
         from_decode: ends.inlet(LinkId::DecodeFetch)?,
         from_gate: ends.inlet(LinkId::GateFetch)?,
         to_decode: ends.outlet(LinkId::FetchDecode)?,
         to_gate: ends.outlet(LinkId::FetchGate)?,
-        reader: RestReader::with_pace(
-            writer(plan, StageId::Fetch),
-            CallBudget::new(reads_of(plan)),
-            plan.seed,
-            pace,
-        ),
+        reader: RestReader::with_pace(writer(plan, StageId::Fetch), budget, plan.seed, pace),
         port: ends.calls(Stream::Fetch, port),
         instruments: ends.table.view(),
+        outside: OutsideEnd::new(Arc::clone(&plan.outside.calls)),
         order: ends.order(StageId::Fetch, LinkId::FetchJournal)?,
     };
     Ok(fetch::Fetch::new(parts, ends.bus)?)

@@ -188,6 +188,7 @@ pub fn repeat(directory: &Path, mut progress: impl FnMut(u64)) -> Result<Outcome
             &instruments,
         )
         .learned,
+        outside: Default::default(),
     };
     reading.learning = plan.learned.learning.clone();
     reading.score_min = settings.score.score_min;

@@ -4,6 +4,7 @@
 //! not knowing (a lost push, a call that hangs), the check says how long.
 
 use super::watch::Watch;
+use crate::app::agreement::stop_of;
 use crate::exchange::{AccountId, Exchange, Order, PositionRow};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{ClientOrderId, InstrumentId, PositionSide, Side, Wall};
@@ -329,99 +330,4 @@ fn key_of(row: &PositionRow) -> (InstrumentId, PositionSide) {
 /// Whether an id of ours is an entry's: prefix 3, instance 2, epoch 6, then the letter.
 fn is_entry_id(id: &ClientOrderId) -> bool {
     id.as_bytes().get(11) == Some(&b'E')
-}
-
-/// Whether live stops cover the whole position, and the tightest of those that cover all of it alone.
-fn stop_of(exchange: &Exchange, account: AccountId, row: &PositionRow) -> (bool, i64) {
-    let is_long = row.lots.0 > 0;
-    let mut lots = 0i64;
-    let mut tightest: Option<i64> = None;
-    for bracket in exchange.brackets_open(account) {
-        let closes = if is_long { Side::Sell } else { Side::Buy };
-        let is_ours = bracket.instrument == row.instrument
-            && bracket.position_side == row.position_side
-            && bracket.side == closes;
-        let Some(leg) = bracket.stop_loss.filter(|_| is_ours) else {
-            continue;
-        };
-        let covers = bracket.lots.map_or(i64::MAX, |lots| lots.0);
-        lots = lots.saturating_add(covers);
-        if covers >= row.lots.0.abs() {
-            let ticks = leg.trigger.0;
-            let best = tightest.map_or(
-                ticks,
-                |best| {
-                    if is_long { best.max(ticks) } else { best.min(ticks) }
-                },
-            );
-            tightest = Some(best);
-        }
-    }
-    (lots >= row.lots.0.abs(), tightest.unwrap_or(0))
-}
-
-/// What is still not as it should be when everything has come to rest; empty = all is well.
-pub fn unsettled(exchange: &Exchange, account: AccountId, gate: &Gate, status: &Status) -> Vec<String> {
-    let mut faults = Vec::new();
-    let theirs: BTreeMap<usize, i64> = exchange
-        .positions(account)
-        .iter()
-        .map(|row| (slot(row.instrument, row.position_side), row.lots.0))
-        .collect();
-    let mine: BTreeMap<usize, i64> = gate
-        .positions()
-        .open()
-        .iter()
-        .map(|slot| (usize::from(*slot), gate.positions().lots(usize::from(*slot))))
-        .collect();
-    if theirs != mine {
-        faults.push(format!(
-            "positions differ: the venue has {theirs:?}, the gate {mine:?}"
-        ));
-    }
-    let ids = |ids: &mut Vec<u64>| {
-        ids.sort_unstable();
-        ids.clone()
-    };
-    let venue_orders = ids(&mut exchange.orders_open(account).map(|order| order.id).collect());
-    let is_open = |order: &crate::orders::Order| !order.progress.state.is_final();
-    let gate_orders = ids(&mut gate
-        .orders()
-        .iter()
-        .filter(|(_, order)| is_open(order))
-        .map(|(_, order)| order.progress.venue_id)
-        .collect());
-    if venue_orders != gate_orders {
-        faults.push(format!(
-            "open orders differ: {venue_orders:?} and {gate_orders:?}"
-        ));
-    }
-    let venue_brackets = ids(&mut exchange.brackets_open(account).map(|row| row.id).collect());
-    let gate_brackets = ids(&mut gate.brackets().iter().map(|row| row.venue_id).collect());
-    if venue_brackets != gate_brackets {
-        faults.push(format!(
-            "brackets differ: {venue_brackets:?} and {gate_brackets:?}"
-        ));
-    }
-    for row in exchange.positions(account) {
-        if !stop_of(exchange, account, &row).0 {
-            faults.push(format!("the position on {} has no full stop", row.instrument.0));
-        }
-    }
-    for bracket in exchange.brackets_open(account) {
-        if !theirs.contains_key(&slot(bracket.instrument, bracket.position_side)) {
-            faults.push(format!(
-                "bracket {} is an orphan on {}",
-                bracket.id, bracket.instrument.0
-            ));
-        }
-    }
-    if status.orders_unknown > 0 {
-        faults.push(format!("{} orders are still unknown", status.orders_unknown));
-    }
-    faults
-}
-
-fn slot(instrument: InstrumentId, side: PositionSide) -> usize {
-    crate::orders::positions::slot_of(instrument, side)
 }

@@ -105,6 +105,7 @@ impl Life {
             alerts: Some(crossbeam::channel::never()),
             source: crate::stage::decode::CandleSource::Socket,
             learned: Default::default(),
+            outside: Default::default(),
         };
         let mut seats = graph::build_around_gate(&bus, &plan, ports(&birth))?;
         let gate = Arc::new(Mutex::new(graph::build_gate(&bus, &plan)?));

@@ -3,11 +3,13 @@
 //! The ports of every life of the process report here, and so does the world after each step. The
 //! first broken invariant is kept; what follows it is its consequence.
 
+use super::delay::Delays;
 use super::story::Story;
 use crate::app::graph;
 use crate::bus::{Bus, BusError, Observed, Observer};
 use crate::model::message::{
     Alert, AlertAnswer, CommandKind, GateEvent, GateEventKind, Lane, OrderCommand, PROTECTIVE_CALLS,
+    SendReply,
 };
 use crate::model::{ClientOrderId, InstrumentId, Reason, Wall};
 use crate::orders::State;
@@ -46,6 +48,9 @@ pub struct Counts {
     pub trade_calls_10s_max: u64,
     pub calls_minute_max: u64,
     pub calls_five_minutes_max: u64,
+    /// Protective calls that left, and the longest wait from decision to wire.
+    pub protective_calls: u64,
+    pub protective_wait_ms_max: u64,
     /// Refusals by reason, for whoever wonders why nothing is traded.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Faults and acts by name.
@@ -70,11 +75,13 @@ impl Counts {
             (&mut self.naked_closes, other.naked_closes),
             (&mut self.lives, other.lives),
             (&mut self.steps, other.steps),
+            (&mut self.protective_calls, other.protective_calls),
         ] {
             *mine += theirs;
         }
         for (mine, theirs) in [
             (&mut self.trade_calls_10s_max, other.trade_calls_10s_max),
+            (&mut self.protective_wait_ms_max, other.protective_wait_ms_max),
             (&mut self.calls_minute_max, other.calls_minute_max),
             (&mut self.calls_five_minutes_max, other.calls_five_minutes_max),
         ] {
@@ -110,6 +117,7 @@ const ROW_ID: &[u8] = b"\"instId\":";
 /// The observers of one life.
 struct Ears {
     commands: Observer<OrderCommand>,
+    replies: Observer<SendReply>,
     events: Observer<GateEvent>,
 }
 
@@ -138,6 +146,7 @@ pub struct Watch {
     asked: BTreeMap<u64, u64>,
     entered: BTreeMap<u64, u64>,
     lists_read: [bool; MUST_READ.len()],
+    delays: Delays,
     /// Times of this life's calls under /trade, and of all its calls.
     trade_calls: VecDeque<Wall>,
     all_calls: VecDeque<Wall>,
@@ -163,6 +172,7 @@ impl Watch {
             asked: BTreeMap::new(),
             entered: BTreeMap::new(),
             lists_read: [false; MUST_READ.len()],
+            delays: Delays::default(),
             trade_calls: VecDeque::new(),
             all_calls: VecDeque::new(),
             intents,
@@ -186,12 +196,14 @@ impl Watch {
     pub fn begin_life(&mut self, bus: &Bus) -> Result<(), BusError> {
         self.ears = Some(Ears {
             commands: bus.observer("gate_send")?,
+            replies: bus.observer("send_gate")?,
             events: bus.observer("gate_housekeep")?,
         });
         self.lists_read = [false; MUST_READ.len()];
         self.trade_calls.clear();
         self.all_calls.clear();
         self.under_way.clear();
+        self.delays.forget();
         self.reads_rest_until = Wall(0);
         self.counts.lives += 1;
         Ok(())
@@ -224,6 +236,16 @@ impl Watch {
             }
         }
         loop {
+            match ears.replies.next() {
+                Observed::Record(reply) => self.delays.on_reply(&reply, self.now),
+                Observed::Missed(count) => self.broken("bug", format!("{count} replies went by unseen")),
+                Observed::Empty => break,
+            }
+        }
+        self.delays.on_step(self.now);
+        self.counts.protective_calls = self.delays.left;
+        self.counts.protective_wait_ms_max = self.delays.longest_ms();
+        loop {
             match ears.events.next() {
                 Observed::Record(event) => self.on_event(&event),
                 Observed::Missed(count) => self.broken("bug", format!("{count} events went by unseen")),
@@ -235,6 +257,7 @@ impl Watch {
 
     fn on_command(&mut self, command: &OrderCommand) {
         self.story.mix(bytemuck::bytes_of(command));
+        self.delays.on_command(command, self.now);
         if command.kind == CommandKind::Place as u8 && command.reduce_only == 0 {
             self.counts.entries += 1;
             self.intent_made = true;
@@ -350,6 +373,7 @@ impl Watch {
     pub fn on_order_call(&mut self, (lane, call): (u8, u64), path: &str, body: &str) {
         self.listen();
         self.counts.calls += 1;
+        self.delays.on_left(call, self.now);
         self.call_left = true;
         self.under_way.insert(call, lane);
         self.story.note("wire >", format_args!("{path} {body}"));

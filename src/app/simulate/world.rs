@@ -3,7 +3,7 @@
 //! The process is the whole graph on the stepper over the in-process ports. It may be killed between
 //! any two polls; what it wrote to its snapshot and to its connections stays.
 
-use super::check::{Alive, Checker, Promised, unsettled};
+use super::check::{Alive, Checker, Promised};
 use super::draw::{Act, Draw, KillPoint, SETTLE_NS_MIN, Window, kind_of};
 use super::life::{Birth, Life};
 use super::plant::Plant;
@@ -11,6 +11,7 @@ use super::sender::Sender;
 use super::story::Story;
 use super::watch::{Breach, Counts, Watch};
 use super::wire::{WatchHandle, look};
+use crate::app::agreement;
 use crate::app::graph::GraphError;
 use crate::driver::DecisionClock;
 use crate::exchange::amount::Amount;
@@ -62,6 +63,8 @@ pub struct Outcome {
     /// The longest time that a position stood without a stop, as the exchange saw it, in ms.
     pub unprotected_ms_max: i64,
     pub open_at_end: u64,
+    /// Most trading calls of the account in 10 s, counted where they arrive.
+    pub venue_trade_calls_10s_max: u64,
     pub breach: Option<Breach>,
     /// The step and the virtual second of the breach.
     pub breach_step: u64,
@@ -476,7 +479,7 @@ impl World {
                 self.shared.with(|venue| {
                     checker.step(venue, Some(&alive), &mut watch);
                     if settling {
-                        unquiet = unsettled(venue.exchange(), account, gate, alive.status);
+                        unquiet = agreement::differences(venue.exchange(), account, gate);
                         quiet = unquiet.is_empty();
                     }
                 });
@@ -521,6 +524,7 @@ impl World {
             virtual_seconds: since(now),
             unprotected_ms_max: report.unprotected_ms_max,
             open_at_end: report.open_positions,
+            venue_trade_calls_10s_max: self.shared.with(|venue| venue.traffic().trade_calls_10s_max),
             breach: watch.breach.clone(),
             breach_step: watch.counts.steps,
             breach_second: since(now),

@@ -1,7 +1,7 @@
 //! What the gate looks like from outside, for screens and health checks.
 
 use super::core::{Call, Gate, NEVER};
-use crate::model::{InstrumentId, Reason, Side, Wall};
+use crate::model::{InstrumentId, Instruments, Reason, Side, Wall};
 use crate::orders::lifecycle::State;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Stage, TRADES_MAX};
@@ -46,6 +46,11 @@ pub struct Status {
 }
 
 impl Gate {
+    /// The instruments, by the numbers of its own rows.
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
     /// The orders that it knows of.
     pub fn orders(&self) -> &OrderBook {
         &self.orders

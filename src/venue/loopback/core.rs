@@ -117,6 +117,8 @@ pub struct Traffic {
     pub calls: u64,
     pub rejected: u64,
     pub limited: u64,
+    /// Most calls under `/trade/` that one user had in ten seconds.
+    pub trade_calls_10s_max: u64,
     pub frames: u64,
     pub faults: u64,
     pub sessions: u64,
@@ -254,6 +256,7 @@ impl LoopbackVenue {
         Traffic {
             frames: self.frames.sent_count(),
             faults: self.faults.fired_count(),
+            trade_calls_10s_max: self.limiter.trade_most() as u64,
             ..self.traffic
         }
     }

@@ -53,7 +53,8 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub struct FaultRule {
     pub fault: Fault,
-    /// Text that the path (for calls) or the channel (for pushes) must contain; empty = any.
+    /// Text that the path (for calls) or the channel (for pushes) must contain; empty = any. With a `$` behind
+    /// it the name must end with it: `/trade/order$` is no list of orders.
     pub contains: String,
     /// Chance in a million that a match fires.
     pub chance_per_million: u32,
@@ -170,9 +171,11 @@ impl Faults {
             return None;
         }
         for rule in &mut self.rules {
-            let matches =
-                rule.fault.moment() == moment && rule.remaining > 0 && name.contains(&rule.contains);
-            if !matches {
+            let is_named = match rule.contains.strip_suffix('$') {
+                Some(end) => name.ends_with(end),
+                None => name.contains(&rule.contains),
+            };
+            if rule.fault.moment() != moment || rule.remaining == 0 || !is_named {
                 continue;
             }
             // Certain rules draw nothing, so that adding one does not shift the others.
@@ -211,6 +214,21 @@ mod tests {
         assert_eq!(faults.fire(Moment::Reply, "/trade/order"), Some(Fault::AckLost));
         assert_eq!(faults.fire(Moment::Reply, "/trade/order"), None, "used up");
         assert_eq!(faults.fired_count(), 2);
+    }
+
+    #[test]
+    fn a_rule_may_name_the_end_of_a_path() {
+        let mut faults = Faults::new(1);
+        faults.add(FaultRule::once(Fault::AckLost, "/trade/order$"));
+        assert_eq!(
+            faults.fire(Moment::Reply, "/api/v1/trade/orders-pending?limit=100"),
+            None
+        );
+        assert_eq!(faults.fire(Moment::Reply, "/api/v1/trade/order-tpsl"), None);
+        assert_eq!(
+            faults.fire(Moment::Reply, "/api/v1/trade/order"),
+            Some(Fault::AckLost)
+        );
     }
 
     #[test]

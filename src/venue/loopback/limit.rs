@@ -69,6 +69,7 @@ impl Caller {
 pub struct Limiter {
     addresses: HashMap<u64, Caller>,
     users: HashMap<usize, Caller>,
+    trade_most: usize,
     /// Switched off for load that has nothing to do with limits.
     disabled: bool,
 }
@@ -90,7 +91,18 @@ impl Limiter {
 
     /// Whether the user may make a call under `/trade/` now.
     pub fn admit_trade(&mut self, now: Wall, account: usize) -> bool {
-        self.disabled || self.users.entry(account).or_default().admit(now, &[USER_TRADE])
+        if self.disabled {
+            return true;
+        }
+        let caller = self.users.entry(account).or_default();
+        let is_admitted = caller.admit(now, &[USER_TRADE]);
+        self.trade_most = self.trade_most.max(caller.calls.len());
+        is_admitted
+    }
+
+    /// Most calls under `/trade/` that one user had in ten seconds.
+    pub fn trade_most(&self) -> usize {
+        self.trade_most
     }
 }
 

@@ -1,0 +1,189 @@
+//! The promise: what a run asks about its account beside the stages, at its start and every five minutes, is
+//! paid for out of the budget of `fetch`, and a ban holds for all of them: whoever is refused tells the others.
+
+#[allow(dead_code)]
+mod whole_graph;
+
+use smart_scanner::app::graph;
+use smart_scanner::app::held::{Leave, of_venue};
+use smart_scanner::bus::Observed;
+use smart_scanner::driver::{DecisionClock, Stepper};
+use smart_scanner::exchange::amount::Amount;
+use smart_scanner::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOptions, Market};
+use smart_scanner::model::Wall;
+use smart_scanner::model::message::{AccountEvent, AccountKind};
+use smart_scanner::model::time::NS_PER_SEC;
+use smart_scanner::settings::Settings;
+use smart_scanner::stage::housekeep::SeenHandle;
+use smart_scanner::sys::clock::Stamp;
+use smart_scanner::venue::blofin::budget::{BudgetLimits, CallBudget};
+use smart_scanner::venue::blofin::sign::Credentials;
+use smart_scanner::venue::loopback::server::clock_from_now;
+use smart_scanner::venue::loopback::{
+    Credential, Fault, FaultRule, LoopbackOptions, LoopbackServer, LoopbackVenue, ServerOptions,
+};
+use std::sync::Arc;
+use whole_graph::Scene;
+
+struct Venue {
+    server: LoopbackServer,
+    settings: Settings,
+    credentials: Credentials,
+    clock: DecisionClock,
+}
+
+fn venue(speed: f64) -> Venue {
+    let clock = clock_from_now(speed).expect("a possible speed");
+    let market = Generated::new(GeneratedOptions {
+        instruments: 4,
+        start: clock.anchor(),
+        ..GeneratedOptions::default()
+    });
+    let exchange = Exchange::new(ExchangeConfig::default(), Market::Generated(Box::new(market)));
+    let options = LoopbackOptions {
+        clock,
+        ..LoopbackOptions::default()
+    };
+    let mut venue = LoopbackVenue::new(exchange, options);
+    venue.add_account(Credential::new("key", "secret", "pass"), Amount::from(10_000));
+    let options = ServerOptions {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        ca_file: None,
+    };
+    let server = LoopbackServer::start(venue, options).expect("it listens");
+    let out = tempfile::tempdir().expect("a directory");
+    let mut settings = Settings::research(None, &[], out.path()).expect("settings");
+    settings.venue.point_at(&server.rest_url());
+    let word = |text: &str| text.to_owned();
+    Venue {
+        clock: DecisionClock::scaled(Stamp::process(), clock.anchor(), clock.speed()),
+        server,
+        settings,
+        credentials: Credentials {
+            key: word("key"),
+            secret: word("secret"),
+            passphrase: word("pass"),
+        },
+    }
+}
+
+impl Venue {
+    fn read(&self, leave: &mut Leave) -> Result<usize, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let read = of_venue(&self.settings.venue, &self.credentials, &self.clock, leave);
+        runtime.block_on(read).map(|symbols| symbols.len())
+    }
+
+    fn calls(&self) -> u64 {
+        self.server.with(|venue| venue.traffic().calls)
+    }
+
+    fn fail(&self, fault: Fault) {
+        self.server
+            .with(|venue| venue.add_fault(FaultRule::once(fault, "/trade/orders-pending")));
+    }
+}
+
+#[test]
+fn reads_at_a_start_wait_for_their_budget() {
+    // Ten seconds of the venue are a fifth of a second.
+    let venue = venue(50.0);
+    let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+    let began = venue.clock.now();
+    for _ in 0..5 {
+        assert_eq!(venue.read(&mut leave), Ok(0), "an empty account");
+    }
+    // 20 calls at 8 in ten seconds.
+    let took_s = venue.clock.now().since(began) / NS_PER_SEC;
+    assert!(took_s >= 20, "{took_s} s");
+    let most = venue.server.with(|venue| venue.traffic().trade_calls_10s_max);
+    assert!((1..=8).contains(&most), "{most} trading calls in ten seconds");
+}
+
+#[test]
+fn a_refusal_at_a_start_ends_the_reads_and_goes_with_the_budget() {
+    for (fault, ban_s) in [(Fault::TooMany, 10), (Fault::Forbidden, 300)] {
+        let venue = venue(1.0);
+        venue.fail(fault);
+        let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+        let refused = venue.read(&mut leave).expect_err("refused");
+        assert!(
+            refused.contains("orders-pending: the venue answered 4"),
+            "{refused}"
+        );
+        let Leave::Own(budget) = &leave else {
+            panic!("it was our own")
+        };
+        let left = budget.suspended_until().since(venue.clock.now());
+        assert!(left > 0 && left <= ban_s * NS_PER_SEC, "{left}");
+        assert!(ban_s == 10 || left > 200 * NS_PER_SEC, "{left}");
+        let calls = venue.calls();
+        let silent = venue.read(&mut leave).expect_err("in the ban");
+        assert!(silent.contains("serves nobody"), "{silent}");
+        assert_eq!(venue.calls(), calls, "not one call left in the ban");
+    }
+}
+
+#[test]
+fn while_running_fetch_grants_each_read_and_shares_its_bans() {
+    let out = tempfile::tempdir().expect("a directory");
+    let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
+    let bus = graph::plan_bus("held-reads", Stamp::process())
+        .heap()
+        .expect("a bus");
+    let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+    let plan = scene.plan(SeenHandle::default());
+    let calls = Arc::clone(&plan.outside.calls);
+    let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
+    let clock = DecisionClock::stepped(scene.start);
+    let mut stepper = Stepper::new(seats, clock.clone());
+    let mut run_ms = |ms: i64| {
+        let until = Wall::from_ms(clock.now().ms() + ms);
+        while clock.now() < until {
+            clock.advance_to(Wall(clock.now().0 + 20_000_000));
+            scene.shared.advance(clock.now());
+            stepper.settle().expect("it comes to rest");
+        }
+    };
+    // The stages' own reads of a start are over.
+    run_ms(20_000);
+    let numbers: Vec<u64> = (0..20).map(|_| calls.ask()).collect();
+    let granted = || numbers.iter().filter(|number| calls.is_granted(**number)).count();
+    run_ms(1_000);
+    let at_once = granted();
+    assert!((1..=8).contains(&at_once), "{at_once} of 20 calls at once");
+    run_ms(60_000);
+    assert_eq!(granted(), 20, "all in their turn");
+
+    // Refused outside: `fetch` is silent, and the gate is told, so that orders are.
+    let until = Wall(clock.now().0 + 300 * NS_PER_SEC);
+    while !matches!(told.next(), Observed::Empty) {}
+    calls.refuse(until);
+    let number = calls.ask();
+    run_ms(1_000);
+    assert!(calls.suspended_until() >= until);
+    assert!(!calls.is_granted(number), "nobody calls in a ban");
+    let mut heard = None;
+    loop {
+        match told.next() {
+            Observed::Record(event) if event.kind == AccountKind::Suspended as u8 => {
+                heard = Some(event.update_ms);
+            }
+            Observed::Record(_) | Observed::Missed(_) => {}
+            Observed::Empty => break,
+        }
+    }
+    assert!(heard.is_some_and(|ms| ms >= until.ms()), "{heard:?}");
+    let mut leave = Leave::Shared(Arc::clone(&calls));
+    let venue = venue(1.0);
+    let before = venue.calls();
+    // The scene's clock is not this venue's; a ban that lies ahead of both is one.
+    calls.refuse(Wall(venue.clock.now().0 + 300 * NS_PER_SEC));
+    run_ms(1_000);
+    let silent = venue.read(&mut leave).expect_err("in the ban");
+    assert!(silent.contains("serves nobody"), "{silent}");
+    assert_eq!(venue.calls(), before);
+}
