@@ -35,8 +35,8 @@ pub struct Position {
     pub changed: Wall,
     /// When we last heard of it at all.
     pub heard: Wall,
-    /// Since when it cannot be missing from a list unless it was closed: a push named it, on a feed that
-    /// has not broken since, or else it was opened. 0 = it may be missing.
+    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when that feed
+    /// broke off, it was opened. 0 = no push named it, or something of it was closed.
     stood: Wall,
     /// When it became what is open now; 0 = flat.
     opened: Wall,
@@ -195,7 +195,7 @@ impl Positions {
         if lots == 0 {
             (row.stood, row.opened) = (Wall(0), Wall(0));
         } else if row.lots.signum() != lots.signum() {
-            (row.stood, row.opened) = (now, now);
+            (row.stood, row.opened) = (Wall(0), now);
         }
         row.lots = lots;
         row.changed = now;
