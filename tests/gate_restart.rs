@@ -163,6 +163,47 @@ fn a_restart_that_cannot_read_protects_what_the_feed_tells_of() {
     }
 }
 
+/// Found by `simulate`, seed 1532: the process died while it closed a position that it could not protect, and
+/// began again in a ban of reads. It may not close on its snapshot's word, but it can protect.
+#[test]
+fn a_position_that_was_being_closed_is_protected_while_nothing_can_be_read() {
+    let mut scene = Scene::new(params());
+    let (_, bracket) = scene.enter(Side::Buy, 60_000.1);
+    scene.answers_lists = false;
+    let gone = scene.bracket(bracket, Side::Sell, 8, LONG_SL, LONG_TP, OrderState::Canceled);
+    scene.account(gone);
+    scene.run_ms(5_000);
+    assert_eq!(
+        scene.last(CommandKind::Place).reduce_only,
+        1,
+        "it is being closed"
+    );
+    restart(&mut scene, params());
+    scene.answers_lists = false;
+    let up = scene.fact(AccountKind::SocketUp);
+    scene.account(up);
+    let mut held = scene.fact(AccountKind::Position);
+    held.instrument = 2;
+    held.size_lots = 8;
+    held.average_price = 60_000.1;
+    scene.account(held);
+    let end = scene.fact(AccountKind::PositionsComplete);
+    scene.account(end);
+    scene.run_ms(5_001);
+    let stop = scene.last(CommandKind::PlaceBracket);
+    assert_eq!(
+        (stop.instrument, stop.sl_ticks, stop.reduce_only),
+        (2, LONG_SL, 1)
+    );
+    scene.reply(&stop, Outcome::Accepted, 900);
+    scene.run_ms(60_000);
+    assert_eq!(
+        scene.kinds(),
+        [CommandKind::PlaceBracket],
+        "closed once the lists are read"
+    );
+}
+
 #[test]
 fn snapshots_that_are_not_ours_are_refused() {
     let mut scene = Scene::new(params());

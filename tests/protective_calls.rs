@@ -350,3 +350,27 @@ fn an_addition_in_doubt_does_not_outlive_its_position() {
     assert_eq!(states_of(&scene, &add.client_id).last(), Some(&9));
     assert_eq!(scene.closed().len(), 1, "and the trade is told");
 }
+
+/// A call that hung held the connection of entries for twenty seconds, and cancels with it: what should not
+/// execute any more could.
+#[test]
+fn a_call_that_hangs_does_not_hold_back_the_cancel_of_an_entry() {
+    for (hangs, lane) in [(false, Lane::Entry), (true, Lane::Close)] {
+        let mut scene = Scene::new(params());
+        scene.signal(Side::Buy);
+        let entry = scene.last(CommandKind::Place);
+        scene.reply(&entry, Outcome::Accepted, 77);
+        let resting = scene.order(&entry, 77, OrderState::Live, 0, 0.0);
+        scene.account(resting);
+        if hangs {
+            scene.quote_of(ETH, 60_000.0, 60_000.1);
+            let signal = scene.make_signal(ETH, Side::Buy);
+            let before = scene.commands.len();
+            scene.send_signal(&signal);
+            assert_eq!(scene.commands.len(), before + 1, "never answered");
+        }
+        scene.run_ms(2_001);
+        let cancel = scene.last(CommandKind::Cancel);
+        assert_eq!((cancel.venue_id, cancel.lane), (77, lane as u8));
+    }
+}

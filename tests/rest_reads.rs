@@ -568,6 +568,23 @@ fn repeated_refusals_are_asked_ever_more_rarely() {
     assert!(waits[6..].iter().all(|wait| *wait == 3_600), "{waits:?}");
 }
 
+/// Found by `simulate`, seed 1532: a list and candles were out when the venue refused, each refusal doubled
+/// the pause, and after a ban nothing was read for three minutes longer than it took.
+#[test]
+fn calls_that_are_refused_together_are_one_refusal() {
+    let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(5, 0));
+    venue.at_once = 2;
+    let refused = [(429, ""), (429, ""), (429, ""), (429, ""), (403, ""), (403, "")];
+    venue.whims = refused.map(|(status, body)| Whim::Status(status, body)).into();
+    reader.push(orders_pending(5)).expect("room");
+    reader.push(candles()).expect("room");
+    let came = run(&mut reader, &mut venue, 4_000);
+    assert_eq!(came.complete.len(), 2);
+    let start = venue.calls[0].0.0;
+    let at: Vec<u64> = venue.calls.iter().map(|call| (call.0.0 - start) / SEC).collect();
+    assert_eq!(at[..8], [0, 0, 60, 60, 180, 180, 480, 480]);
+}
+
 #[test]
 fn a_cold_start_stays_inside_every_window() {
     let (mut reader, mut venue) = (reader(BudgetLimits::READS), Venue::new(5, 300));

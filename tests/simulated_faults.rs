@@ -152,3 +152,66 @@ fn a_cancel_that_finds_nothing_twice_is_believed_and_the_new_stop_is_placed() {
         assert!(cancels <= 8, "code {code}: {cancels} cancels in 2 s");
     }
 }
+
+/// Seed 778: the push of an attached stop was lost and its trade was over before a list showed it. Without a
+/// client id it was taken for the user's, and minutes later for the looser stop of another position.
+#[test]
+fn an_attached_stop_that_is_heard_of_after_its_trade_is_cancelled() {
+    for (sl, tp, is_ours) in [(LONG_SL, LONG_TP, true), (LONG_SL - 10, LONG_TP, false)] {
+        let mut scene = Scene::new(params());
+        scene.signal(Side::Buy);
+        let entry = scene.last(CommandKind::Place);
+        scene.reply(&entry, Outcome::Accepted, 77);
+        let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+        scene.account(filled);
+        scene.position(8, 60_000.1);
+        scene.run_ms(1_500);
+        let place = scene.last(CommandKind::PlaceBracket);
+        scene.reply_code(&place, Outcome::Rejected, 0, 542);
+        let close = scene.last(CommandKind::Place);
+        assert_eq!(close.reduce_only, 1, "one stands, nobody knows of it");
+        scene.reply(&close, Outcome::Accepted, 78);
+        let closed = scene.order(&close, 78, OrderState::Filled, 8, 60_010.0);
+        scene.account(closed);
+        scene.position(0, 0.0);
+        scene.run_ms(12_000);
+        assert_eq!(scene.closed().len(), 1);
+        scene.clear();
+        scene.listed = vec![scene.bracket(801, Side::Sell, 8, sl, tp, OrderState::Live)];
+        scene.run_ms(60_000);
+        if is_ours {
+            assert_eq!(scene.last(CommandKind::CancelBracket).venue_id, 801);
+        } else {
+            assert!(scene.commands.is_empty(), "the user's: {:?}", scene.kinds());
+        }
+    }
+}
+
+/// Seed 1603: the private socket was gone for twenty seconds. The lists that were read instead lagged and
+/// called a position flat that had been open for fifteen; its stop was cancelled as a leftover, and when it
+/// was found again it got a looser one.
+#[test]
+fn a_list_that_lags_takes_no_stop_while_the_feed_is_gone() {
+    let mut scene = Scene::new(two_brackets(params()));
+    scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(14_000);
+    scene.clear();
+    let down = scene.fact(AccountKind::SocketDown);
+    scene.account(down);
+    scene.listed.clear();
+    let mut sent = Vec::new();
+    for _ in 0..100 {
+        sent.extend(venue_says_yes(&mut scene));
+        scene.run_ms(1_000);
+    }
+    let cancelled = |sent: &[OrderCommand]| {
+        sent.iter()
+            .any(|command| command.kind == CommandKind::CancelBracket as u8)
+    };
+    assert!(!cancelled(&sent) && scene.closed().is_empty(), "it may stand");
+    for _ in 0..40 {
+        sent.extend(venue_says_yes(&mut scene));
+        scene.run_ms(1_000);
+    }
+    assert_eq!(scene.closed().len(), 1, "no list lags by two minutes");
+}

@@ -6,12 +6,17 @@
 use super::lifecycle::{Progress, State};
 use super::lookup::Lookup;
 use crate::model::client_id::ClientOrderId;
+use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, PositionSide, Side, Wall};
+use arrayvec::ArrayVec;
 
 /// Orders that may be known at a time: entries and closes of 64 trades, and the user's own.
 pub const ORDERS_MAX: usize = 256;
 /// Brackets that may be known at a time.
 pub const BRACKETS_MAX: usize = 256;
+/// Attachments of trades that are over which are remembered, and for how long.
+const ATTACHMENTS_MAX: usize = 64;
+const ATTACHMENT_NS: u64 = 600 * NS_PER_SEC;
 
 /// Why we know of an order.
 #[repr(u8)]
@@ -203,16 +208,35 @@ pub struct BracketRow {
     pub cancel_sent: Wall,
 }
 
+/// The bracket attached to the entry of a trade that is over. It may be heard of only now, without a
+/// client id, and is ours to cancel all the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attachment {
+    pub instrument: InstrumentId,
+    pub position_side: PositionSide,
+    /// Side of the order it would send.
+    pub side: Side,
+    /// The venue's id of the entry; 0 = not known.
+    pub order_id: u64,
+    pub tp_ticks: i64,
+    pub sl_ticks: i64,
+    /// When the trade was over.
+    pub since: Wall,
+}
+
 /// Every live bracket we know of; rows leave when the venue says that they ended.
 #[derive(Debug)]
 pub struct BracketBook {
     rows: Vec<BracketRow>,
+    /// Oldest first.
+    attachments: ArrayVec<Attachment, ATTACHMENTS_MAX>,
 }
 
 impl Default for BracketBook {
     fn default() -> Self {
         BracketBook {
             rows: Vec::with_capacity(BRACKETS_MAX),
+            attachments: ArrayVec::new(),
         }
     }
 }
@@ -232,6 +256,28 @@ impl BracketBook {
             let by_client = !client_id.is_empty() && row.client_id == *client_id;
             by_client || (venue_id != 0 && row.venue_id == venue_id)
         })
+    }
+
+    /// Remembers what was attached to the entry of a trade that is over; the oldest makes room.
+    pub fn remember(&mut self, attachment: Attachment) {
+        if self.attachments.is_full() {
+            self.attachments.remove(0);
+        }
+        self.attachments.push(attachment);
+    }
+
+    /// Whether `row`, made by the order `order_id` (0 = not said), was attached to an entry of ours whose
+    /// trade is over by now.
+    pub fn was_attached(&self, row: &BracketRow, order_id: u64, now: Wall) -> bool {
+        row.client_id.is_empty()
+            && self.attachments.iter().any(|one| {
+                let place = (one.instrument, one.position_side, one.side);
+                let by_order = order_id != 0 && order_id == one.order_id;
+                let by_triggers = (one.sl_ticks, one.tp_ticks) == (row.sl_ticks, row.tp_ticks);
+                place == (row.instrument, row.position_side, row.side)
+                    && (by_order || by_triggers)
+                    && now.since(one.since) < ATTACHMENT_NS
+            })
     }
 
     pub fn get_mut(&mut self, index: usize) -> Option<&mut BracketRow> {

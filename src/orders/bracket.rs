@@ -221,6 +221,8 @@ pub struct Cover {
     pub own_loosest: u64,
     /// The first target stands.
     pub part: bool,
+    /// A stop of somebody else stands.
+    pub foreign: bool,
 }
 
 /// Reads the rows that guard a position of `lots` (signed).
@@ -247,6 +249,7 @@ pub fn cover<'a>(
             cover.part = true;
             continue;
         }
+        cover.foreign |= row.sl_ticks != 0 && !is_own(row);
         if row.sl_ticks != 0 {
             stop_lots = stop_lots.saturating_add(if full(row) { lots.abs() } else { row.lots });
             let tighter = cover.sl_ticks == 0 || (row.sl_ticks - cover.sl_ticks) * sign > 0;
@@ -374,12 +377,16 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
             venue_id => Step::Cancel(venue_id),
         };
     }
-    if cover.own == 0 {
+    if cover.own == 0 && !guard.replacing {
         // Somebody else's stop protects the position: theirs to move.
         return Step::Rest;
     }
     if now < guard.next_attempt {
         return Step::WaitUntil(guard.next_attempt);
+    }
+    if cover.own == 0 {
+        // Ours was cancelled to be placed anew: theirs is no reason to leave it at that.
+        return Step::Place;
     }
     // Whatever is believed of them: stops do not pile up. The tighter one of two stays, and one that
     // is already being cancelled protects nobody's cancelling of the next.
@@ -393,7 +400,11 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
     if capabilities.two_brackets {
         return Step::Place;
     }
-    // The weakest venue: one bracket at a time. The gap is one round trip long.
+    // The weakest venue: one bracket at a time. The gap is one round trip long; beside somebody else's
+    // the new one might be refused, so the old one stays.
+    if cover.foreign {
+        return Step::Rest;
+    }
     Step::Cancel(cover.own)
 }
 
@@ -528,6 +539,26 @@ mod tests {
         assert_eq!(with(true, false), Step::Amend(7));
         assert_eq!(with(false, true), Step::Place);
         assert_eq!(with(true, true), Step::Amend(7));
+    }
+
+    /// Found by `simulate`, seed 778: ours was cancelled to be placed anew, and a looser one that was not ours
+    /// was taken for enough.
+    #[test]
+    fn somebody_elses_stop_is_no_reason_to_give_ours_up() {
+        let foreign = BracketRow {
+            linked: false,
+            ..row(9, -1, 80, 0)
+        };
+        let step = |guard: &Guard, rows: &[BracketRow]| {
+            let (cover, weakest) = (read(rows, 10, guard), Capabilities::default());
+            decide(guard, &cover, 10, weakest, &Timing::default(), Wall(1))
+        };
+        let mut guard = Guard::new(95, 120);
+        assert_eq!(step(&guard, &[foreign]), Step::Rest, "theirs to move");
+        let both = [row(7, -1, 90, 120), foreign];
+        assert_eq!(step(&guard, &both), Step::Rest, "the new one might be refused");
+        guard.begin_replacing(90, Side::Buy);
+        assert_eq!(step(&guard, &[foreign]), Step::Place, "ours comes back");
     }
 
     #[test]

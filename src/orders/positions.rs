@@ -7,9 +7,9 @@
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionSide, Side, Wall};
 
-/// How far what is read may lie behind what is pushed (E18 of the failure modes). A position that a
-/// living feed named since is not called flat by a list that lacks it: believed, such a list would take
-/// the stops of a position that stands, and let another entry in.
+/// How far what is read may lie behind what is so (E18 of the failure modes). A position that was known
+/// to be open since is not called flat by a list that lacks it, unless something else says that it was
+/// closed: believed, such a list would take the stops of a position that stands, and let another entry in.
 const READ_LAG_NS: u64 = 120 * NS_PER_SEC;
 
 /// One slot for the net or long position of an instrument and one for the short.
@@ -35,8 +35,11 @@ pub struct Position {
     pub changed: Wall,
     /// When we last heard of it at all.
     pub heard: Wall,
-    /// When a push last named it, on a feed that has not broken since; 0 = never.
-    pushed: Wall,
+    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when that feed
+    /// broke off, it was opened. 0 = no push named it, or something of it was closed.
+    stood: Wall,
+    /// When it became what is open now; 0 = flat.
+    opened: Wall,
     seen: [u32; 2],
 }
 
@@ -122,26 +125,29 @@ impl Positions {
         row.mark_price = report.mark_price;
         row.liquidation_price = report.liquidation_price;
         row.heard = now;
-        if source == Source::Push {
-            row.pushed = if lots == 0 { Wall(0) } else { now };
-        }
         self.set_lots(slot, lots, now);
+        let row = &mut self.slots[slot];
+        if source == Source::Push && lots != 0 {
+            row.stood = now;
+        }
     }
 
-    /// The feed broke off: what it said may have changed unheard.
+    /// The feed broke off: what it said may have changed unheard. A list still shows whatever was open
+    /// for longer than lists lag.
     pub fn on_feed_lost(&mut self) {
         for slot in &self.open {
-            self.slots[usize::from(*slot)].pushed = Wall(0);
+            let row = &mut self.slots[usize::from(*slot)];
+            row.stood = row.stood.min(row.opened);
         }
     }
 
     /// Something of this position was closed: a list that lacks it may well be right.
     pub fn on_exit(&mut self, slot: usize) {
-        self.slots[slot].pushed = Wall(0);
+        self.slots[slot].stood = Wall(0);
     }
 
     /// The set is complete: what it did not name is flat. `asked` protects positions that changed
-    /// after a read was asked for, or that were pushed shortly before; a push leaves it at `now`.
+    /// after a read was asked for, or that were known to be open shortly before; a push leaves it at `now`.
     pub fn on_complete(&mut self, source: Source, asked: Wall, now: Wall) {
         let generation = self.generation[source as usize];
         let mut index = 0;
@@ -149,8 +155,8 @@ impl Positions {
             let slot = usize::from(self.open[index]);
             let row = &self.slots[slot];
             let named = row.seen[source as usize] == generation;
-            let pushed = row.pushed > Wall(0) && asked.0 < row.pushed.0 + READ_LAG_NS;
-            if named || (source == Source::Read && (pushed || row.changed >= asked)) {
+            let may_lag = row.stood > Wall(0) && asked.0 < row.stood.0 + READ_LAG_NS;
+            if named || (source == Source::Read && (may_lag || row.changed >= asked)) {
                 index += 1;
             } else {
                 self.slots[slot].heard = now;
@@ -185,6 +191,11 @@ impl Positions {
         let row = &mut self.slots[slot];
         if row.lots == lots {
             return;
+        }
+        if lots == 0 {
+            (row.stood, row.opened) = (Wall(0), Wall(0));
+        } else if row.lots.signum() != lots.signum() {
+            (row.stood, row.opened) = (Wall(0), now);
         }
         row.lots = lots;
         row.changed = now;
@@ -283,12 +294,23 @@ mod tests {
             0,
             "no list lags so far"
         );
+        // Seed 1603: the feed was gone for twenty seconds, and the list that was read instead lagged.
         let mut positions = pushed();
+        positions.on_row(
+            Source::Push,
+            &row(3, PositionSide::Net, 5, 11),
+            Wall(100 * NS_PER_SEC),
+        );
         positions.on_feed_lost();
         assert_eq!(
-            read_at(&mut positions, 60 * NS_PER_SEC),
+            read_at(&mut positions, 119 * NS_PER_SEC),
+            5,
+            "it was opened so lately that a list may lack it"
+        );
+        assert_eq!(
+            read_at(&mut positions, 121 * NS_PER_SEC),
             0,
-            "nothing else is known"
+            "no list lags so far, and the feed may have missed its end"
         );
         let mut positions = pushed();
         positions.on_exit(6);

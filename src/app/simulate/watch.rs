@@ -110,6 +110,9 @@ const FIVE_MINUTES_NS: u64 = 300_000_000_000;
 const OUR_TRADE_CALLS: u64 = 24;
 /// `AlertAnswer::decision` of an alert that became an entry.
 const ACCEPTED: u8 = 1;
+/// How long reads rest after the first refusal, and at most.
+const PAUSE_NS_MIN: u64 = 60_000_000_000;
+const PAUSE_NS_MAX: u64 = 3_600_000_000_000;
 const CANDLES: &str = "/api/v1/market/candles";
 /// What every row of an account list has once.
 const ROW_ID: &[u8] = b"\"instId\":";
@@ -135,8 +138,11 @@ pub struct Watch {
     pub protected_at: BTreeMap<u16, Wall>,
     /// The lane of each order call on its way, by number of the call.
     under_way: BTreeMap<u64, u8>,
-    /// Reads rest until then: the venue said 429 or 403 to one, and a ban takes five minutes.
+    /// Until when reads may rest after a 429 or 403, when the last of these came, and how long reads may
+    /// rest after another 429.
     pub reads_rest_until: Wall,
+    reads_refused: Wall,
+    reads_pause_ns: u64,
     /// An order call has been written since this was last cleared.
     pub call_left: bool,
     /// An entry has been put on record and handed to `send`.
@@ -166,6 +172,8 @@ impl Watch {
             protected_at: BTreeMap::new(),
             under_way: BTreeMap::new(),
             reads_rest_until: Wall(0),
+            reads_refused: Wall(0),
+            reads_pause_ns: PAUSE_NS_MIN,
             call_left: false,
             intent_made: false,
             ears: None,
@@ -204,7 +212,8 @@ impl Watch {
         self.all_calls.clear();
         self.under_way.clear();
         self.delays.forget();
-        self.reads_rest_until = Wall(0);
+        (self.reads_rest_until, self.reads_refused) = (Wall(0), Wall(0));
+        self.reads_pause_ns = PAUSE_NS_MIN;
         self.counts.lives += 1;
         Ok(())
     }
@@ -468,11 +477,26 @@ impl Watch {
         self.story.note("wire <", how);
     }
 
-    /// A read ended; `path` without its query.
-    pub fn on_read(&mut self, path: &str, status: u16, body: &[u8]) {
+    /// The venue refused to serve a read sent at `sent`. Reads then rest a minute, and twice as long after
+    /// each further refusal without an answer in between; a ban takes five minutes. Reads that were out
+    /// together are refused once.
+    fn on_read_refused(&mut self, is_ban: bool, sent: Wall) {
+        let mut rest_ns = if is_ban { SUSPENSION_NS } else { 0 };
+        if sent > self.reads_refused {
+            rest_ns = rest_ns.max(self.reads_pause_ns);
+            self.reads_pause_ns = (2 * self.reads_pause_ns).min(PAUSE_NS_MAX);
+            self.reads_refused = self.now;
+        }
+        self.reads_rest_until = self.reads_rest_until.max(Wall(self.now.0 + rest_ns));
+    }
+
+    /// A read sent at `sent` ended; `path` without its query.
+    pub fn on_read(&mut self, path: &str, sent: Wall, status: u16, body: &[u8]) {
         self.counts.reads += 1;
-        if matches!(status, 403 | 429) {
-            self.reads_rest_until = Wall(self.now.0 + SUSPENSION_NS);
+        match status {
+            403 | 429 => self.on_read_refused(status == 403, sent),
+            200 => self.reads_pause_ns = PAUSE_NS_MIN,
+            _ => {}
         }
         self.story.mix(&body.len().to_le_bytes());
         if path != CANDLES {

@@ -30,8 +30,8 @@ pub struct WatchedCalls {
     watch: WatchHandle,
     carries: Carries,
     instruments: Arc<Instruments>,
-    /// Path of each call under way.
-    paths: BTreeMap<u64, String>,
+    /// Path of each call under way, and when it left.
+    paths: BTreeMap<u64, (String, Wall)>,
 }
 
 impl WatchedCalls {
@@ -87,7 +87,7 @@ impl CallPort for WatchedCalls {
             }
             Carries::Reads => watch.story.mix(query.as_bytes()),
         }
-        self.paths.insert(call, path.to_owned());
+        self.paths.insert(call, (path.to_owned(), watch.now));
         Ok(())
     }
 
@@ -101,12 +101,12 @@ impl CallPort for WatchedCalls {
                 },
                 Carries::Orders,
             ) => {
-                let path = self.paths.remove(call).unwrap_or_default();
+                let (path, _) = self.paths.remove(call).unwrap_or_default();
                 let text = String::from_utf8_lossy(body);
                 look(&self.watch).on_order_end(*call, format_args!("{status} {path} {text}"));
             }
             (CallEvent::Fault { call, fault, .. }, Carries::Orders) => {
-                let path = self.paths.remove(call).unwrap_or_default();
+                let (path, _) = self.paths.remove(call).unwrap_or_default();
                 let what = match fault {
                     Fault::NotSent => "not a byte was written",
                     Fault::MaybeSent => "no answer",
@@ -119,12 +119,12 @@ impl CallPort for WatchedCalls {
                 },
                 Carries::Reads,
             ) => {
-                let path = self.paths.remove(call).unwrap_or_default();
-                look(&self.watch).on_read(&path, *status, body);
+                let (path, sent) = self.paths.remove(call).unwrap_or_default();
+                look(&self.watch).on_read(&path, sent, *status, body);
             }
             (CallEvent::Fault { call, .. }, Carries::Reads) => {
-                let path = self.paths.remove(call).unwrap_or_default();
-                look(&self.watch).on_read(&path, 0, &[]);
+                let (path, sent) = self.paths.remove(call).unwrap_or_default();
+                look(&self.watch).on_read(&path, sent, 0, &[]);
             }
         }
         event

@@ -282,7 +282,9 @@ impl Gate {
             if linked && known.is_none() {
                 self.note_attached(desk);
             }
-            self.on_bracket_live(known, fact, side, position_side, linked, now);
+            let mut row = row_of(fact, side, position_side, now);
+            row.linked = linked || self.brackets.was_attached(&row, fact.order_id, now);
+            self.on_bracket_live(known, row);
         }
         if let Some(index) = desk
             && let Some(desk) = self.desks[index].as_mut()
@@ -336,32 +338,7 @@ impl Gate {
         side == exit_side(trade.side) && fact.client_id.is_empty() && (attached || by_entry)
     }
 
-    fn on_bracket_live(
-        &mut self,
-        known: Option<usize>,
-        fact: &AccountEvent,
-        side: Side,
-        position_side: PositionSide,
-        linked: bool,
-        now: Wall,
-    ) {
-        let lots = if fact.size_lots == 0 { -1 } else { fact.size_lots };
-        let row = BracketRow {
-            venue_id: fact.venue_id,
-            client_id: fact.client_id,
-            instrument: InstrumentId(fact.instrument),
-            position_side,
-            side,
-            lots,
-            tp_ticks: fact.tp_ticks,
-            sl_ticks: fact.sl_ticks,
-            linked,
-            since: now,
-            touched: now,
-            update_ms: fact.update_ms,
-            seen_token: fact.token,
-            cancel_sent: Wall(0),
-        };
+    fn on_bracket_live(&mut self, known: Option<usize>, row: BracketRow) {
         let Some(at) = known else {
             if !self.brackets.insert(row) {
                 self.counters.tables_full += 1;
@@ -369,21 +346,21 @@ impl Gate {
             return;
         };
         if let Some(old) = self.brackets.get_mut(at) {
-            let newer = fact.update_ms >= old.update_ms;
+            let newer = row.update_ms >= old.update_ms;
             let kept = *old;
             if newer {
                 *old = row;
             }
-            old.venue_id = fact.venue_id;
+            old.venue_id = row.venue_id;
             old.client_id = if kept.client_id.is_empty() {
-                fact.client_id
+                row.client_id
             } else {
                 kept.client_id
             };
-            old.linked = kept.linked || linked;
+            old.linked = kept.linked || row.linked;
             old.since = kept.since;
-            old.touched = now;
-            old.seen_token = fact.token;
+            old.touched = row.touched;
+            old.seen_token = row.seen_token;
             old.cancel_sent = kept.cancel_sent;
         }
     }
@@ -533,5 +510,25 @@ impl Gate {
         } else {
             self.counters.events_invalid += 1;
         }
+    }
+}
+
+/// A bracket as a push or a list shows it.
+fn row_of(fact: &AccountEvent, side: Side, position_side: PositionSide, now: Wall) -> BracketRow {
+    BracketRow {
+        venue_id: fact.venue_id,
+        client_id: fact.client_id,
+        instrument: InstrumentId(fact.instrument),
+        position_side,
+        side,
+        lots: if fact.size_lots == 0 { -1 } else { fact.size_lots },
+        tp_ticks: fact.tp_ticks,
+        sl_ticks: fact.sl_ticks,
+        linked: false,
+        since: now,
+        touched: now,
+        update_ms: fact.update_ms,
+        seen_token: fact.token,
+        cancel_sent: Wall(0),
     }
 }

@@ -10,7 +10,7 @@ use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
 use crate::model::time::NS_PER_MS;
 use crate::model::{OrderType, Side, Wall};
-use crate::orders::book::{FillRead, Order, OrderRole};
+use crate::orders::book::{Attachment, FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
 use crate::orders::lifecycle::Progress;
 use crate::orders::lookup::Lookup;
@@ -247,7 +247,28 @@ impl Gate {
         }
         self.counters.trades_closed += 1;
         self.rows[trade.instrument.index()].activity = now;
+        self.remember_attached(&trade, now);
         self.clear_desk(index);
+    }
+
+    /// The bracket attached to the entry may not have been heard of yet, or have been missing from a list
+    /// that lagged; when it is, it is known for what is left of this trade.
+    fn remember_attached(&mut self, trade: &Trade, now: Wall) {
+        if trade.attached_sl_ticks == 0 && trade.attached_tp_ticks == 0 {
+            return;
+        }
+        let entry = self.orders.find(&trade.entry_id, 0);
+        self.brackets.remember(Attachment {
+            instrument: trade.instrument,
+            position_side: trade.position_side,
+            side: exit_side(trade.side),
+            order_id: entry
+                .and_then(|slot| self.orders.get(slot))
+                .map_or(0, |order| order.progress.venue_id),
+            tp_ticks: trade.attached_tp_ticks,
+            sl_ticks: trade.attached_sl_ticks,
+            since: now,
+        });
     }
 }
 

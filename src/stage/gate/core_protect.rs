@@ -133,6 +133,7 @@ impl Gate {
             trade.guard.attempts = 0;
             trade.guard.widen = false;
             trade.guard.other_trigger = false;
+            trade.guard.replacing = false;
             trade.guard.replaced_sl_ticks = 0;
         }
         let (instrument, signal) = (trade.instrument, trade.signal);

@@ -182,7 +182,7 @@ impl Gate {
         let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
             // Refused on the wrong side, the stop is tried further away; one that stands is never given up
             // for that. A looser one that is wanted is another matter: the fill was worse than planned.
-            StopAction::Place(ticks) if cover.covered => {
+            StopAction::Place(ticks) if cover.covered && cover.own != 0 => {
                 let is_looser = |one: i64| (one - cover.sl_ticks) * trade.side.sign() < 0;
                 let is_pushed_out = is_looser(ticks) && !is_looser(guard.want_sl_ticks);
                 if is_pushed_out { cover.sl_ticks } else { ticks }

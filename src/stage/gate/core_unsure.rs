@@ -31,7 +31,8 @@ impl Gate {
             .lots(slot_of(trade.instrument, trade.position_side));
         let is_told = self.account.pushed > Wall(0) && side_of(lots) == Some(trade.side);
         let may_have_filled = matches!(trade.stage, Stage::Entering | Stage::Open | Stage::Settling);
-        if !is_told || !may_have_filled || !trade.guard.is_wanted() || trade.guard.closing.is_some() {
+        // One that is to be closed gets its stop as well, until the lists say that it may be closed.
+        if !is_told || !may_have_filled || !trade.guard.is_wanted() {
             return;
         }
         let cover = self.cover_of(&trade, lots);

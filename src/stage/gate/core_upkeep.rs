@@ -6,7 +6,7 @@
 use super::core::{Call, Gate, NEVER, Purpose};
 use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::ClientOrderId;
-use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind};
+use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, PROTECTIVE_CALLS};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{OrderType, PositionMode, PositionSide, Reason, Wall};
 use crate::orders::book::{BracketRow, Order, OrderRole};
@@ -27,6 +27,9 @@ const ORPHAN_NS: u64 = 4 * NS_PER_SEC;
 /// Orders that are looked up at a time. Reads under /trade are few (8 in 10 s): a crowd of orders in
 /// doubt would otherwise fill the queue with questions and hear no answer in time.
 const LOOKUPS_MAX: usize = 3;
+/// An ordinary call without an answer for so long is taken to hold the one connection that it shares with
+/// cancels.
+const HANGS_NS: u64 = NS_PER_SEC;
 /// A cancel that could not leave for want of budget is looked at again after this.
 const CANCEL_LOOK_NS: u64 = 50 * NS_PER_MS;
 /// An orphan is cancelled again after this when the first cancel came to nothing.
@@ -242,6 +245,7 @@ impl Gate {
             if !self.budget.try_spend(Spend::Entry, now) {
                 return;
             }
+            let lane = self.cancel_lane(now);
             let call = self.open_call(Call {
                 number: 0,
                 purpose: Purpose::CancelOrder,
@@ -252,7 +256,7 @@ impl Gate {
                 since: now,
             });
             let Some(call) = call else { return };
-            let mut cancel = command(CommandKind::Cancel, Lane::Entry, order.instrument, now);
+            let mut cancel = command(CommandKind::Cancel, lane, order.instrument, now);
             cancel.call = call;
             cancel.client_id = order.client_id;
             cancel.venue_id = order.progress.venue_id;
@@ -262,6 +266,31 @@ impl Gate {
             if let Some(order) = self.orders.get_mut(slot) {
                 order.cancel_sent = now;
             }
+        }
+    }
+
+    /// The lane of a cancel: that of entries, unless a call hangs there. What may still fill does not wait
+    /// for it, as long as a connection is left to a position without a stop.
+    fn cancel_lane(&self, now: Wall) -> Lane {
+        let hangs = |call: &Call| now.since(call.since) >= HANGS_NS;
+        let (mut used, mut is_held) = (0, false);
+        for call in &self.calls {
+            match call.purpose {
+                Purpose::Bracket | Purpose::Close => used += 1,
+                // It may be on either.
+                Purpose::CancelOrder => {
+                    used += 1;
+                    is_held |= hangs(call);
+                }
+                Purpose::Leverage | Purpose::Entry | Purpose::Sweep | Purpose::Mode => {
+                    is_held |= hangs(call);
+                }
+            }
+        }
+        if is_held && used + 1 < PROTECTIVE_CALLS {
+            Lane::Close
+        } else {
+            Lane::Entry
         }
     }
 

@@ -179,6 +179,8 @@ struct Job {
 struct Slot {
     job: Option<Job>,
     call: Option<u64>,
+    /// When the last of its calls went out.
+    called: Wall,
     not_before: Wall,
     backoff: Backoff,
 }
@@ -210,6 +212,8 @@ pub struct ReadQueue {
     lanes: Vec<LaneQueue>,
     next_call: u64,
     pause_ns: u64,
+    /// When the venue last refused to serve us; what was out by then says nothing new.
+    refused: Wall,
 }
 
 impl ReadQueue {
@@ -229,6 +233,7 @@ impl ReadQueue {
             let slot = |number: u64| Slot {
                 job: None,
                 call: None,
+                called: Wall(0),
                 not_before: Wall(0),
                 backoff: Backoff::new(seed.wrapping_add(*lane as u64 + 16 * number)),
             };
@@ -247,6 +252,7 @@ impl ReadQueue {
             lanes: lanes.collect(),
             next_call: 0,
             pause_ns: PAUSE_NS_MIN,
+            refused: Wall(0),
         }
     }
 
@@ -315,6 +321,7 @@ impl ReadQueue {
             };
             self.next_call += 1;
             slot.call = Some(self.next_call);
+            slot.called = now;
             queue.chunk_count = queue.chunk_count.saturating_add(1);
             return Some(ReadCall {
                 lane: queue.lane,
@@ -378,7 +385,7 @@ impl ReadQueue {
         budget: &mut CallBudget,
         now: Wall,
     ) -> ReadProgress {
-        let pause_ns = self.pause_ns;
+        let (pause_ns, refused) = (self.pause_ns, self.refused);
         let Some((slot, mut job)) = self.lane_mut(lane).answered(call, now) else {
             return ReadProgress::Unknown;
         };
@@ -395,13 +402,18 @@ impl ReadQueue {
             ReadTrouble::Throttled(reason) => {
                 // The read did nothing wrong: it keeps its place and its tries.
                 slot.job = Some(job);
-                let least = if reason == Reason::ReplyForbidden {
+                let mut rest_ns = if reason == Reason::ReplyForbidden {
                     SUSPENSION_NS
                 } else {
                     0
                 };
-                budget.suspend(Wall(now.0.saturating_add(pause_ns.max(least))), now);
-                self.pause_ns = (2 * pause_ns).min(PAUSE_NS_MAX);
+                // What was out at a refusal and is refused as well is one refusal with it.
+                if slot.called > refused {
+                    rest_ns = rest_ns.max(pause_ns);
+                    self.pause_ns = (2 * pause_ns).min(PAUSE_NS_MAX);
+                    self.refused = now;
+                }
+                budget.suspend(Wall(now.0.saturating_add(rest_ns)), now);
             }
         }
         ReadProgress::Going
