@@ -209,9 +209,9 @@ fn split(ticks: f64) -> (i64, f64) {
     (below, ticks - below as f64)
 }
 
-/// How near to a whole tick counts as whole.
+/// How near to a whole tick counts as whole; never so near that it could be either of two.
 fn whole_within(ticks: f64) -> f64 {
-    1e-9 * ticks.abs().max(1.0)
+    (1e-9 * ticks.abs().max(1.0)).min(0.25)
 }
 
 #[cfg(test)]
@@ -339,6 +339,8 @@ mod tests {
             (-4.5, -5, -4),
             (-5.0 + 1e-10, -5, -5),
             (600_000.000_01, 600_000, 600_000),
+            (1e9, 1_000_000_000, 1_000_000_000),
+            (1e9 + 0.5, 1_000_000_000, 1_000_000_001),
             (f64::NAN, 0, 0),
             (1e300, i64::MAX, i64::MAX),
             (-1e300, i64::MIN, i64::MIN),
