@@ -152,7 +152,13 @@ impl Scorer {
         let close_ms = row.candle.open_ms + timeframe.ms();
         if close_ms != self.close_ms {
             self.settle();
-            self.weights.renew(self.close_ms);
+            // Before the first close there is none to have learned from; the first is weighed as of itself.
+            let over_ms = if self.close_ms == i64::MIN {
+                close_ms
+            } else {
+                self.close_ms
+            };
+            self.weights.renew(over_ms);
             self.close_ms = close_ms;
             self.close_label_count = 0;
         }
@@ -244,6 +250,9 @@ impl Scorer {
     /// not wait for it. Without this call it happens then. A row of this close that comes later still is
     /// judged by the new weights.
     pub fn prepare(&mut self) {
+        if self.close_ms == i64::MIN {
+            return;
+        }
         self.learn();
         self.weights.renew(self.close_ms);
         if self.params.thompson {

@@ -2,7 +2,8 @@
 //! learned from.
 //!
 //! They change between closes, and only when something was learned or an hour has passed (evidence
-//! fades by 0.4 % in one). A context is weighed when it is asked for, or before, while nothing else is due.
+//! fades by 0.4 % in one). A context is weighed when it is asked for, or before, while nothing else is due;
+//! a trade that ends in the middle of a close counts for contexts that have not been weighed by then.
 
 use super::bandit::{Bandit, Standing};
 use super::components::COMPONENT_COUNT;
@@ -39,8 +40,12 @@ impl Weights {
             lesson_count: 0,
             close_ms: i64::MIN,
         };
+        // A basis that is never in force: nothing has been weighed yet.
         let nothing = Row {
-            basis: in_force,
+            basis: Basis {
+                lesson_count: u64::MAX,
+                ..in_force
+            },
             standing: Standing {
                 weights: [1.0; COMPONENT_COUNT],
                 expected_r: [0.0; COMPONENT_COUNT],

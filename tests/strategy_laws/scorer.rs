@@ -7,7 +7,7 @@ use smart_scanner::model::message::{Signal, TradeOutcome};
 use smart_scanner::model::{Candle, Feature, FeatureRow, Side, Timeframe};
 use smart_scanner::strategy::bandit::Level;
 use smart_scanner::strategy::params::RegimeParams;
-use smart_scanner::strategy::{Bandit, Params, Scorer, Verdict};
+use smart_scanner::strategy::{Bandit, Params, Relative, Scorer, Verdict};
 
 /// A row on which `momentum_burst` and `volume_spike` fire for the long side, fully.
 fn loud_row(instrument: u16, open_ms: i64) -> FeatureRow {
@@ -74,6 +74,36 @@ fn a_signal_adds_up() {
     assert!((signal.ev_r - ev_r).abs() < 1e-12);
     assert_eq!(signal.features_present & 1, 1);
     assert_eq!(signal.features[0], signal.score);
+}
+
+#[test]
+fn a_candidate_is_written_whole_whatever_stood_in_its_place() {
+    for score_min in [1.0, 2.4] {
+        let params = || Params { score_min, ..easy() };
+        let row = loud_row(2, START_MS);
+        let mut zeroed: Signal = bytemuck::Zeroable::zeroed();
+        let verdict = scorer(params()).on_row(&row, &mut zeroed);
+        let (again, dirty) = judge(&mut scorer(params()), &row);
+        assert_eq!(verdict, again);
+        assert_eq!(
+            bytemuck::bytes_of(&zeroed),
+            bytemuck::bytes_of(&dirty),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn a_loaded_bandit_counts_from_the_first_close() {
+    let mut learned = Bandit::new(Params::default().bandit);
+    for component in 0..13 {
+        for _ in 0..50 {
+            learned.update(component, Relative::Neutral, Timeframe::M5, 1.0, 1.0, START_MS);
+        }
+    }
+    let mut scorer = Scorer::new(easy(), 20, &[Timeframe::M5], learned);
+    let (_, candidate) = judge(&mut scorer, &loud_row(2, START_MS));
+    assert!(candidate.er_mix > 0.3, "{}", candidate.er_mix);
 }
 
 #[test]
