@@ -4,6 +4,7 @@
 //! A running demo is traced with `strace`, from outside. Where that is not possible the test says so.
 
 mod running;
+mod shared;
 
 use running::{Running, program, start_until};
 use smart_scanner::sys::cores::Cores;
@@ -87,7 +88,9 @@ fn trace(pid: u32, into: &Path) -> Option<Running> {
 fn the_spinning_decision_thread_makes_no_futex_call() {
     let usable = Cores::read().usable();
     if usable < 2 {
-        println!("skipped: {usable} core may be used, and nothing spins on a core that is shared");
+        shared::say(&format!(
+            "not run: {usable} core may be used, and nothing spins on a core that is shared"
+        ));
         return;
     }
     let folder = tempfile::tempdir().expect("a directory");
@@ -101,7 +104,7 @@ fn the_spinning_decision_thread_makes_no_futex_call() {
     let threads = threads(pid);
     let path = folder.path().join("trace");
     let Some(mut strace) = trace(pid, &path) else {
-        println!("skipped: strace is not installed, or may not look at another process here");
+        shared::say("not run: strace is not installed, or may not look at another process here");
         return;
     };
     let stopped_at = unix_seconds();

@@ -9,6 +9,11 @@ use super::params::LabelParams;
 use crate::model::{Candle, Side, Timeframe};
 use bytemuck::{Pod, Zeroable};
 
+/// Most candles that a label lives.
+const HORIZON_MAX: u32 = 250;
+/// The end of the year 9999: no time in a file of ours is later.
+pub(super) const TIME_MAX_MS: i64 = 253_402_300_799_999;
+
 /// No label: end of a list.
 const NONE: u32 = u32::MAX;
 
@@ -102,7 +107,7 @@ impl Labels {
             };
         }
         let params = LabelParams {
-            horizon_candles: params.horizon_candles.clamp(1, 250),
+            horizon_candles: params.horizon_candles.clamp(1, HORIZON_MAX),
             ..params
         };
         Labels {
@@ -277,6 +282,9 @@ impl Label {
             && sane(self.cost)
             && sane(self.slip)
             && Side::from_code(self.side).is_some()
+            && Timeframe::from_code(self.timeframe).is_some()
+            && (0..=TIME_MAX_MS).contains(&self.open_ms)
+            && self.candles <= HORIZON_MAX as u8
     }
 
     fn sign(&self) -> f64 {

@@ -2,11 +2,11 @@
 //! until their trades have ended. Text to state and back is the business of `pending_file`.
 
 use super::components::COMPONENT_COUNT;
-use super::labels::{Crowd, Label};
+use super::labels::{Crowd, Label, TIME_MAX_MS};
 use super::learner::EMITTED_MAX;
 use super::params::LabelParams;
-use crate::model::Timeframe;
 use crate::model::message::SignalLabel;
+use crate::model::{Side, Timeframe};
 use bytemuck::{Pod, Zeroable};
 
 /// What must be remembered of an emitted signal until its trade has ended. Plain memory, for snapshots.
@@ -39,6 +39,18 @@ pub struct Sent {
     pub taught_r: f64,
     pub taught_ms: i64,
     pub mass: [f64; COMPONENT_COUNT],
+}
+
+impl Sent {
+    /// Whether its numbers can be those of a signal that left: a file may hold anything.
+    pub fn is_plausible(&self) -> bool {
+        let is_time = |at_ms: i64| (0..=TIME_MAX_MS).contains(&at_ms);
+        Side::from_code(self.side).is_some()
+            && Timeframe::from_code(self.timeframe).is_some()
+            && is_time(self.open_ms)
+            && (self.has_taught == 0 || is_time(self.taught_ms) && self.taught_r.is_finite())
+            && self.mass.iter().all(|mass| (0.0..=1.0).contains(mass))
+    }
 }
 
 /// A copy of all of it. Series are instrument ids here: positions differ from run to run.

@@ -172,6 +172,7 @@ pub fn load(
             .collect(),
         crowds,
         sent: (sent.into_iter())
+            .filter(Sent::is_plausible)
             .filter_map(|sent| {
                 let series = u32::from(id(sent.series)?.0);
                 Some(Sent { series, ..sent })
@@ -239,6 +240,7 @@ mod tests {
             sent: vec![Sent {
                 signal: 5,
                 series: 9,
+                side: 2,
                 ..Sent::zeroed()
             }],
             forms: vec![SignalLabel {

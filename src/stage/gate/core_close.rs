@@ -227,7 +227,8 @@ impl Gate {
         out.event(line);
         if known {
             self.day.realised_usd += pnl;
-            self.day.losses_in_row = if pnl < 0.0 { self.day.losses_in_row + 1 } else { 0 };
+            let one_more = self.day.losses_in_row.saturating_add(1);
+            self.day.losses_in_row = if pnl < 0.0 { one_more } else { 0 };
         }
         if known && trade.signal != 0 && trade.risk > 0.0 {
             let mut outcome = TradeOutcome::zeroed();
