@@ -50,7 +50,7 @@ fn an_acknowledged_entry_is_never_dead_and_ends_after_the_lag_of_the_lists() {
     scene.run_ms(2_001);
     let cancel = scene.last(CommandKind::Cancel);
     scene.reply(&cancel, Outcome::Ambiguous, 0);
-    find_nothing(&mut scene, 117);
+    find_nothing(&mut scene, 182);
     let states = states_of(&scene, &entry.client_id);
     assert!(!states.contains(&9) && !states.contains(&7), "{states:?}");
     find_nothing(&mut scene, 60);
@@ -341,7 +341,7 @@ fn an_addition_in_doubt_does_not_outlive_its_position() {
     let stop = scene.foreign_order(Side::Sell, 3, 59_700.1, 2);
     scene.account(stop);
     scene.position(0, 0.0);
-    find_nothing(&mut scene, 60);
+    find_nothing(&mut scene, 180);
     assert!(
         !states_of(&scene, &add.client_id).contains(&9),
         "not before its time"
