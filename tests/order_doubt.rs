@@ -42,7 +42,7 @@ fn an_ambiguous_entry_holds_its_slot_until_it_is_proven_dead() {
     let entry = scene.last(CommandKind::Place);
     scene.reply(&entry, Outcome::Ambiguous, 0);
     let mut elapsed = 0;
-    while elapsed < 64_000 {
+    while elapsed < 184_000 {
         scene.fetches.clear();
         scene.run_ms(1_000);
         elapsed += 1_000;
@@ -72,7 +72,10 @@ fn an_ambiguous_entry_holds_its_slot_until_it_is_proven_dead() {
         }
     }
     scene.gate.status(scene.now, &mut status);
-    assert_eq!(status.exposure_usd, 0.0, "dead after 65 s and absent everywhere");
+    assert_eq!(
+        status.exposure_usd, 0.0,
+        "dead after 185 s and twice absent everywhere"
+    );
     assert_eq!(status.orders_unknown, 0);
     let dead = scene.events.iter().any(|event| {
         event.kind == GateEventKind::OrderState as u8
@@ -413,8 +416,8 @@ fn an_order_that_the_venue_forgot_ends_at_last() {
     scene.reply(&entry, Outcome::Accepted, 77);
     // No push ever comes, and the list of pending orders does not name it.
     let mut status = Status::default();
-    // Lists lag up to two minutes: before that it is not believed.
-    for (seconds, in_flight) in [(119, 1), (41, 0)] {
+    // It may arrive a minute late and lists lag up to two: before that it is not believed.
+    for (seconds, in_flight) in [(184, 1), (41, 0)] {
         for _ in 0..seconds {
             scene.fetches.clear();
             scene.run_ms(1_000);

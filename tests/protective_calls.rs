@@ -50,7 +50,7 @@ fn an_acknowledged_entry_is_never_dead_and_ends_after_the_lag_of_the_lists() {
     scene.run_ms(2_001);
     let cancel = scene.last(CommandKind::Cancel);
     scene.reply(&cancel, Outcome::Ambiguous, 0);
-    find_nothing(&mut scene, 117);
+    find_nothing(&mut scene, 182);
     let states = states_of(&scene, &entry.client_id);
     assert!(!states.contains(&9) && !states.contains(&7), "{states:?}");
     find_nothing(&mut scene, 60);
@@ -341,7 +341,7 @@ fn an_addition_in_doubt_does_not_outlive_its_position() {
     let stop = scene.foreign_order(Side::Sell, 3, 59_700.1, 2);
     scene.account(stop);
     scene.position(0, 0.0);
-    find_nothing(&mut scene, 60);
+    find_nothing(&mut scene, 180);
     assert!(
         !states_of(&scene, &add.client_id).contains(&9),
         "not before its time"
@@ -372,5 +372,120 @@ fn a_call_that_hangs_does_not_hold_back_the_cancel_of_an_entry() {
         scene.run_ms(2_001);
         let cancel = scene.last(CommandKind::Cancel);
         assert_eq!((cancel.venue_id, cancel.lane), (77, lane as u8));
+    }
+}
+
+/// A weak venue: ours is cancelled to be placed anew at 60,099.0, and a stop of somebody else's at 59,000.0
+/// is heard of before the cancel is answered, or after a moment without any.
+fn room_beside_a_foreign_stop(is_bare_first: bool) -> Scene {
+    let mut scene = Scene::new(trailing(Capabilities::default()));
+    scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(2_000);
+    scene.clear();
+    scene.quote(60_310.0, 60_310.2);
+    let old = scene.last(CommandKind::CancelBracket);
+    let foreign = scene.bracket(900, Side::Sell, -1, 590_000, 0, OrderState::Live);
+    scene.listed[0] = foreign;
+    if !is_bare_first {
+        scene.account(foreign);
+    }
+    scene.reply(&old, Outcome::Accepted, 0);
+    let place = scene.last(CommandKind::PlaceBracket);
+    assert_eq!(place.sl_ticks, 600_990);
+    if is_bare_first {
+        scene.account(foreign);
+    }
+    assert_eq!(scene.commands.len(), 2);
+    scene.commands = vec![place];
+    scene
+}
+
+/// Every bracket sent in the next `seconds` is refused with `code`; how many that were.
+fn refuse_brackets(scene: &mut Scene, seconds: i64, code: u32) -> usize {
+    let mut refused = 0;
+    for _ in 0..seconds * 10 {
+        for command in std::mem::take(&mut scene.commands) {
+            if command.kind == CommandKind::PlaceBracket as u8 {
+                refused += 1;
+                scene.reply_code(&command, Outcome::Rejected, 0, code);
+            } else {
+                panic!("{command:?}");
+            }
+        }
+        scene.run_ms(100);
+    }
+    refused
+}
+
+#[test]
+fn a_stop_that_was_passed_is_met_though_somebody_elses_stands_further_away() {
+    for is_bare_first in [false, true] {
+        // Refused as a second one, and as on the wrong side.
+        for code in [542, 102_053] {
+            let mut scene = room_beside_a_foreign_stop(is_bare_first);
+            refuse_brackets(&mut scene, 8, code);
+            scene.quote(60_000.0, 60_000.1);
+            let close = scene.last(CommandKind::Place);
+            assert_eq!(
+                (close.reduce_only, close.size_lots),
+                (1, 8),
+                "{is_bare_first} {code}"
+            );
+            assert_eq!(
+                scene.count(CommandKind::PlaceBracket),
+                0,
+                "{is_bare_first} {code}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stop_that_may_not_be_looser_is_not_placed_where_the_price_is() {
+    let mut scene = Scene::new(trailing(Capabilities::default()));
+    scene.enter(Side::Buy, 60_000.1);
+    scene.run_ms(2_000);
+    scene.quote(60_310.0, 60_310.2);
+    let old = scene.last(CommandKind::CancelBracket);
+    scene.reply(&old, Outcome::Accepted, 0);
+    let first = scene.last(CommandKind::PlaceBracket);
+    scene.reply(&first, Outcome::Accepted, 501);
+    let mut row = scene.bracket(
+        501,
+        Side::Sell,
+        -1,
+        first.sl_ticks,
+        first.tp_ticks,
+        OrderState::Live,
+    );
+    row.client_id = first.client_id;
+    scene.listed[0] = row;
+    scene.run_ms(30_000);
+    scene.clear();
+    scene.quote(60_350.0, 60_350.2);
+    let second = scene.last(CommandKind::CancelBracket);
+    // It falls through the stop that is being cancelled, but within the tolerance of the wanted one.
+    scene.quote(60_098.7, 60_098.9);
+    scene.reply(&second, Outcome::Accepted, 0);
+    assert_eq!(scene.count(CommandKind::PlaceBracket), 0, "{:?}", scene.kinds());
+    assert_eq!(scene.last(CommandKind::Place).reduce_only, 1);
+}
+
+#[test]
+fn a_stop_comes_back_beside_somebody_elses_without_asking_all_the_time() {
+    for is_bare_first in [false, true] {
+        let mut scene = room_beside_a_foreign_stop(is_bare_first);
+        let refused = refuse_brackets(&mut scene, 150, 542);
+        assert!((3..=5).contains(&refused), "{refused} in 150 s");
+        // Theirs goes: ours is placed at once, and not the position closed.
+        scene.listed.remove(0);
+        let gone = scene.bracket(900, Side::Sell, -1, 590_000, 0, OrderState::Canceled);
+        scene.account(gone);
+        assert_eq!(scene.kinds(), vec![CommandKind::PlaceBracket]);
+        let place = scene.last(CommandKind::PlaceBracket);
+        assert_eq!(place.sl_ticks, 600_990);
+        scene.reply(&place, Outcome::Accepted, 501);
+        scene.run_ms(3_000);
+        assert_eq!(scene.kinds(), vec![CommandKind::PlaceBracket]);
     }
 }

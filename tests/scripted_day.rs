@@ -446,7 +446,7 @@ fn a_scripted_day_leaves_journal_position_and_ledger_agreed() {
     day.run_ms(5_000);
     day.quote(ASK, 1_000);
     assert!(!day.buy(), "it may still exist");
-    for _ in 0..9 {
+    for _ in 0..24 {
         day.run_ms(9_000);
         day.quote(ASK, 1_000);
     }

@@ -272,10 +272,14 @@ impl BracketBook {
         row.client_id.is_empty()
             && self.attachments.iter().any(|one| {
                 let place = (one.instrument, one.position_side, one.side);
-                let by_order = order_id != 0 && order_id == one.order_id;
                 let by_triggers = (one.sl_ticks, one.tp_ticks) == (row.sl_ticks, row.tp_ticks);
+                // Where both orders are known, they say it.
+                let is_same = match (order_id, one.order_id) {
+                    (0, _) | (_, 0) => by_triggers,
+                    (order_id, entry) => order_id == entry,
+                };
                 place == (row.instrument, row.position_side, row.side)
-                    && (by_order || by_triggers)
+                    && is_same
                     && now.since(one.since) < ATTACHMENT_NS
             })
     }
@@ -308,5 +312,52 @@ impl BracketBook {
     /// Keeps the rows for which `keep` says so.
     pub fn retain(&mut self, keep: impl FnMut(&BracketRow) -> bool) {
         self.rows.retain(keep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bracket_that_names_another_entry_was_not_attached_to_ours() {
+        let row = BracketRow {
+            venue_id: 801,
+            client_id: ClientOrderId::default(),
+            instrument: InstrumentId(0),
+            position_side: PositionSide::Net,
+            side: Side::Sell,
+            lots: 8,
+            tp_ticks: 120,
+            sl_ticks: 90,
+            linked: false,
+            since: Wall(1),
+            touched: Wall(1),
+            update_ms: 0,
+            seen_token: 0,
+            cancel_sent: Wall(0),
+        };
+        let other = BracketRow { sl_ticks: 91, ..row };
+        // (order of the trade, order that the row names, same triggers, other triggers)
+        for (entry, named, same, others) in [
+            (77, 77, true, true),
+            (77, 78, false, false),
+            (77, 0, true, false),
+            (0, 78, true, false),
+            (0, 0, true, false),
+        ] {
+            let mut book = BracketBook::default();
+            book.remember(Attachment {
+                instrument: row.instrument,
+                position_side: row.position_side,
+                side: row.side,
+                order_id: entry,
+                tp_ticks: row.tp_ticks,
+                sl_ticks: row.sl_ticks,
+                since: Wall(1),
+            });
+            let was = |row: &BracketRow| book.was_attached(row, named, Wall(2));
+            assert_eq!((was(&row), was(&other)), (same, others), "{entry}, named {named}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 pub mod book;
 pub mod bracket;
 pub mod capabilities;
+pub mod cover;
 pub mod fills;
 pub mod lifecycle;
 pub mod lookup;

@@ -185,6 +185,12 @@ pub fn settle_target(params: &BracketParams, side: Side, tp_ticks: i64, last_tic
     sign * target.max(beyond)
 }
 
+/// Whether the last price has reached a stop that does not stand (any more).
+pub fn is_stop_passed(side: Side, sl_ticks: i64, last_ticks: f64) -> bool {
+    let sign = side.sign();
+    sl_ticks != 0 && (sign * sl_ticks) as f64 >= sign as f64 * last_ticks
+}
+
 /// Whether the last price has reached a target that does not stand yet.
 pub fn is_target_passed(side: Side, tp_ticks: i64, last_ticks: f64) -> bool {
     let sign = side.sign();

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 /// Virtual time in which things go wrong.
 pub const FAULTY_NS: u64 = 480 * NS_PER_SEC;
 /// Virtual time without faults in which everything must come to rest: reads pause for five minutes
-/// after a ban and for longer when banned again; then come the 65 s after which an order may be
+/// after a ban and for longer when banned again; then come the 185 s after which an order may be
 /// called dead, and two reconcile rounds. The run ends as soon as it is at rest.
 pub const SETTLE_NS: u64 = 1_800 * NS_PER_SEC;
 /// Of these at least so many are played.

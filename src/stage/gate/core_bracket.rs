@@ -18,6 +18,11 @@ use crate::orders::lookup::ladder_ns;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::Trade;
 
+/// How long the venue is left in peace when it refuses a stop beside the one that stands: ours, which may
+/// have to move, or somebody else's, beside which it will not take another.
+const REFUSED_NS: u64 = 5 * NS_PER_SEC;
+const REFUSED_FOREIGN_NS: u64 = 60 * NS_PER_SEC;
+
 /// The code inside a good reply to cancel-tpsl: filled, triggered, cancelled, or it does not exist.
 const NOTHING_TO_CANCEL: u32 = 500;
 
@@ -201,6 +206,7 @@ impl Gate {
             }
             return;
         }
+        let rest = self.refused_rest_ns(index, venue_code);
         let retry = self.params.retry_on_fail;
         let can_trigger = self.params.capabilities.trigger_types;
         let Some(desk) = self.desks[index].as_mut() else {
@@ -237,7 +243,7 @@ impl Gate {
             }
         } else {
             // The old stop stands: keep it and leave the venue in peace for a while.
-            guard.next_attempt = Wall(now.0 + 5 * NS_PER_SEC);
+            guard.next_attempt = Wall(now.0 + rest);
             guard.widen = false;
         }
         let mut line = event(GateEventKind::BracketState, instrument, now);
@@ -246,6 +252,20 @@ impl Gate {
         line.venue_code = venue_code;
         line.signal = signal;
         out.event(line);
+    }
+
+    /// How long the venue is left in peace after it refused a stop beside the one that stands.
+    fn refused_rest_ns(&self, index: usize, venue_code: u32) -> u64 {
+        let is_beside_foreign = self.desks[index].as_ref().is_some_and(|desk| {
+            let trade = &desk.trade;
+            trade.guard.naked_since == Wall(0) && !self.stands_whole(trade)
+        });
+        // A price may be another one soon.
+        if is_beside_foreign && !is_trigger_refusal(venue_code) {
+            REFUSED_FOREIGN_NS
+        } else {
+            REFUSED_NS
+        }
     }
 
     /// A bracket of ours whose answer said neither yes nor no is not at the venue. Where the old stop
@@ -263,8 +283,12 @@ impl Gate {
         if refused && trade.guard.naked_since == Wall(0) && !self.is_known(Ability::TwoBrackets) {
             self.learn(Ability::TwoBrackets, false);
         }
+        let rest = self.refused_rest_ns(index, 0);
         if let Some(desk) = self.desks[index].as_mut() {
             desk.trade.guard.back_off(now);
+            if refused && rest == REFUSED_FOREIGN_NS {
+                desk.trade.guard.next_attempt = Wall(now.0 + rest);
+            }
         }
     }
 

@@ -129,8 +129,7 @@ impl Gate {
             if let Some(order) = self.orders.get_mut(slot)
                 && order.lookup.token == fact.token
             {
-                let is_acknowledged = order.progress.is_acknowledged();
-                if order.lookup.is_late_enough(order.signed, is_acknowledged) {
+                if order.lookup.is_late_enough(order.signed) {
                     let seen = &mut order.lookup.absence.detail;
                     *seen = seen.saturating_add(1);
                 }

@@ -45,10 +45,14 @@ impl Gate {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
-        let guard = &trade.guard;
         // What trailing wants now is not yet what stands. A looser stop that is wanted (the fill was
         // worse than planned) stands beside the tighter one until that is cancelled.
         let cover = self.cover_of(&trade, lots);
+        self.watch_foreign(index, &cover);
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let guard = &trade.guard;
         let step = decide(
             guard,
             &cover,
@@ -125,7 +129,8 @@ impl Gate {
         let trade = &mut self.desks[index].as_mut()?.trade;
         let bare_since = trade.guard.naked_since;
         trade.guard.note_cover(cover.covered, now);
-        if cover.covered && bare_since > Wall(0) && trade.guard.replacing {
+        // Somebody else's stop does not take the place of the one that is to come back.
+        if cover.ours && bare_since > Wall(0) && trade.guard.replacing {
             trade.guard.replacing = false;
             replaced = Some(now.since(bare_since));
         }
@@ -222,6 +227,23 @@ impl Gate {
         {
             pending.token = token;
             pending.next_lookup = next;
+        }
+    }
+
+    /// Ours is to come back beside somebody else's stop, which may be far away: until it stands, a price
+    /// beyond it is met here, also between two attempts.
+    fn watch_foreign(&mut self, index: usize, cover: &Cover) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let guard = &trade.guard;
+        let is_missing = guard.replacing && guard.is_wanted() && cover.covered && !cover.ours;
+        if is_missing
+            && guard.call.is_none()
+            && let Err(cause) = self.settled_triggers(&trade, cover)
+            && let Some(desk) = self.desks[index].as_mut()
+        {
+            desk.trade.guard.close(cause);
         }
     }
 

@@ -197,7 +197,7 @@ impl Gate {
         }
     }
 
-    /// Notes when an order was signed: until 60 s later it may still arrive.
+    /// Notes when an order was signed: until 60 s later it may still arrive, and a read may miss it for longer.
     fn sign(&mut self, slot: usize, reply: &SendReply) {
         if let Some(order) = self.orders.get_mut(slot)
             && reply.signed_ns > 0

@@ -182,15 +182,23 @@ impl Gate {
         let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
             // Refused on the wrong side, the stop is tried further away; one that stands is never given up
             // for that. A looser one that is wanted is another matter: the fill was worse than planned.
-            StopAction::Place(ticks) if cover.covered && cover.own != 0 => {
+            StopAction::Place(ticks) if cover.ours => {
                 let is_looser = |one: i64| (one - cover.sl_ticks) * trade.side.sign() < 0;
                 let is_pushed_out = is_looser(ticks) && !is_looser(guard.want_sl_ticks);
                 if is_pushed_out { cover.sl_ticks } else { ticks }
             }
-            // Nor is the stop that was cancelled to make room for this one given up.
-            StopAction::Place(ticks) => guard.not_looser(ticks, trade.side),
-            // A stop that stands will do the work that this one would have done.
-            StopAction::CloseNow if cover.covered => guard.want_sl_ticks,
+            // Nor is the stop that was cancelled to make room for this one given up: where the price has
+            // reached that, it would have been hit.
+            StopAction::Place(ticks) => {
+                let ticks = guard.not_looser(ticks, trade.side);
+                if bracket_plan::is_stop_passed(trade.side, ticks, last) {
+                    return Err(CloseCause::StopHit);
+                }
+                ticks
+            }
+            // A stop of ours that stands will do the work that this one would have done. Somebody else's
+            // may be anywhere.
+            StopAction::CloseNow if cover.ours => guard.want_sl_ticks,
             StopAction::CloseNow => return Err(CloseCause::StopHit),
         };
         let passed = bracket_plan::is_target_passed(trade.side, guard.want_tp_ticks, last);

@@ -12,7 +12,7 @@ use crate::model::{OrderType, PositionMode, PositionSide, Reason, Wall};
 use crate::orders::book::{BracketRow, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard, cover};
 use crate::orders::lifecycle::{Event, State};
-use crate::orders::lookup::Lookup;
+use crate::orders::lookup::{Lookup, is_enough};
 use crate::orders::positions::{instrument_of, side_of, slot_of};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
@@ -174,7 +174,7 @@ impl Gate {
         request.venue_id = order.progress.venue_id;
         let _ = out.fetches.try_push(request);
         // Late enough that absence means something: the other two places are asked as well.
-        if Lookup::is_conclusive(now, order.signed, order.progress.is_acknowledged()) {
+        if Lookup::is_conclusive(now, order.signed) {
             self.ask_where_absent(slot, ListKind::OrdersPending, now, out);
             self.ask_where_absent(slot, ListKind::OrdersHistory, now, out);
         }
@@ -186,11 +186,10 @@ impl Gate {
         let is_pending = list == ListKind::OrdersPending;
         let wants = |order: &Order| {
             let lookup = &order.lookup;
-            let needed = Lookup::needed(order.progress.is_acknowledged());
             if is_pending {
-                lookup.wants_list(lookup.pending_token, lookup.absence.pending >= needed, now)
+                lookup.wants_list(lookup.pending_token, is_enough(lookup.absence.pending), now)
             } else {
-                lookup.wants_list(lookup.history_token, lookup.absence.history >= needed, now)
+                lookup.wants_list(lookup.history_token, is_enough(lookup.absence.history), now)
             }
         };
         let Some(asking) = self.orders.get(slot).filter(|order| wants(order)) else {
@@ -202,7 +201,7 @@ impl Gate {
         for slot in 0..self.orders.top() {
             if let Some(order) = self.orders.get_mut(slot)
                 && order.lookup.is_running()
-                && Lookup::is_conclusive(now, order.signed, order.progress.is_acknowledged())
+                && Lookup::is_conclusive(now, order.signed)
                 && wants(order)
             {
                 request.from_ms = request.from_ms.min(order.since.ms());
