@@ -8,6 +8,7 @@ use smart_scanner::app::simulate::world::Outcome;
 use smart_scanner::exchange::{AttachPolicy, TwoStops};
 use smart_scanner::model::Wall;
 use smart_scanner::model::time::{NS_PER_MS, NS_PER_SEC};
+use smart_scanner::orders::bracket::Timing;
 use smart_scanner::venue::loopback::{Fault, FaultRule, Latency};
 
 const SEED: u64 = 11;
@@ -22,6 +23,8 @@ const CALLS_FIVE_MINUTES: u64 = 1_440;
 const VENUE_TRADE_CALLS_10S: u64 = 30;
 /// The venue's window of trading calls.
 const WINDOW_MS: u64 = 10_000;
+/// The longest that a call is under way where the network is slow: there, back, and a reply that is held.
+const ROUND_TRIP_MS: u64 = 400 + 400 + 1_500;
 
 /// A sound network, and a venue on which each move of a stop costs two calls.
 fn crowded() -> Draw {
@@ -144,4 +147,11 @@ fn a_refusal_delays_protection_by_one_window_at_most() {
         "held and refused: {:?}",
         outcome.counts.faults
     );
+    // While a refusal silences the gate it decides nothing that could wait: only the exchange knows how long a
+    // position stood without a stop. It is refused, is silent for the window, and calls again; what it cannot
+    // protect in `flatten_ms` it closes.
+    let flatten_ms = u64::from(Timing::default().flatten_ms);
+    let bound_ms = ROUND_TRIP_MS + WINDOW_MS + flatten_ms + ROUND_TRIP_MS;
+    let longest_ms = outcome.unprotected_ms_max;
+    assert!(longest_ms <= bound_ms as i64, "{longest_ms} ms of {bound_ms}");
 }

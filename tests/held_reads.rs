@@ -6,13 +6,13 @@ mod whole_graph;
 
 use smart_scanner::app::graph;
 use smart_scanner::app::held::{Leave, of_venue};
-use smart_scanner::bus::Observed;
+use smart_scanner::bus::{Observed, Observer};
 use smart_scanner::driver::{DecisionClock, Stepper};
 use smart_scanner::exchange::amount::Amount;
 use smart_scanner::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOptions, Market};
 use smart_scanner::model::Wall;
 use smart_scanner::model::message::{AccountEvent, AccountKind};
-use smart_scanner::model::time::NS_PER_SEC;
+use smart_scanner::model::time::{NS_PER_MS, NS_PER_SEC};
 use smart_scanner::settings::Settings;
 use smart_scanner::stage::housekeep::SeenHandle;
 use smart_scanner::sys::clock::Stamp;
@@ -67,6 +67,28 @@ fn venue(speed: f64) -> Venue {
     }
 }
 
+/// Before the stages run.
+fn own() -> Leave {
+    Leave::Own {
+        budget: CallBudget::new(BudgetLimits::READS),
+        calls: Arc::default(),
+    }
+}
+
+/// The last suspension that the gate was told of: until when, in ms, and whether it is a ban.
+fn last_told(told: &mut Observer<AccountEvent>) -> Option<(i64, u8)> {
+    let mut last = None;
+    loop {
+        match told.next() {
+            Observed::Record(event) if event.kind == AccountKind::Suspended as u8 => {
+                last = Some((event.update_ms, event.detail));
+            }
+            Observed::Record(_) | Observed::Missed(_) => {}
+            Observed::Empty => return last,
+        }
+    }
+}
+
 impl Venue {
     fn read(&self, leave: &mut Leave) -> Result<usize, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,7 +113,7 @@ impl Venue {
 fn reads_at_a_start_wait_for_their_budget() {
     // Ten seconds of the venue are a fifth of a second.
     let venue = venue(50.0);
-    let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+    let mut leave = own();
     let began = venue.clock.now();
     for _ in 0..5 {
         assert_eq!(venue.read(&mut leave), Ok(0), "an empty account");
@@ -104,22 +126,23 @@ fn reads_at_a_start_wait_for_their_budget() {
 }
 
 #[test]
-fn a_refusal_at_a_start_ends_the_reads_and_goes_with_the_budget() {
-    for (fault, ban_s) in [(Fault::TooMany, 10), (Fault::Forbidden, 300)] {
+fn a_refusal_at_a_start_ends_the_reads() {
+    // As long as `fetch` rests after either.
+    for (fault, ban_s) in [(Fault::TooMany, 60), (Fault::Forbidden, 300)] {
         let venue = venue(1.0);
         venue.fail(fault);
-        let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+        let mut leave = own();
         let refused = venue.read(&mut leave).expect_err("refused");
         assert!(
             refused.contains("orders-pending: the venue answered 4"),
             "{refused}"
         );
-        let Leave::Own(budget) = &leave else {
+        let Leave::Own { calls: refusals, .. } = &leave else {
             panic!("it was our own")
         };
-        let left = budget.suspended_until().since(venue.clock.now());
-        assert!(left > 0 && left <= ban_s * NS_PER_SEC, "{left}");
-        assert!(ban_s == 10 || left > 200 * NS_PER_SEC, "{left}");
+        let left = refusals.suspended_until().since(venue.clock.now());
+        assert!(left > 0 && left <= ban_s * NS_PER_SEC + NS_PER_MS, "{left}");
+        assert!(left > (ban_s - 40) * NS_PER_SEC, "{left}");
         let calls = venue.calls();
         let silent = venue.read(&mut leave).expect_err("in the ban");
         assert!(silent.contains("serves nobody"), "{silent}");
@@ -160,30 +183,52 @@ fn while_running_fetch_grants_each_read_and_shares_its_bans() {
 
     // Refused outside: `fetch` is silent, and the gate is told, so that orders are.
     let until = Wall(clock.now().0 + 300 * NS_PER_SEC);
-    while !matches!(told.next(), Observed::Empty) {}
-    calls.refuse(until);
+    assert_eq!(last_told(&mut told), None);
+    calls.refuse(until, true);
     let number = calls.ask();
     run_ms(1_000);
     assert!(calls.suspended_until() >= until);
     assert!(!calls.is_granted(number), "nobody calls in a ban");
-    let mut heard = None;
-    loop {
-        match told.next() {
-            Observed::Record(event) if event.kind == AccountKind::Suspended as u8 => {
-                heard = Some(event.update_ms);
-            }
-            Observed::Record(_) | Observed::Missed(_) => {}
-            Observed::Empty => break,
-        }
-    }
-    assert!(heard.is_some_and(|ms| ms >= until.ms()), "{heard:?}");
+    // Though less than a whole ban is left by then.
+    assert_eq!(last_told(&mut told), Some((until.ms(), 1)));
     let mut leave = Leave::Shared(Arc::clone(&calls));
     let venue = venue(1.0);
     let before = venue.calls();
     // The scene's clock is not this venue's; a ban that lies ahead of both is one.
-    calls.refuse(Wall(venue.clock.now().0 + 300 * NS_PER_SEC));
+    calls.refuse(Wall(venue.clock.now().0 + 300 * NS_PER_SEC), true);
     run_ms(1_000);
     let silent = venue.read(&mut leave).expect_err("in the ban");
     assert!(silent.contains("serves nobody"), "{silent}");
     assert_eq!(venue.calls(), before);
+}
+
+#[test]
+fn a_refusal_at_a_start_is_what_fetch_hears_first() {
+    for is_ban in [false, true] {
+        let out = tempfile::tempdir().expect("a directory");
+        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
+        let bus = graph::plan_bus("held-reads", Stamp::process())
+            .heap()
+            .expect("a bus");
+        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let plan = scene.plan(SeenHandle::default());
+        let until = Wall(scene.start.0 + 60 * NS_PER_SEC);
+        plan.outside.calls.refuse(until, is_ban);
+        let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
+        let clock = DecisionClock::stepped(scene.start);
+        let mut stepper = Stepper::new(seats, clock.clone());
+        let mut run_s = |seconds: u64| {
+            for _ in 0..seconds * 10 {
+                clock.advance_to(Wall(clock.now().0 + 100_000_000));
+                scene.shared.advance(clock.now());
+                stepper.settle().expect("it comes to rest");
+            }
+        };
+        run_s(50);
+        assert_eq!(last_told(&mut told), Some((until.ms(), u8::from(is_ban))));
+        let calls = || scene.shared.with(|venue| venue.traffic().calls);
+        assert_eq!(calls(), 0, "a call in a ban makes it longer");
+        run_s(30);
+        assert!(calls() > 0, "it is over");
+    }
 }

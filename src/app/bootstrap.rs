@@ -9,7 +9,7 @@ use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
 use crate::sys::clock::Stamp;
 use crate::universe::live::Version;
-use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source};
+use crate::universe::{self, ListingFault, Origin, Patience, Patterns, Rules, Selection, Source, Universe};
 use crate::venue::blofin::sign;
 use crate::venue::blofin::target::Target;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failur
     let is_held = |symbol: &Symbol| held.has(symbol);
     let scan = &settings.scan;
     let rules = rules(scan)?;
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = now_ms();
     let cache = &scan.universe_cache_path;
     let source = source(&settings.venue);
     let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, is_held)
@@ -58,7 +58,26 @@ pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failur
             (opened.listing, opened.selection) = (listing, selection);
         }
     }
-    eprintln!("{}", opened.origin_line(now_ms));
+    followed(settings, held, opened, &rules)
+}
+
+/// As `universe_with` out of the cache: the venue serves nobody for another `seconds`, so it is not asked.
+pub fn universe_cached(settings: &Settings, held: Held, seconds: u64) -> Result<Followed, Failure> {
+    let rules = rules(&settings.scan)?;
+    let because = ListingFault::NotAsked { seconds };
+    let cache = &settings.scan.universe_cache_path;
+    let opened = universe::open_cached(because, &rules, cache, |symbol| held.has(symbol));
+    followed(settings, held, opened.map_err(Failure::venue)?, &rules)
+}
+
+fn now_ms() -> i64 {
+    (sys::clock::wall_ns() / 1_000_000) as i64
+}
+
+/// What follows from `opened`, and what the operator should know of it.
+fn followed(settings: &Settings, held: Held, opened: Universe, rules: &Rules) -> Result<Followed, Failure> {
+    let scan = &settings.scan;
+    eprintln!("{}", opened.origin_line(now_ms()));
     if let Some(fault) = &opened.unsaved {
         eprintln!("warning: {fault}");
     }
@@ -66,7 +85,7 @@ pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failur
         eprintln!("warning: {line}");
     }
     if scan.print_liquidity_debug {
-        for line in universe::explain::dropped_lines(&opened.selection, &rules) {
+        for line in universe::explain::dropped_lines(&opened.selection, rules) {
             eprintln!("{line}");
         }
     }

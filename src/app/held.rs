@@ -14,8 +14,9 @@ use crate::model::{Symbol, Wall};
 use crate::settings::{Settings, Venue};
 use crate::stage::gate::core_snapshot;
 use crate::stage::gate::intents::Intents;
-use crate::stage::outside::OutsideCalls;
+use crate::stage::outside::{Outside, OutsideCalls};
 use crate::venue::blofin::budget::{BudgetLimits, CallBudget, SUSPENSION_NS};
+use crate::venue::blofin::read_queue::PAUSE_NS_MIN;
 use crate::venue::blofin::sign::Credentials;
 use crate::venue::paper;
 use serde_json::Value;
@@ -32,8 +33,6 @@ const PAGES_MAX: usize = 100;
 const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a 429 silences: the venue's window of trading calls.
-const WINDOW_NS: u64 = 10 * NS_PER_SEC;
 /// How long a read while running waits until `fetch` can spare a call; the next reading comes anyway.
 const LEAVE_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -67,8 +66,11 @@ pub fn snapshot_path(settings: &Settings) -> PathBuf {
 
 /// Whose budget pays for a call. Every read counts as a trading call: all but one are.
 pub enum Leave {
-    /// Before the stages run: the budget that `fetch` begins with.
-    Own(CallBudget),
+    /// Before the stages run: the budget that `fetch` begins with. Refusals are in `calls`.
+    Own {
+        budget: CallBudget,
+        calls: Arc<OutsideCalls>,
+    },
     /// Beside them: what `fetch` grants.
     Shared(Arc<OutsideCalls>),
 }
@@ -77,12 +79,12 @@ impl Leave {
     /// Waits until one more call may leave; says why when it may not.
     async fn wait(&mut self, clock: &DecisionClock) -> Result<(), String> {
         match self {
-            Leave::Own(budget) => loop {
+            Leave::Own { budget, calls } => loop {
                 let now = clock.now();
+                refuse_in_ban(calls.suspended_until(), now)?;
                 let Err(over) = budget.take(Lane::Reconcile, true, now) else {
                     return Ok(());
                 };
-                refuse_in_ban(budget.suspended_until(), now)?;
                 let pause = clock.real_until(over.retry_at).unwrap_or(LOOK_AGAIN);
                 tokio::time::sleep(pause.max(LOOK_AGAIN)).await;
             },
@@ -103,24 +105,24 @@ impl Leave {
         }
     }
 
-    /// The venue refused: nobody calls for a while.
-    fn refused(&mut self, refusal: Refusal, now: Wall) {
-        let ns = match refusal {
-            Refusal::TooMany => WINDOW_NS,
-            Refusal::Forbidden => SUSPENSION_NS,
-        };
-        let until = Wall(now.0.saturating_add(ns));
+    fn calls(&self) -> &OutsideCalls {
         match self {
-            Leave::Own(budget) => budget.suspend(until, now),
-            Leave::Shared(calls) => calls.refuse(until),
+            Leave::Own { calls, .. } | Leave::Shared(calls) => calls,
         }
     }
 
+    /// The venue refused: nobody calls for as long as after a read of `fetch` that is refused.
+    fn refused(&self, refusal: Refusal, now: Wall) {
+        let (ns, is_ban) = match refusal {
+            Refusal::TooMany => (PAUSE_NS_MIN, false),
+            Refusal::Forbidden => (SUSPENSION_NS, true),
+        };
+        let until = Wall(now.0.saturating_add(ns));
+        self.calls().refuse(until, is_ban);
+    }
+
     fn is_in_ban(&self, now: Wall) -> bool {
-        match self {
-            Leave::Own(budget) => budget.suspended_until() > now,
-            Leave::Shared(calls) => calls.suspended_until() > now,
-        }
+        self.calls().suspended_until() > now
     }
 }
 
@@ -134,11 +136,10 @@ fn refuse_in_ban(until: Wall, now: Wall) -> Result<(), String> {
     ))
 }
 
-/// What the snapshot and, live, the venue say, and the budget out of which the venue was asked. Blocks for as
-/// long as the reads take.
-pub fn at_start(settings: &Settings, clock: &DecisionClock) -> (Held, Option<CallBudget>) {
+/// What the snapshot and, live, the venue say. The calls are paid for out of `outside`, where a refusal is
+/// entered too. Blocks for as long as the reads take.
+pub fn at_start(settings: &Settings, clock: &DecisionClock, outside: &mut Outside) -> Held {
     let mut held = Held::default();
-    let mut spent = None;
     match of_snapshot(settings, &snapshot_path(settings)) {
         Ok(symbols) => held.symbols = symbols,
         // The run itself refuses such a file, with the same words.
@@ -147,7 +148,11 @@ pub fn at_start(settings: &Settings, clock: &DecisionClock) -> (Held, Option<Cal
             .push(format!("what the last run held is not known: {fault}")),
     }
     if settings.is_live() {
-        let mut leave = Leave::Own(CallBudget::new(BudgetLimits::READS));
+        let spent = outside.spent.take();
+        let mut leave = Leave::Own {
+            budget: spent.unwrap_or_else(|| CallBudget::new(BudgetLimits::READS)),
+            calls: Arc::clone(&outside.calls),
+        };
         match of_venue_patiently(settings, clock, &mut leave) {
             Ok(symbols) => held.symbols.extend(symbols),
             Err(fault) => held.warnings.push(format!(
@@ -155,11 +160,11 @@ pub fn at_start(settings: &Settings, clock: &DecisionClock) -> (Held, Option<Cal
                  while it holds something outside of it"
             )),
         }
-        if let Leave::Own(budget) = leave {
-            spent = Some(budget);
+        if let Leave::Own { budget, .. } = leave {
+            outside.spent = Some(budget);
         }
     }
-    (held, spent)
+    held
 }
 
 /// The instruments in the snapshot of the last run.

@@ -1,5 +1,6 @@
 //! `run`: the daemon. On paper unless two settings and three credentials say live.
 
+use super::bootstrap::Followed;
 use super::capturing::{self, Facts};
 use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
@@ -13,8 +14,10 @@ use super::screen::LiveScreen;
 use super::signals::Stop;
 use super::{bootstrap, demo, gateway, halt, held, once, params, progress, research, venue_clock};
 use crate::capture::Stream;
+use crate::driver::DecisionClock;
 use crate::gateway::Gateway;
 use crate::model::Instrument;
+use crate::model::time::NS_PER_SEC;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
@@ -53,12 +56,10 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
     let clock = venue_clock::of(settings);
-    let (held, spent) = held::at_start(settings, &clock);
-    let outside = Outside {
-        spent,
-        ..Outside::default()
+    let mut outside = Outside::default();
+    let Some(followed) = open_universe(settings, &clock, &mut outside, &stop)? else {
+        return Ok(Exit::Done);
     };
-    let followed = bootstrap::universe_with(settings, held)?;
     let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
     let mut follower = Follower::start(settings, table.clone(), &followed, &clock, &outside.calls)?;
     let instruments = Arc::new(followed.instruments);
@@ -195,6 +196,34 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         eprintln!("{line}");
     }
     Ok(Exit::Done)
+}
+
+/// The universe, with what the account holds. While the venue serves nobody it comes out of the cache; without
+/// one that is waited out, as a call would make it longer. `None`: a signal came first.
+fn open_universe(
+    settings: &Settings,
+    clock: &DecisionClock,
+    outside: &mut Outside,
+    stop: &Stop,
+) -> Result<Option<Followed>, Failure> {
+    loop {
+        let held = held::at_start(settings, clock, outside);
+        let (until, now) = (outside.calls.suspended_until(), clock.now());
+        if until <= now {
+            return bootstrap::universe_with(settings, held).map(Some);
+        }
+        let seconds = until.since(now).div_ceil(NS_PER_SEC);
+        match bootstrap::universe_cached(settings, held, seconds) {
+            Ok(followed) => return Ok(Some(followed)),
+            Err(failure) => eprintln!("{}; waiting until it serves again", failure.text),
+        }
+        while until > clock.now() {
+            if stop.is_set() {
+                return Ok(None);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
 }
 
 /// How candles come: the command line says, else USE_WS_CANDLES.

@@ -102,7 +102,7 @@ impl Fetch {
                 self.fail(&request, reason, now);
             }
         }
-        self.tell_suspension(now);
+        self.tell_own_suspension(now);
         self.port_sequence += 1;
         Some(self.port_sequence)
     }
@@ -120,26 +120,34 @@ impl Fetch {
                 }
                 self.parts.outside.grant(number);
             }
-            Word::Refused(ms) => {
-                self.parts.outside.note_refused(ms);
-                budget.suspend(Wall::from_ms(ms as i64), now);
-                self.tell_suspension(now);
+            Word::Refused(refused) => {
+                self.parts.outside.note_refused(refused);
+                budget.suspend(Wall::from_ms(refused.until_ms as i64), now);
+                let until = budget.suspended_until();
+                // A ban that ends before what `gate` knows of is news as well: it holds protection longer.
+                if until > self.told_until || refused.is_ban {
+                    self.tell_suspension(until, refused.is_ban, now);
+                }
             }
         }
         Some(word.number())
     }
 
-    /// Tells `gate` when the venue refuses to serve reads: orders come from the same address.
-    fn tell_suspension(&mut self, now: Wall) {
+    /// Tells `gate` when a read has just been refused.
+    fn tell_own_suspension(&mut self, now: Wall) {
         let until = self.parts.reader.budget_mut().suspended_until();
-        if until <= self.told_until {
-            return;
+        if until > self.told_until {
+            self.tell_suspension(until, until.since(now) >= SUSPENSION_NS, now);
         }
+    }
+
+    /// Tells `gate` that the venue refuses to serve reads: orders come from the same address.
+    fn tell_suspension(&mut self, until: Wall, is_ban: bool, now: Wall) {
         self.told_until = until;
         let mut event: AccountEvent = bytemuck::Zeroable::zeroed();
         event.kind = AccountKind::Suspended as u8;
         event.update_ms = until.ms();
-        event.detail = u8::from(until.since(now) >= SUSPENSION_NS);
+        event.detail = u8::from(is_ban);
         event.header.time_ns = now.0;
         self.parts.to_gate.publish_or_drop(event);
     }
@@ -255,11 +263,11 @@ fn publish_account(page: &ReadPage<'_>, to_gate: &mut Outlet<AccountEvent>, now:
 impl Inputs for Fetch {
     const LINKS: &'static [LinkId] = &[
         LinkId::Universe,
+        // The outside, before a call of our own: it may have been refused, at the start already.
+        LinkId::Flush,
         LinkId::GateFetch,
         LinkId::Port,
         LinkId::DecodeFetch,
-        // The outside: nobody waits for it.
-        LinkId::Flush,
     ];
 
     fn order(&mut self) -> &mut InputOrder {

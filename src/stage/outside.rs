@@ -5,6 +5,7 @@
 //! One asks, one grants: four words, each with one writer, no lock.
 
 use crate::model::Wall;
+use crate::model::time::NS_PER_MS;
 use crate::venue::blofin::budget::CallBudget;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,8 @@ pub struct OutsideCalls {
     /// Calls asked for so far, and calls that may leave. Each call has its number, from 1.
     asked: AtomicU64,
     granted: AtomicU64,
-    /// Until when a call from outside was refused (429, 403), in ms; 0 = never.
-    refused_until_ms: AtomicU64,
+    /// Until when a call from outside was refused, in ms, and whether by a 403, in the lowest bit; 0 = never.
+    refused: AtomicU64,
     /// Until when nobody calls, as `fetch` knows it, in ns.
     suspended_until_ns: AtomicU64,
 }
@@ -32,15 +33,19 @@ impl OutsideCalls {
         self.granted.load(Ordering::Acquire) >= number
     }
 
-    /// The venue refused a call from outside: nobody calls until `until`.
-    pub fn refuse(&self, until: Wall) {
-        let until_ms = until.0.div_ceil(1_000_000);
-        self.refused_until_ms.fetch_max(until_ms, Ordering::AcqRel);
+    /// The venue refused a call from outside, with a 403 when `is_ban`, else with a 429: nobody calls until
+    /// `until`.
+    pub fn refuse(&self, until: Wall, is_ban: bool) {
+        let refused = until.0.div_ceil(NS_PER_MS) << 1 | u64::from(is_ban);
+        self.refused.fetch_max(refused, Ordering::AcqRel);
     }
 
-    /// Until when nobody calls; in the past when everybody may.
+    /// Until when nobody calls; in the past when everybody may. A refusal counts before `fetch` has heard of
+    /// it, so also before it runs.
     pub fn suspended_until(&self) -> Wall {
-        Wall(self.suspended_until_ns.load(Ordering::Acquire))
+        let refused_ms = self.refused.load(Ordering::Acquire) >> 1;
+        let known = self.suspended_until_ns.load(Ordering::Acquire);
+        Wall(known.max(refused_ms.saturating_mul(NS_PER_MS)))
     }
 }
 
@@ -49,22 +54,43 @@ impl OutsideCalls {
 pub(super) enum Word {
     /// A call was asked for: its number.
     Call(u64),
-    /// A call was refused until then, in ms.
-    Refused(u64),
+    /// A call was refused.
+    Refused(Refused),
+}
+
+/// Until when nobody calls, in ms, and whether by a 403: how long that is at the time it is heard says nothing
+/// about which of the two it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub until_ms: u64,
+    pub is_ban: bool,
+}
+
+impl Refused {
+    fn of(word: u64) -> Refused {
+        Refused {
+            until_ms: word >> 1,
+            is_ban: word & 1 == 1,
+        }
+    }
+
+    fn word(self) -> u64 {
+        self.until_ms << 1 | u64::from(self.is_ban)
+    }
 }
 
 impl Word {
     pub fn number(self) -> u64 {
         match self {
             Word::Call(number) => number << 1,
-            Word::Refused(ms) => ms << 1 | 1,
+            Word::Refused(refused) => refused.word() << 1 | 1,
         }
     }
 
     pub fn of(number: u64) -> Word {
         match number & 1 {
             0 => Word::Call(number >> 1),
-            _ => Word::Refused(number >> 1),
+            _ => Word::Refused(Refused::of(number >> 1)),
         }
     }
 }
@@ -74,7 +100,8 @@ impl Word {
 pub struct OutsideEnd {
     calls: Arc<OutsideCalls>,
     granted: u64,
-    refused_ms: u64,
+    /// The last refusal that was taken.
+    refused: u64,
     told_ns: u64,
 }
 
@@ -83,16 +110,16 @@ impl OutsideEnd {
         OutsideEnd {
             calls,
             granted: 0,
-            refused_ms: 0,
+            refused: 0,
             told_ns: 0,
         }
     }
 
     /// What has come and was not taken yet.
     pub(super) fn next(&self) -> Option<Word> {
-        let refused_ms = self.calls.refused_until_ms.load(Ordering::Acquire);
-        if refused_ms > self.refused_ms {
-            return Some(Word::Refused(refused_ms));
+        let refused = self.calls.refused.load(Ordering::Acquire);
+        if refused > self.refused {
+            return Some(Word::Refused(Refused::of(refused)));
         }
         let asked = self.calls.asked.load(Ordering::Acquire);
         (asked > self.granted).then_some(Word::Call(self.granted + 1))
@@ -104,8 +131,8 @@ impl OutsideEnd {
         self.calls.granted.store(number, Ordering::Release);
     }
 
-    pub(super) fn note_refused(&mut self, ms: u64) {
-        self.refused_ms = ms;
+    pub(super) fn note_refused(&mut self, refused: Refused) {
+        self.refused = refused.word();
     }
 
     /// Shows outside until when nobody calls.
@@ -123,7 +150,8 @@ impl OutsideEnd {
 #[derive(Clone, Debug, Default)]
 pub struct Outside {
     pub calls: Arc<OutsideCalls>,
-    /// The budget out of which this process has called before its stages ran; `None`: it has not.
+    /// The budget out of which this process has called before its stages ran; `None`: it has not. A refusal
+    /// of then is in `calls`: `fetch` takes it as an input, which tells the gate and stands in a capture.
     pub spent: Option<CallBudget>,
 }
 
@@ -133,7 +161,13 @@ mod tests {
 
     #[test]
     fn a_word_is_its_number() {
-        for word in [Word::Call(1), Word::Call(77), Word::Refused(1_800_000_000_000)] {
+        let refused = |is_ban| {
+            Word::Refused(Refused {
+                until_ms: 1_800_000_000_000,
+                is_ban,
+            })
+        };
+        for word in [Word::Call(1), Word::Call(77), refused(false), refused(true)] {
             assert_eq!(Word::of(word.number()), word);
         }
     }
@@ -147,11 +181,26 @@ mod tests {
         assert_eq!(end.next(), Some(Word::Call(1)));
         end.grant(1);
         assert!(calls.is_granted(1) && !calls.is_granted(2));
-        calls.refuse(Wall(5_000_000_001));
-        assert_eq!(end.next(), Some(Word::Refused(5_001)));
-        end.note_refused(5_001);
+        calls.refuse(Wall(5_000_000_001), false);
+        let refused = |is_ban| Refused {
+            until_ms: 5_001,
+            is_ban,
+        };
+        assert_eq!(end.next(), Some(Word::Refused(refused(false))));
+        assert_eq!(
+            calls.suspended_until(),
+            Wall(5_001_000_000),
+            "before `fetch` has heard of it"
+        );
+        end.note_refused(refused(false));
         assert_eq!(end.next(), Some(Word::Call(2)));
-        end.show(Wall(9));
-        assert_eq!(calls.suspended_until(), Wall(9));
+        // The worse of two that end together.
+        calls.refuse(Wall(5_000_000_001), true);
+        assert_eq!(end.next(), Some(Word::Refused(refused(true))));
+        end.note_refused(refused(true));
+        calls.refuse(Wall(5_000_000_001), false);
+        assert_eq!(end.next(), Some(Word::Call(2)));
+        end.show(Wall(9_000_000_000));
+        assert_eq!(calls.suspended_until(), Wall(9_000_000_000));
     }
 }

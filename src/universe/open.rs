@@ -90,21 +90,31 @@ pub async fn open_async(
                 unsaved,
             })
         }
-        Err(because) => match cache::load(cache_path) {
-            Ok(cached) => Ok(Universe {
-                selection: chosen(&cached.listing, rules, is_held)?,
-                listing: cached.listing,
-                origin: Origin::Cache {
-                    saved_ms: cached.saved_ms,
-                    because,
-                },
-                unsaved: None,
-            }),
-            Err(cache) => Err(UniverseFault::NoSource {
-                venue: Box::new(because),
-                cache: Box::new(cache),
-            }),
-        },
+        Err(because) => open_cached(because, rules, cache_path, is_held),
+    }
+}
+
+/// Out of the cache, as the venue could not be read or may not be asked.
+pub fn open_cached(
+    because: ListingFault,
+    rules: &Rules,
+    cache_path: &Path,
+    is_held: impl Fn(&Symbol) -> bool,
+) -> Result<Universe, UniverseFault> {
+    match cache::load(cache_path) {
+        Ok(cached) => Ok(Universe {
+            selection: chosen(&cached.listing, rules, is_held)?,
+            listing: cached.listing,
+            origin: Origin::Cache {
+                saved_ms: cached.saved_ms,
+                because,
+            },
+            unsaved: None,
+        }),
+        Err(cache) => Err(UniverseFault::NoSource {
+            venue: Box::new(because),
+            cache: Box::new(cache),
+        }),
     }
 }
 

@@ -62,6 +62,10 @@ pub enum ListingFault {
     #[error("no HTTP client can be made: {text}; raise the limit on open files")]
     Client { text: String },
     #[error(
+        "the venue was not asked, as it serves nobody from this address for another {seconds} s (429 or 403)"
+    )]
+    NotAsked { seconds: u64 },
+    #[error(
         "{path} was not answered: {text}; check BLOFIN_BASE_URL, the network and the venue's status page"
     )]
     NoAnswer { path: &'static str, text: String },
@@ -105,7 +109,10 @@ impl ListingFault {
             ListingFault::Refused { status, code, .. } => {
                 matches!(status, 408 | 429 | 500..) || matches!(code.as_str(), "429" | "500")
             }
-            ListingFault::Tls(_) | ListingFault::Client { .. } | ListingFault::TooLarge { .. } => false,
+            ListingFault::Tls(_)
+            | ListingFault::Client { .. }
+            | ListingFault::NotAsked { .. }
+            | ListingFault::TooLarge { .. } => false,
         }
     }
 }

@@ -26,7 +26,7 @@ const PAGES_MAX: u32 = 2_000;
 /// then be old themselves when their turn came: after a ban the account would not be known for minutes.
 const STALE_NS: u64 = 30 * NS_PER_SEC;
 /// First pause after the venue said that we are too fast; it doubles up to the longest penalty.
-const PAUSE_NS_MIN: u64 = 60 * NS_PER_SEC;
+pub const PAUSE_NS_MIN: u64 = 60 * NS_PER_SEC;
 const PAUSE_NS_MAX: u64 = 3_600 * NS_PER_SEC;
 
 /// A candle read of at most this many rows mends or continues a running series: it goes before the
