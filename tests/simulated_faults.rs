@@ -49,8 +49,9 @@ fn an_order_in_doubt_waits_for_the_history_it_asked_for() {
     scene.signal(Side::Buy);
     let entry = scene.last(CommandKind::Place);
     scene.reply(&entry, Outcome::Ambiguous, 0);
+    // Histories are asked for once absence could be proven, three minutes after the order was signed.
     let mut histories = Vec::new();
-    for _ in 0..90 {
+    let second = |scene: &mut Scene, histories: &mut Vec<FetchRequest>| {
         for request in std::mem::take(&mut scene.fetches) {
             if request.list == ListKind::OrderDetail as u8 {
                 let mut none = scene.fact(AccountKind::NotFound);
@@ -63,14 +64,21 @@ fn an_order_in_doubt_waits_for_the_history_it_asked_for() {
             }
         }
         scene.run_ms(1_000);
+    };
+    for _ in 0..210 {
+        second(&mut scene, &mut histories);
     }
     assert_eq!(
         histories.len(),
         1,
-        "25 s after it was asked for it is still waited for"
+        "20 s after it was asked for it is still waited for"
     );
-    scene.answer_list(&histories[0]);
-    scene.run_ms(100);
+    for _ in 0..30 {
+        for history in std::mem::take(&mut histories) {
+            scene.answer_list(&history);
+        }
+        second(&mut scene, &mut histories);
+    }
     let dead = scene
         .events
         .iter()
