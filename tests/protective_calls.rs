@@ -37,6 +37,36 @@ fn states_of(scene: &Scene, id: &ClientOrderId) -> Vec<u8> {
         .collect()
 }
 
+/// Found by reading: a stop that has fired leaves the position bare for a moment, and another one sent then
+/// comes too late or stands for nothing.
+#[test]
+fn a_stop_that_has_fired_gets_time_to_close_the_position() {
+    let mut scene = Scene::new(params());
+    let (entry, bracket_id) = scene.enter(Side::Buy, 60_000.1);
+    let fired = scene.bracket(
+        bracket_id,
+        Side::Sell,
+        entry.size_lots,
+        entry.sl_ticks,
+        entry.tp_ticks,
+        OrderState::Effective,
+    );
+    scene.listed.retain(|row| row.kind != AccountKind::Bracket as u8);
+    scene.clear();
+    scene.account(fired);
+    scene.run_ms(400);
+    let protective = |scene: &Scene| {
+        scene
+            .commands
+            .iter()
+            .filter(|one| one.lane <= Lane::Close as u8)
+            .count()
+    };
+    assert_eq!(protective(&scene), 0, "half a second is its own");
+    scene.run_ms(1_000);
+    assert!(protective(&scene) > 0, "then it is bare");
+}
+
 /// Found by `simulate`, seed 173: the answer to a cancel was lost, and 65 s later an order that the venue
 /// had acknowledged was called dead while its lists lagged.
 #[test]

@@ -79,6 +79,8 @@ pub struct Guard {
     pub call: Option<PendingCall>,
     pub attempts: u8,
     pub next_attempt: Wall,
+    /// No stop is tried beside one that stands before; a position without any does not wait for it.
+    pub rest_until: Wall,
     /// The venue refused the trigger price: place it at a wider distance.
     pub widen: bool,
     /// Try the other trigger type.
@@ -116,6 +118,7 @@ impl Guard {
             call: None,
             attempts: 0,
             next_attempt: Wall(0),
+            rest_until: Wall(0),
             widen: false,
             other_trigger: false,
             closing: None,
@@ -174,8 +177,6 @@ impl Guard {
             self.attached_until = Wall(0);
         } else if self.naked_since == Wall(0) {
             self.naked_since = now;
-            // What was to be tried later had another stop beside it, which is gone.
-            self.next_attempt = self.next_attempt.min(now);
         }
     }
 
@@ -250,11 +251,12 @@ pub fn decide(
 }
 
 fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now: Wall) -> Step {
+    let not_before = guard.next_attempt.max(guard.rest_until);
     if cover.wanted {
         let part_missing = guard.part_tp_ticks != 0 && !cover.part;
         return match cover.surplus {
-            0 if part_missing && now >= guard.next_attempt => Step::PlacePart,
-            0 if part_missing => Step::WaitUntil(guard.next_attempt),
+            0 if part_missing && now >= not_before => Step::PlacePart,
+            0 if part_missing => Step::WaitUntil(not_before),
             0 => Step::Rest,
             venue_id => Step::Cancel(venue_id),
         };
@@ -263,8 +265,8 @@ fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now:
         // Somebody else's stop protects the position: theirs to move.
         return Step::Rest;
     }
-    if now < guard.next_attempt {
-        return Step::WaitUntil(guard.next_attempt);
+    if now < not_before {
+        return Step::WaitUntil(not_before);
     }
     if guard.replacing && !cover.ours {
         // Ours was cancelled to be placed anew: theirs is no reason to leave it at that.

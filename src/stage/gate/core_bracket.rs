@@ -243,7 +243,7 @@ impl Gate {
             }
         } else {
             // The old stop stands: keep it and leave the venue in peace for a while.
-            guard.next_attempt = Wall(now.0 + rest);
+            guard.rest_until = Wall(now.0 + rest);
             guard.widen = false;
         }
         let mut line = event(GateEventKind::BracketState, instrument, now);
@@ -287,7 +287,7 @@ impl Gate {
         if let Some(desk) = self.desks[index].as_mut() {
             desk.trade.guard.back_off(now);
             if refused && rest == REFUSED_FOREIGN_NS {
-                desk.trade.guard.next_attempt = Wall(now.0 + rest);
+                desk.trade.guard.rest_until = Wall(now.0 + rest);
             }
         }
     }

@@ -42,12 +42,12 @@ impl Gate {
         }
         self.keep_standing(index, &cover, lots, now);
         self.trail(index, &cover, now);
-        let Some(Desk { trade, .. }) = self.desks[index] else {
+        let Some(desk) = self.desks[index].as_ref() else {
             return;
         };
         // What trailing wants now is not yet what stands. A looser stop that is wanted (the fill was
         // worse than planned) stands beside the tighter one until that is cancelled.
-        let cover = self.cover_of(&trade, lots);
+        let cover = self.cover_of(&desk.trade, lots);
         self.watch_foreign(index, &cover);
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
@@ -233,14 +233,14 @@ impl Gate {
     /// Ours is to come back beside somebody else's stop, which may be far away: until it stands, a price
     /// beyond it is met here, also between two attempts.
     fn watch_foreign(&mut self, index: usize, cover: &Cover) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
+        let Some(desk) = self.desks[index].as_ref() else {
             return;
         };
-        let guard = &trade.guard;
+        let guard = &desk.trade.guard;
         let is_missing = guard.replacing && guard.is_wanted() && cover.covered && !cover.ours;
         if is_missing
             && guard.call.is_none()
-            && let Err(cause) = self.settled_triggers(&trade, cover)
+            && let Err(cause) = self.settled_triggers(&desk.trade, cover)
             && let Some(desk) = self.desks[index].as_mut()
         {
             desk.trade.guard.close(cause);
