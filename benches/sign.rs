@@ -1,4 +1,4 @@
-//! The signature of an order: keyed state cloned (ours), key set up each time, and ring. All give
+//! The signature of an order: keyed state kept (ours), key set up each time, and ring. All give
 //! the same text, which is checked first. `order_request` is the whole way from a command to the
 //! bytes of the signed request.
 
@@ -88,7 +88,7 @@ fn sign(criterion: &mut Criterion) {
     assert_eq!(by_ring(&key), expected);
 
     let mut group = criterion.benchmark_group("sign");
-    group.bench_function("keyed_clone", |bencher| {
+    group.bench_function("keyed_state", |bencher| {
         bencher.iter(|| signer.sign(black_box(PATH), b"POST", TIME, NONCE, black_box(BODY)));
     });
     group.bench_function("key_each_time", |bencher| bencher.iter(rekeyed));

@@ -12,7 +12,7 @@
 //!                                               gate ── gate_score (outcomes teach the bandit) ──▶ score
 //!                        decode ◀── gate_decode (what is held, to be watched closely) ── gate
 //!                        indicate ── indicate_gate (the ATR that open stops trail by) ──▶ gate
-//!                                                 * ── *_housekeep ──▶ housekeep
+//!          * ── *_housekeep, score_labels, score_refusals, *_journal ──▶ housekeep
 //! ```
 //!
 //! On paper the venue is a stage of this process (`paper`), fed by `decode_paper`.
@@ -55,7 +55,8 @@ impl StageId {
         StageId::Paper,
     ];
 
-    /// Name of the stage, its file, its thread and its metrics.
+    /// Name of the stage, its file in `stage` (`webhook`'s is the folder `gateway`), its thread and its
+    /// metrics.
     pub fn text(self) -> &'static str {
         match self {
             StageId::Decode => "decode",
@@ -110,7 +111,9 @@ pub enum LinkId {
     GateDecode = 29,
     /// Events of the stage's port: frames, replies. Not a ring.
     Port = 0xfe00,
-    /// Conflated records going out; the journal must say when and how many. Not a ring.
+    /// What a stage does of itself, so that the journal must say when and how much: conflated records
+    /// going out, the candidates of a close released by `score`, calls submitted by `send`, what `fetch` was
+    /// asked or told by readers beside the stages (`stage::outside`). Not a ring.
     Flush = 0xfe01,
     /// A model came from outside. Not a ring.
     Model = 0xfe02,

@@ -1,4 +1,5 @@
-//! The promises I1 to I10 (docs/simulate.md), held against the exchange's truth after every step.
+//! The promises of docs/simulate.md that can be seen from outside, held against the exchange's truth after
+//! every step; I2 and I9 are watched where calls leave.
 //!
 //! The exchange knows everything; the process knows what it was told. Where a promise allows for
 //! not knowing (a lost push, a call that hangs), the check says how long.
