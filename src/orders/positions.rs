@@ -12,6 +12,10 @@ use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionSide, Side, Wall};
 /// closed: believed, such a list would take the stops of a position that stands, and let another entry in.
 const READ_LAG_NS: u64 = 120 * NS_PER_SEC;
 
+/// How far a pushed set may lie behind a list. What only a list has shown so far, and that lately, is not flat
+/// because a set lacks it that was made before the position was opened.
+const PUSH_LAG_NS: u64 = 5 * NS_PER_SEC;
+
 /// One slot for the net or long position of an instrument and one for the short.
 pub const SLOTS: usize = 2 * INSTRUMENTS_MAX;
 
@@ -40,6 +44,8 @@ pub struct Position {
     stood: Wall,
     /// When it became what is open now; 0 = flat.
     opened: Wall,
+    /// When a list showed it that no push has named yet; 0 = one has, or it is flat.
+    listed: Wall,
     seen: [u32; 2],
 }
 
@@ -127,8 +133,11 @@ impl Positions {
         row.heard = now;
         self.set_lots(slot, lots, now);
         let row = &mut self.slots[slot];
-        if source == Source::Push && lots != 0 {
-            row.stood = now;
+        match source {
+            _ if lots == 0 => {}
+            Source::Push => (row.stood, row.listed) = (now, Wall(0)),
+            Source::Read if row.opened == now => row.listed = now,
+            Source::Read => {}
         }
     }
 
@@ -143,20 +152,29 @@ impl Positions {
 
     /// Something of this position was closed: a list that lacks it may well be right.
     pub fn on_exit(&mut self, slot: usize) {
-        self.slots[slot].stood = Wall(0);
+        let row = &mut self.slots[slot];
+        (row.stood, row.listed) = (Wall(0), Wall(0));
     }
 
     /// The set is complete: what it did not name is flat. `asked` protects positions that changed
     /// after a read was asked for, or that were known to be open shortly before; a push leaves it at `now`.
-    pub fn on_complete(&mut self, source: Source, asked: Wall, now: Wall) {
+    /// True when a push lacks what a list has just shown: one of the two is old, and a further list says which.
+    pub fn on_complete(&mut self, source: Source, asked: Wall, now: Wall) -> bool {
         let generation = self.generation[source as usize];
+        let mut is_in_doubt = false;
         let mut index = 0;
         while index < self.open.len() {
             let slot = usize::from(self.open[index]);
             let row = &self.slots[slot];
             let named = row.seen[source as usize] == generation;
             let may_lag = row.stood > Wall(0) && asked.0 < row.stood.0 + READ_LAG_NS;
-            if named || (source == Source::Read && (may_lag || row.changed >= asked)) {
+            let is_listed = row.listed > Wall(0) && now.since(row.listed) < PUSH_LAG_NS;
+            let keeps = match source {
+                Source::Push => is_listed,
+                Source::Read => may_lag || row.changed >= asked,
+            };
+            if named || keeps {
+                is_in_doubt |= !named && source == Source::Push;
                 index += 1;
             } else {
                 self.slots[slot].heard = now;
@@ -164,6 +182,7 @@ impl Positions {
             }
         }
         self.generation[source as usize] += 1;
+        is_in_doubt
     }
 
     /// A row of the set could not be read: open positions of the instruments that it may be about are not
@@ -193,9 +212,9 @@ impl Positions {
             return;
         }
         if lots == 0 {
-            (row.stood, row.opened) = (Wall(0), Wall(0));
+            (row.stood, row.opened, row.listed) = (Wall(0), Wall(0), Wall(0));
         } else if row.lots.signum() != lots.signum() {
-            (row.stood, row.opened) = (Wall(0), now);
+            (row.stood, row.opened, row.listed) = (Wall(0), now, Wall(0));
         }
         row.lots = lots;
         row.changed = now;
@@ -323,6 +342,36 @@ mod tests {
         positions.on_complete(Source::Push, Wall(200), Wall(200));
         positions.on_complete(Source::Push, Wall(300), Wall(300));
         assert_eq!(positions.lots(6), 0, "the feed itself says so");
+    }
+
+    /// Found by `simulate`, seed 512: a set that was pushed before the position was opened came after the
+    /// list that showed it; the trade was over, and another took its place.
+    #[test]
+    fn a_late_push_does_not_overrule_the_list_that_found_a_position() {
+        let listed = || {
+            let mut positions = Positions::default();
+            positions.on_row(Source::Read, &row(3, PositionSide::Net, 5, 10), Wall(100));
+            positions.on_complete(Source::Read, Wall(90), Wall(100));
+            positions
+        };
+        let push_at = |positions: &mut Positions, ns: u64| {
+            let is_in_doubt = positions.on_complete(Source::Push, Wall(ns), Wall(ns));
+            (positions.lots(6), is_in_doubt)
+        };
+        let mut positions = listed();
+        assert_eq!(push_at(&mut positions, 200), (5, true), "a further list decides");
+        positions.on_complete(Source::Read, Wall(300), Wall(400));
+        assert_eq!(positions.lots(6), 0, "and this one says that it is gone");
+        let mut positions = listed();
+        let late = 100 + PUSH_LAG_NS;
+        assert_eq!(push_at(&mut positions, late), (0, false), "no push is so late");
+        let mut positions = listed();
+        positions.on_exit(6);
+        assert_eq!(push_at(&mut positions, 200), (0, false), "its exit was heard of");
+        let mut positions = listed();
+        positions.on_row(Source::Push, &row(3, PositionSide::Net, 5, 11), Wall(150));
+        positions.on_complete(Source::Push, Wall(150), Wall(150));
+        assert_eq!(push_at(&mut positions, 200), (0, false), "the feed knew of it");
     }
 
     #[test]

@@ -472,7 +472,9 @@ impl Gate {
     fn on_positions_complete(&mut self, fact: &AccountEvent, now: Wall) {
         // A set that was read ends with `ListComplete`, whose request time is known.
         if fact.token == 0 {
-            self.positions.on_complete(Source::Push, now, now);
+            if self.positions.on_complete(Source::Push, now, now) {
+                self.reconcile.want(ListKind::Positions, now);
+            }
             self.on_positions_known(now, now);
             if self.account.private_up && self.account.pushed == Wall(0) {
                 self.account.pushed = now;
