@@ -208,6 +208,13 @@ pub struct BracketRow {
     pub cancel_sent: Wall,
 }
 
+impl BracketRow {
+    /// Whether `instance` placed it, or it came with an entry of ours.
+    pub fn is_own(&self, instance: u16) -> bool {
+        self.linked || self.client_id.is_of(instance)
+    }
+}
+
 /// The bracket attached to the entry of a trade that is over. It may be heard of only now, without a
 /// client id, and is ours to cancel all the same.
 #[derive(Clone, Copy, Debug, PartialEq)]

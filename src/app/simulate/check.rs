@@ -6,10 +6,11 @@
 
 use super::watch::Watch;
 use crate::app::agreement::stop_of;
-use crate::exchange::{AccountId, Exchange, Order, PositionRow};
+use crate::exchange::{AccountId, Bracket, Exchange, Order, PositionRow};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{ClientOrderId, InstrumentId, PositionSide, Side, Wall};
 use crate::orders::State;
+use crate::orders::positions::slot_of;
 use crate::stage::gate::core::Gate;
 use crate::stage::gate::core_status::Status;
 use crate::venue::loopback::LoopbackVenue;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 const ACT_NS: u64 = 6 * NS_PER_SEC;
 /// A stop that went away unheard must be missed by then: a reconcile round on a bad network, and time to act.
 const NOTICE_NS: u64 = 90 * NS_PER_SEC;
+/// A bracket of ours without a position must be cancelled so soon after the gate knows both.
+const ORPHAN_NS: u64 = 10 * NS_PER_SEC;
 /// After an entry's fill its stop may be planned anew; from then on it only tightens.
 const REPLAN_NS: u64 = 15 * NS_PER_SEC;
 /// Prices move between the decision and the fill.
@@ -57,6 +60,14 @@ struct Held {
     looser: Wall,
 }
 
+/// One bracket of ours that guards nothing.
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    since: Wall,
+    /// The gate has known of it, and of the position's end, since then; 0 = it does not.
+    known: Wall,
+}
+
 /// What the checks remember.
 pub struct Checker {
     account: AccountId,
@@ -65,6 +76,7 @@ pub struct Checker {
     newest_order: u64,
     accepted: BTreeMap<u64, ClientOrderId>,
     held: BTreeMap<(InstrumentId, PositionSide), Held>,
+    orphans: BTreeMap<u64, Orphan>,
     limited: u64,
     /// Since when the process has been up and the venue within reach.
     pub reachable_since: Wall,
@@ -79,6 +91,7 @@ impl Checker {
             newest_order: 0,
             accepted: BTreeMap::new(),
             held: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             limited: 0,
             reachable_since: start,
         }
@@ -98,6 +111,7 @@ impl Checker {
         self.ended_orders(exchange, watch);
         self.exposure(exchange, watch);
         self.protection(exchange, alive, watch);
+        self.orphans(exchange, alive, watch);
         let limited = venue.traffic().limited;
         if limited > self.limited {
             self.limited = limited;
@@ -273,6 +287,56 @@ impl Checker {
                 now.since(held.looser) / 1_000_000
             );
             watch.broken("I5", text);
+        }
+    }
+
+    /// I6: what guards nothing any more is cancelled, like a stop that is missing is placed: soon where the gate
+    /// knows of both, later where it must find out.
+    fn orphans(&mut self, exchange: &Exchange, alive: Option<&Alive<'_>>, watch: &mut Watch) {
+        let positions = exchange.positions(self.account);
+        let is_held = |row: &Bracket| {
+            let slot = slot_of(row.instrument, row.position_side);
+            let mut rows = positions.iter();
+            rows.any(|held| slot_of(held.instrument, held.position_side) == slot)
+        };
+        let is_ours = |row: &&Bracket| row.parent_id != 0 || row.client_id.is_of(self.instance);
+        let rows = exchange.brackets_open(self.account).filter(is_ours);
+        let rows: Vec<Bracket> = rows.filter(|row| !is_held(row)).copied().collect();
+        self.orphans.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let now = watch.now;
+        for row in rows {
+            let fresh = Orphan {
+                since: now,
+                known: Wall(0),
+            };
+            let orphan = self.orphans.entry(row.id).or_insert(fresh);
+            let is_known = alive.is_some_and(|alive| {
+                let slot = slot_of(row.instrument, row.position_side);
+                let mut brackets = alive.gate.brackets().iter();
+                let is_seen = brackets.any(|seen| seen.venue_id == row.id && seen.is_own(self.instance));
+                is_seen && alive.gate.positions().lots(slot) == 0 && !alive.gate.awaits_truth()
+            });
+            orphan.known = match (is_known, orphan.known) {
+                (false, _) => Wall(0),
+                (true, Wall(0)) => now,
+                (true, since) => since,
+            };
+            let Some(alive) = alive else { continue };
+            let tried = watch.swept_at.get(&row.id).copied().unwrap_or(Wall(0));
+            let can_act = alive.status.calls_left_protect > 0 && !watch.is_sweeping();
+            let known_for = now.since(orphan.known.max(tried).max(self.reachable_since));
+            let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
+            let stood_for = now.since(orphan.since.max(tried).max(could_hear));
+            if (is_known && can_act && known_for > ORPHAN_NS) || stood_for > NOTICE_NS {
+                let text = format!(
+                    "bracket {} guards nothing on {} for {} ms, {} by the gate, and was not cancelled",
+                    row.id,
+                    row.instrument.0,
+                    now.since(orphan.since) / 1_000_000,
+                    if is_known { "known" } else { "unknown" }
+                );
+                watch.broken("I6", text);
+            }
         }
     }
 

@@ -106,6 +106,8 @@ const MUST_READ: [&str; 4] = [
 
 /// The venue's windows, and what we allow ourselves of its 30 trading calls.
 const TRADE_WINDOW_NS: u64 = 10_000_000_000;
+/// The same with the time that calls are on their way, as we keep it.
+const OUR_WINDOW_NS: u64 = 10_500_000_000;
 const FIVE_MINUTES_NS: u64 = 300_000_000_000;
 const OUR_TRADE_CALLS: u64 = 24;
 /// `AlertAnswer::decision` of an alert that became an entry.
@@ -136,6 +138,8 @@ pub struct Watch {
     pub ended: BTreeMap<ClientOrderId, State>,
     /// When something protective was last sent for an instrument.
     pub protected_at: BTreeMap<u16, Wall>,
+    /// When the cancel of a bracket was last sent, by the venue's number.
+    pub swept_at: BTreeMap<u64, Wall>,
     /// The lane of each order call on its way, by number of the call.
     under_way: BTreeMap<u64, u8>,
     /// Until when reads may rest after a 429 or 403, when the last of these came, and how long reads may
@@ -143,6 +147,8 @@ pub struct Watch {
     pub reads_rest_until: Wall,
     reads_refused: Wall,
     reads_pause_ns: u64,
+    /// The last order call that was answered for what it is was refused.
+    orders_refused: bool,
     /// An order call has been written since this was last cleared.
     pub call_left: bool,
     /// An entry has been put on record and handed to `send`.
@@ -170,10 +176,12 @@ impl Watch {
             signal_of: BTreeMap::new(),
             ended: BTreeMap::new(),
             protected_at: BTreeMap::new(),
+            swept_at: BTreeMap::new(),
             under_way: BTreeMap::new(),
             reads_rest_until: Wall(0),
             reads_refused: Wall(0),
             reads_pause_ns: PAUSE_NS_MIN,
+            orders_refused: false,
             call_left: false,
             intent_made: false,
             ears: None,
@@ -214,6 +222,7 @@ impl Watch {
         self.delays.forget();
         (self.reads_rest_until, self.reads_refused) = (Wall(0), Wall(0));
         self.reads_pause_ns = PAUSE_NS_MIN;
+        self.orders_refused = false;
         self.counts.lives += 1;
         Ok(())
     }
@@ -386,6 +395,11 @@ impl Watch {
         self.call_left = true;
         self.under_way.insert(call, lane);
         self.story.note("wire >", format_args!("{path} {body}"));
+        if path == "/api/v1/trade/cancel-tpsl"
+            && let Some(id) = text_of(body, "tpslId").and_then(|text| text.parse().ok())
+        {
+            self.swept_at.insert(id, self.now);
+        }
         let is_reducing = body.contains("\"reduceOnly\":\"true\"");
         let is_entry = path == "/api/v1/trade/order" && !is_reducing;
         if is_entry {
@@ -437,6 +451,12 @@ impl Watch {
         self.under_way.values().filter(is_protective).count() < PROTECTIVE_CALLS
     }
 
+    /// Whether the connection of sweeps, which they share with entries, is taken.
+    pub fn is_sweeping(&self) -> bool {
+        let is_protective = |lane: &u8| *lane == Lane::Protect as u8 || *lane == Lane::Close as u8;
+        self.under_way.values().any(|lane| !is_protective(lane))
+    }
+
     /// Something for `instrument` was sent that protects or closes.
     pub fn on_protection(&mut self, instrument: InstrumentId) {
         self.protected_at.insert(instrument.0, self.now);
@@ -471,10 +491,23 @@ impl Watch {
         }
     }
 
-    /// An order call ended.
-    pub fn on_order_end(&mut self, call: u64, how: std::fmt::Arguments<'_>) {
+    /// An order call ended; `status` of its answer, 0 without one. Reads come from the same address: an
+    /// order call that is refused rests them for a window, or, banned or refused again, for five minutes.
+    pub fn on_order_end(&mut self, call: u64, status: u16, how: std::fmt::Arguments<'_>) {
         self.under_way.remove(&call);
         self.story.note("wire <", how);
+        let rest_ns = match status {
+            403 => SUSPENSION_NS,
+            429 if self.orders_refused => SUSPENSION_NS,
+            429 => OUR_WINDOW_NS,
+            _ => 0,
+        };
+        match status {
+            403 | 429 => self.orders_refused = true,
+            200 => self.orders_refused = false,
+            _ => {}
+        }
+        self.reads_rest_until = self.reads_rest_until.max(Wall(self.now.0 + rest_ns));
     }
 
     /// The venue refused to serve a read sent at `sent`. Reads then rest a minute, and twice as long after

@@ -103,7 +103,7 @@ impl CallPort for WatchedCalls {
             ) => {
                 let (path, _) = self.paths.remove(call).unwrap_or_default();
                 let text = String::from_utf8_lossy(body);
-                look(&self.watch).on_order_end(*call, format_args!("{status} {path} {text}"));
+                look(&self.watch).on_order_end(*call, *status, format_args!("{status} {path} {text}"));
             }
             (CallEvent::Fault { call, fault, .. }, Carries::Orders) => {
                 let (path, _) = self.paths.remove(call).unwrap_or_default();
@@ -111,7 +111,7 @@ impl CallPort for WatchedCalls {
                     Fault::NotSent => "not a byte was written",
                     Fault::MaybeSent => "no answer",
                 };
-                look(&self.watch).on_order_end(*call, format_args!("{path}: {what}"));
+                look(&self.watch).on_order_end(*call, 0, format_args!("{path}: {what}"));
             }
             (
                 CallEvent::Reply {
