@@ -15,6 +15,8 @@ use crate::strategy::{self, Regime};
 
 /// Trading calls of `send` in 10 s: the 24 that we allow ourselves, less the 8 that reads may use.
 const CALLS_OF_ORDERS: u32 = 16;
+/// Of the ten that are not kept for protecting and closing: two are left for an entry and its leverage.
+const CALLS_OF_TRAILING: u32 = 8;
 
 /// Parameters of the indicators.
 pub fn indicators(settings: &Settings) -> indicators::Params {
@@ -201,6 +203,7 @@ pub fn gate(settings: &Settings) -> GateParams {
         trail: trailing(settings),
         budget: BudgetParams {
             calls_max: CALLS_OF_ORDERS,
+            trailing_max: CALLS_OF_TRAILING,
             ..BudgetParams::default()
         },
         margin_mode: match settings.trade.trading_margin_mode {

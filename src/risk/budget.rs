@@ -176,6 +176,17 @@ impl Budget {
         self.refused_at = self.refused_at.max(now);
     }
 
+    /// Shortest time between two moves of one of `stops` that move, at `calls_per_move`: all of them together
+    /// stay within what trailing may use, and none takes the turns of the others. One alone may use it as it
+    /// comes.
+    pub fn trailing_interval_ms(&self, stops: u32, calls_per_move: u32) -> u32 {
+        if stops < 2 {
+            return 0;
+        }
+        let calls = stops.saturating_mul(calls_per_move);
+        self.params.window_ms.saturating_mul(calls) / self.params.trailing_max.max(1)
+    }
+
     /// Until when entries and trailing wait; in the past when nothing holds them.
     pub fn penalty_until(&self) -> Wall {
         self.penalty_until
@@ -229,6 +240,14 @@ mod tests {
             budget.on_answer(now, Some(now));
         }
         paid
+    }
+
+    #[test]
+    fn stops_that_move_share_what_trailing_may_use() {
+        let budget = Budget::new(BudgetParams::default());
+        for (stops, calls, ms) in [(0, 2, 0), (1, 2, 0), (2, 2, 3_500), (6, 2, 10_500), (6, 1, 5_250)] {
+            assert_eq!(budget.trailing_interval_ms(stops, calls), ms, "{stops} {calls}");
+        }
     }
 
     #[test]

@@ -342,7 +342,7 @@ pub const KEYS: &[Key] = &[
     key("TRAIL_ATR_MULT", Bracket, Number(0.1, 20.0), "1.0", "ATR", "trailing distance in atr mode"),
     key("TRAIL_BPS", Bracket, Number(1.0, 5000.0), "35", "bps", "trailing distance in bps mode"),
     key("TRAIL_MIN_STEP_BPS", Bracket, Number(0.0, 500.0), "5", "bps of entry", "smallest move of the stop; each costs a request"),
-    key("TRAIL_MIN_INTERVAL_MS", Bracket, Whole(0, 3_600_000), "1000", "ms", "shortest time between two moves of one stop"),
+    key("TRAIL_MIN_INTERVAL_MS", Bracket, Whole(0, 3_600_000), "1000", "ms", "shortest time between two moves of one stop; longer while several move (they share 8 calls in 10 s)"),
     key("BREAK_EVEN_AFTER_R", Bracket, Number(0.0, 20.0), "1.0", "R", "gain after which the stop moves to the entry price"),
     key("BREAK_EVEN_BUFFER_BPS", Bracket, Number(0.0, 500.0), "6", "bps of entry", "how far beyond the entry price"),
     key("BE_COVER_FEES", Bracket, Flag, "0", "", "use at least two taker fees as that buffer: 6 bps is less than the 12 bps of a round trip"),

@@ -12,7 +12,7 @@ use crate::model::{OrderState, Wall};
 use crate::orders::bracket::{Ability, CloseCause, Cover, PendingKind, Step, cover, decide};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
-use crate::risk::trailing::TrailInput;
+use crate::risk::trailing::{TrailInput, TrailStage};
 
 /// When a desk whose turn it is not looks again.
 pub(super) const TURN_NS: u64 = 20 * NS_PER_MS;
@@ -271,6 +271,10 @@ impl Gate {
         // SL_MIN of quant §7.1: half the stop, the costs, and three spreads of the moment.
         let market = &self.rows[trade.instrument.index()].market;
         let mut params = self.params.trail;
+        let shared_ms = self
+            .budget
+            .trailing_interval_ms(self.stops_moving(), self.calls_per_move());
+        params.interval_ms_min = params.interval_ms_min.max(shared_ms);
         if market.has_quote() {
             params.distance_bps_min = params.distance_bps_min.max(3.0 * market.spread_bps());
         }
@@ -286,8 +290,8 @@ impl Gate {
             },
             now,
         );
-        // Replacing takes two calls; without them the ratchet waits where it is.
-        let affordable = self.budget.left(Spend::Trailing, now) >= 2;
+        // Without the calls for it the ratchet waits where it is.
+        let affordable = self.budget.left(Spend::Trailing, now) >= self.calls_per_move();
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
@@ -296,6 +300,22 @@ impl Gate {
             desk.trade.guard.want_sl_ticks = sl_ticks;
         }
         desk.trail = Some(state);
+    }
+
+    /// Stops that have begun to move with the price.
+    fn stops_moving(&self) -> u32 {
+        let moves = |desk: &Desk| {
+            let is_open = desk.trade.stage == Stage::Open && desk.trade.guard.closing.is_none();
+            let trail = desk.trail.as_ref();
+            is_open && trail.is_some_and(|trail| trail.stage == TrailStage::Trailing)
+        };
+        let desks = self.desks[..self.desks_top].iter().flatten();
+        desks.filter(|desk| moves(desk)).count() as u32
+    }
+
+    /// A stop is amended, or placed anew and the old one cancelled.
+    fn calls_per_move(&self) -> u32 {
+        if self.params.capabilities.amend { 1 } else { 2 }
     }
 
     fn act(&mut self, index: usize, step: Step, cover: &Cover, lots: i64, now: Wall, out: &mut Outputs) {
