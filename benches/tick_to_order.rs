@@ -139,7 +139,7 @@ impl Middle {
         self.out.clear();
         self.gate.on_signal(&self.signal, now, &mut self.out);
         self.has_sent = true;
-        self.out.commands.first().copied()
+        self.out.commands.first().map(|command| command.get())
     }
 
     /// What goes on beside the timed path: a quote at the candle's close, the venue's clear no to the

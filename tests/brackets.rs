@@ -365,7 +365,7 @@ fn a_close_that_is_refused_is_repeated_another_way() {
     scene.enter(Side::Buy, 60_000.1);
     let mut out = smart_scanner::stage::gate::core_outputs::Outputs::default();
     assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let first = out.commands[0];
+    let first = out.commands[0].get();
     assert_eq!((first.kind, first.reduce_only), (CommandKind::Place as u8, 1));
     scene.reply_code(&first, Outcome::Rejected, 0, 152_002);
     scene.run_ms(300);

@@ -7,7 +7,7 @@ use smart_scanner::model::*;
 use smart_scanner::risk::gate::{
     AccountView, Context, GateReport, Market, Order, OrderFlow, Proposal, check,
 };
-use smart_scanner::risk::{BracketMode, BracketParams, EntryStyle, Limits, OrderFlowLimits};
+use smart_scanner::risk::{BracketMode, BracketParams, Limits, OrderFlowLimits};
 
 /// Everything that `check` looks at, with room on every side.
 #[derive(Clone)]
@@ -475,7 +475,4 @@ fn orders_are_never_worse_than_the_settings_say() {
     // 59,999.9 less 8 bps is 59,951.90008, rounded up.
     assert_eq!(sell.price, Price(599_520));
     assert!(sell.plan.sl_ticks > 599_999 && sell.plan.tp_ticks < 599_999);
-    let mut market = case();
-    market.limits.entry_style = EntryStyle::Market;
-    assert_eq!(ask(&market).expect("approved").order_type, OrderType::Market);
 }

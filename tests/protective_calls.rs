@@ -279,7 +279,7 @@ fn a_close_of_what_is_gone_waits_for_the_list() {
     scene.clear();
     let mut out = Outputs::default();
     assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let first = out.commands[0];
+    let first = out.commands[0].get();
     scene.run_ms(10);
     scene.reply_code(&first, Outcome::Rejected, 0, 102_022);
     scene.fetches.clear();
@@ -306,7 +306,7 @@ fn a_close_that_is_refused_waits_twice_as_long_each_time() {
     scene.clear();
     let mut out = Outputs::default();
     assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let mut refused = out.commands[0];
+    let mut refused = out.commands[0].get();
     for wait_ms in [300, 600, 1_200, 2_400, 4_800, 4_800] {
         scene.reply_code(&refused, Outcome::Rejected, 0, 152_002);
         scene.run_ms(wait_ms - 1);

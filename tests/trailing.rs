@@ -146,55 +146,6 @@ fn a_stop_that_fires_while_it_is_replaced_leaves_no_survivor() {
 }
 
 #[test]
-fn the_first_of_two_targets_takes_half_and_frees_the_rest_of_risk() {
-    let mut halves = trailing(two_brackets(params()).capabilities);
-    halves.brackets.mode = BracketMode::Atr;
-    halves.brackets.scale_out_part = 0.5;
-    let mut scene = Scene::new(halves);
-    let mut signal = scene.make_signal(BTC, Side::Buy);
-    signal.atr = 250.0;
-    scene.send_signal(&signal);
-    let entry = scene.last(CommandKind::Place);
-    // R is 300: the whole has its target at 3 R, half of it at 1.6 R.
-    assert_eq!((entry.sl_ticks, entry.tp_ticks), (597_001, 609_001));
-    scene.reply(&entry, Outcome::Accepted, 77);
-    let filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
-    scene.account(filled);
-    scene.position(8, 60_000.1);
-    let row = scene.bracket(78, Side::Sell, 8, 597_001, 609_001, OrderState::Live);
-    scene.account(row);
-    let part = scene.last(CommandKind::PlaceBracket);
-    assert_eq!((part.size_lots, part.sl_ticks, part.tp_ticks), (4, 0, 604_801));
-    scene.reply(&part, Outcome::Accepted, 79);
-    scene.run_ms(1_000);
-    assert_eq!(scene.commands.len(), 2, "both stand: {:?}", scene.kinds());
-
-    scene.quote(60_480.0, 60_480.2);
-    let mut taken = scene.bracket(79, Side::Sell, 4, 0, 604_801, OrderState::Effective);
-    taken.client_id = part.client_id;
-    taken.detail = 1;
-    scene.account(taken);
-    let fill = scene.foreign_order(Side::Sell, 4, 60_480.1, 1);
-    scene.account(fill);
-    scene.position(4, 60_000.1);
-    scene.run_ms(1_500);
-    scene.quote(60_480.0, 60_480.2);
-    assert_eq!(scene.count(CommandKind::PlaceBracket), 2, "not the part again");
-    let moved = scene.last(CommandKind::PlaceBracket);
-    assert!(
-        moved.sl_ticks > 600_001 && moved.size_lots == -1,
-        "the rest is beyond break-even"
-    );
-    scene.reply(&moved, Outcome::Accepted, 80);
-    let fill = scene.foreign_order(Side::Sell, 4, 60_100.1, 2);
-    scene.account(fill);
-    scene.position(0, 0.0);
-    let closed = scene.closed();
-    assert_eq!((closed.len(), closed[0].exit, closed[0].filled_lots), (1, 2, 8));
-    assert!(closed[0].pnl > 0.0);
-}
-
-#[test]
 fn our_own_cancels_are_not_the_users() {
     let mut scene = Scene::new(trailing(Capabilities::default()));
     let (_, mut standing) = scene.enter(Side::Buy, 60_000.1);

@@ -5,8 +5,7 @@ use crate::model::time::NS_PER_MS;
 use crate::model::{InstrumentId, MarginMode, PositionMode, Timeframe, TriggerType};
 use crate::orders::bracket::Capabilities;
 use crate::risk::{
-    BracketMode, BracketParams, BudgetParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode,
-    TrailParams,
+    BracketMode, BracketParams, BudgetParams, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,
 };
 use crate::settings::{self, Settings};
 use crate::stage::gate::core::GateParams;
@@ -106,7 +105,6 @@ pub fn limits(settings: &Settings) -> Limits {
     let (trade, flow) = (&settings.trade, &settings.order_flow);
     Limits {
         enable_autotrade: trade.enable_autotrade,
-        entry_style: EntryStyle::IocLimit,
         notional_usd: trade.trade_notional_usd,
         score_min: trade.trade_min_score,
         probability_min: trade.trade_min_prob,

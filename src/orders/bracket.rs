@@ -4,7 +4,6 @@
 //! own; a position that cannot be protected in time is closed. Replacing follows what the venue is
 //! known to be capable of. This decides; the gate sends.
 
-use super::book::BracketRow;
 pub use super::capabilities::{Ability, Capabilities};
 pub use super::cover::{Cover, cover};
 pub use super::pending_call::{PendingCall, PendingKind};
@@ -68,9 +67,6 @@ pub struct Guard {
     /// The stop and target that should stand; 0 = none is wanted.
     pub want_sl_ticks: i64,
     pub want_tp_ticks: i64,
-    /// A first target for part of the position, 0 = none (any more).
-    pub part_tp_ticks: i64,
-    pub part_lots: i64,
     /// Since when the position is known to have no stop; 0 = it has one, or there is no position.
     pub naked_since: Wall,
     /// Until when an attached bracket may still appear; 0 = none is expected.
@@ -110,8 +106,6 @@ impl Guard {
         Guard {
             want_sl_ticks,
             want_tp_ticks,
-            part_tp_ticks: 0,
-            part_lots: 0,
             naked_since: Wall(0),
             attached_until: Wall(0),
             attached_asked: false,
@@ -132,11 +126,6 @@ impl Guard {
             replaced_sl_ticks: 0,
             said_gone: 0,
         }
-    }
-
-    /// Whether this is the bracket of the first target.
-    pub fn is_part(&self, row: &BracketRow) -> bool {
-        self.part_tp_ticks != 0 && row.sl_ticks == 0 && row.tp_ticks == self.part_tp_ticks
     }
 
     /// Whether a stop is wanted at all.
@@ -212,8 +201,6 @@ pub enum Step {
     LookForAttached,
     /// Place a bracket for the whole position at the wanted triggers.
     Place,
-    /// Place the first target, for part of the position.
-    PlacePart,
     Cancel(u64),
     Amend(u64),
     Close(CloseCause),
@@ -253,10 +240,7 @@ pub fn decide(
 fn decide_covered(guard: &Guard, cover: &Cover, capabilities: Capabilities, now: Wall) -> Step {
     let not_before = guard.next_attempt.max(guard.rest_until);
     if cover.wanted {
-        let part_missing = guard.part_tp_ticks != 0 && !cover.part;
         return match cover.surplus {
-            0 if part_missing && now >= not_before => Step::PlacePart,
-            0 if part_missing => Step::WaitUntil(not_before),
             0 => Step::Rest,
             venue_id => Step::Cancel(venue_id),
         };
@@ -328,6 +312,7 @@ pub fn exit_side(side: Side) -> Side {
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::BracketRow;
     use super::*;
     use crate::model::{ClientOrderId, InstrumentId, PositionSide};
 
@@ -442,6 +427,20 @@ mod tests {
         assert_eq!(step(&guard, &both), Step::Rest, "the new one might be refused");
         guard.begin_replacing(90, Side::Buy);
         assert_eq!(step(&guard, &[foreign]), Step::Place, "ours comes back");
+    }
+
+    /// Found by reading: somebody else's stop at the very price that is wanted was taken for ours, which was cancelled
+    /// as no longer needed.
+    #[test]
+    fn somebody_elses_stop_at_the_wanted_price_is_not_the_wanted_one() {
+        let foreign = BracketRow {
+            linked: false,
+            ..row(9, -1, 95, 120)
+        };
+        let guard = Guard::new(95, 120);
+        let read = read(&[row(7, -1, 90, 120), foreign], 10, &guard);
+        assert!(read.covered && read.ours && !read.wanted);
+        assert_eq!((read.sl_ticks, read.own_sl_ticks), (95, 90));
     }
 
     #[test]

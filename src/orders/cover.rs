@@ -9,23 +9,23 @@ use crate::model::{PositionSide, Wall};
 pub struct Cover {
     /// Stops cover every lot.
     pub covered: bool,
-    /// The wanted stop and target stand.
+    /// The wanted stop and target stand, and are ours.
     pub wanted: bool,
-    /// Tightest stop that stands, 0 = none.
+    /// Tightest stop that stands, whoever placed it, and a target; 0 = none.
     pub sl_ticks: i64,
     pub tp_ticks: i64,
+    /// Tightest stop of ours for the whole position that is not being cancelled; 0 = none.
+    pub own_sl_ticks: i64,
     /// A bracket of ours that is not the wanted one; 0 = none.
     pub surplus: u64,
-    /// Of our brackets but the first target's the one with the loosest stop, or none: the first to
-    /// go where they cannot stand side by side. 0 = none.
+    /// Of our brackets the one with the loosest stop, or none: the first to go where they cannot stand side by
+    /// side. 0 = none.
     pub own: u64,
     /// One of those that is for the whole position and has a stop; 0 = none.
     pub own_whole: u64,
     /// How many of those are not being cancelled, and the loosest of them; 0 = none.
     pub own_whole_count: u32,
     pub own_loosest: u64,
-    /// The first target stands.
-    pub part: bool,
     /// A stop of somebody else stands.
     pub foreign: bool,
     /// Stops of ours alone cover every lot.
@@ -45,17 +45,13 @@ pub fn cover<'a>(
         row.position_side == position_side && (sign == 0 || row.side.sign() == -sign)
     };
     let full = |row: &BracketRow| row.lots == -1 || row.lots >= lots.abs();
-    let is_own = |row: &BracketRow| row.linked || row.client_id.is_of(instance);
+    let is_own = |row: &BracketRow| row.is_own(instance);
     let mut cover = Cover::default();
     let (mut stop_lots, mut own_lots, mut stop_wanted) = (0i64, 0i64, false);
     let mut loosest_ticks = 0i64;
     let mut target_wanted = guard.want_tp_ticks == 0;
     let mut own_sl = 0;
     for row in rows.clone().filter(guards) {
-        if guard.is_part(row) {
-            cover.part = true;
-            continue;
-        }
         cover.foreign |= row.sl_ticks != 0 && !is_own(row);
         if row.sl_ticks != 0 {
             let row_lots = if full(row) { lots.abs() } else { row.lots };
@@ -67,11 +63,11 @@ pub fn cover<'a>(
             if tighter {
                 cover.sl_ticks = row.sl_ticks;
             }
-            stop_wanted |= full(row) && row.sl_ticks == guard.want_sl_ticks;
+            stop_wanted |= is_own(row) && full(row) && row.sl_ticks == guard.want_sl_ticks;
         }
         if row.tp_ticks != 0 {
             cover.tp_ticks = row.tp_ticks;
-            target_wanted |= full(row) && row.tp_ticks == guard.want_tp_ticks;
+            target_wanted |= is_own(row) && full(row) && row.tp_ticks == guard.want_tp_ticks;
         }
         let is_looser = row.sl_ticks == 0 || (own_sl != 0 && (row.sl_ticks - own_sl) * sign < 0);
         if is_own(row) && (cover.own == 0 || is_looser) {
@@ -82,6 +78,9 @@ pub fn cover<'a>(
             cover.own_whole = row.venue_id;
             if row.cancel_sent == Wall(0) {
                 cover.own_whole_count += 1;
+                if cover.own_sl_ticks == 0 || (row.sl_ticks - cover.own_sl_ticks) * sign > 0 {
+                    cover.own_sl_ticks = row.sl_ticks;
+                }
                 let looser = loosest_ticks == 0 || (row.sl_ticks - loosest_ticks) * sign < 0;
                 if looser {
                     loosest_ticks = row.sl_ticks;
@@ -93,12 +92,7 @@ pub fn cover<'a>(
     cover.covered = lots != 0 && stop_lots >= lots.abs();
     cover.ours = lots != 0 && own_lots >= lots.abs();
     cover.wanted = cover.covered && stop_wanted && target_wanted;
-    cover.surplus = surplus(
-        rows.filter(guards)
-            .filter(|row| is_own(row) && !guard.is_part(row)),
-        &full,
-        guard,
-    );
+    cover.surplus = surplus(rows.filter(guards).filter(|row| is_own(row)), &full, guard);
     cover
 }
 

@@ -1,4 +1,4 @@
-//! Where the stop and the targets of a position go, in ticks.
+//! Where the stop and the target of a position go, in ticks.
 //!
 //! Distances follow the settings (basis points, ATR, level), are shrunk in panic and clamped, then
 //! rounded: the stop and the target toward the entry, so that the risk never exceeds the plan and
@@ -29,17 +29,14 @@ pub struct PlanRequest {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Plan {
     pub sl_ticks: i64,
-    /// The only target, or the first of two.
     pub tp_ticks: i64,
-    /// Second target; 0 when there is one.
-    pub tp2_ticks: i64,
     /// R: distance from the entry to the stop, in price units.
     pub risk: f64,
     /// R as a part of the entry price.
     pub sl_fraction: f64,
     /// Round-trip cost in units of R.
     pub cost_r: f64,
-    /// Distance to the only or first target in units of R.
+    /// Distance to the target in units of R.
     pub reward_r: f64,
 }
 
@@ -55,13 +52,8 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
     let sign = request.side.sign();
     let entry = sign as f64 * request.entry / request.tick;
     let stop = ceil_tick(entry - distance / request.tick);
-    let target = |mult: f64| floor_tick(entry + mult * distance / request.tick);
-    let tp = target(reward_mult).max(ceil_tick(entry) + 1);
-    let tp2 = if params.scale_out_part > 0.0 && uses_atr(params, request) {
-        target(params.atr_tp2_mult)
-    } else {
-        0
-    };
+    let target = floor_tick(entry + reward_mult * distance / request.tick);
+    let tp = target.max(ceil_tick(entry) + 1);
     let risk_ticks = entry - stop as f64;
     let too_tight = risk_ticks < 1.0 - 1e-9;
     // A stop at or through zero cannot be sent.
@@ -76,24 +68,11 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
     Ok(Plan {
         sl_ticks: sign * stop,
         tp_ticks: sign * tp,
-        tp2_ticks: if tp2 > tp { sign * tp2 } else { 0 },
         risk,
         sl_fraction,
         cost_r: params.round_trip_cost_bps(request.spread_bps) / 1e4 / sl_fraction,
         reward_r: (tp as f64 - entry) / risk_ticks,
     })
-}
-
-/// Lots that leave at the first of two targets; 0 when there is one target, or when either part
-/// would be below the instrument's minimum.
-pub fn first_lots(params: &BracketParams, plan: &Plan, lots: i64, min_lots: i64) -> i64 {
-    let first = floor_i64(lots as f64 * params.scale_out_part + 1e-9);
-    let least = min_lots.max(1);
-    if plan.tp2_ticks != 0 && first >= least && lots - first >= least {
-        first
-    } else {
-        0
-    }
 }
 
 fn uses_atr(params: &BracketParams, request: &PlanRequest) -> bool {
@@ -295,26 +274,6 @@ mod tests {
         expect("panic", atr, |r| (r.panic, r.atr) = (true, 500.0), 360.0, 576.0);
         let plain = BracketParams { smart: false, ..atr };
         expect("panic is not for plain", plain, |r| r.panic = true, 300.0, 480.0);
-    }
-
-    #[test]
-    fn two_targets_need_two_sizes() {
-        let params = BracketParams {
-            scale_out_part: 0.5,
-            ..BracketParams::default()
-        };
-        let plan = plan(&params, &request(Side::Sell)).expect("a plan");
-        // R is 360: targets at 1.6 and 3 of it.
-        assert_eq!((plan.tp_ticks, plan.tp2_ticks), (594_240, 589_200));
-        for (lots, min_lots, first) in [(8, 1, 4), (9, 1, 4), (8, 5, 0), (1, 1, 0), (2, 1, 1)] {
-            assert_eq!(
-                first_lots(&params, &plan, lots, min_lots),
-                first,
-                "{lots} {min_lots}"
-            );
-        }
-        let one = Plan { tp2_ticks: 0, ..plan };
-        assert_eq!(first_lots(&params, &one, 8, 1), 0);
     }
 
     #[test]

@@ -1,26 +1,17 @@
 //! The one door: nothing leaves for the venue that has not passed `check` or `check_exit`.
 //!
-//! [`Approved`] has a private field, so only this file can make one. `check` takes a proposal and
+//! Only the checks of this file make an [`Approved`]. `check` takes a proposal and
 //! everything the decision may depend on, and returns the order to send or the first limit that it
 //! breaks. It never reads a clock, keeps no state and sends nothing.
 
+use super::approved::Approved;
 use super::bracket_plan::{self, Plan, PlanRequest, ceil_tick, floor_tick};
-use super::params::{BracketParams, EntryStyle, Limits};
+use super::params::{BracketParams, Limits};
 use super::scales::{Notes, Scales};
 use super::sizing::{self, SizeRequest};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{Instrument, InstrumentId, Lots, OrderType, Price, Reason, Side, Wall};
 use arrayvec::ArrayVec;
-
-/// Proof that its content passed the checks of this file.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Approved<T>(T);
-
-impl<T: Copy> Approved<T> {
-    pub fn get(&self) -> T {
-        self.0
-    }
-}
 
 /// A wish to enter, from a signal or an alert.
 #[derive(Clone, Copy, Debug)]
@@ -145,10 +136,24 @@ pub struct Order {
     pub lots: Lots,
     pub leverage: u16,
     pub plan: Plan,
+    /// The plan's stop and target are attached: ENABLE_TPSL.
+    pub has_bracket: bool,
     /// Price the bracket was planned from.
     pub reference: f64,
     pub notional_usd: f64,
     pub ev_r: f64,
+}
+
+impl Order {
+    /// Trigger of the attached stop; 0 = none.
+    pub fn sl_ticks(&self) -> i64 {
+        if self.has_bracket { self.plan.sl_ticks } else { 0 }
+    }
+
+    /// Trigger of the attached target; 0 = none.
+    pub fn tp_ticks(&self) -> i64 {
+        if self.has_bracket { self.plan.tp_ticks } else { 0 }
+    }
 }
 
 /// One comparison of the gate, for explanations.
@@ -204,14 +209,15 @@ fn weigh<R: Notes>(
     let lot_price = if proposal.side == Side::Buy { worst } else { entry };
     let request = size_request(context, lot_price, leverage, plan.sl_fraction);
     let size = scales.result(sizing::size(context.instrument, context.limits, &request))?;
-    Ok(Approved(Order {
+    Ok(Approved::by_check(Order {
         instrument: proposal.instrument,
         side: proposal.side,
-        order_type: order_type(context.limits),
+        order_type: OrderType::Ioc,
         price: worst_ticks(context, worst, proposal.side),
         lots: size.lots,
         leverage,
         plan,
+        has_bracket: context.brackets.enabled,
         reference: entry,
         notional_usd: size.notional_usd,
         ev_r,
@@ -405,6 +411,7 @@ pub struct TopUp {
 /// Lots that may be added to a position, and the worst price for them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Addition {
+    pub side: Side,
     pub order_type: OrderType,
     pub price: Price,
     pub lots: Lots,
@@ -431,8 +438,9 @@ pub fn check_top_up(top_up: TopUp, context: &Context<'_>) -> Result<Approved<Add
         &size_request(context, touch, top_up.leverage, 0.0),
         top_up.held,
     )?;
-    Ok(Approved(Addition {
-        order_type: order_type(context.limits),
+    Ok(Approved::by_check(Addition {
+        side: top_up.side,
+        order_type: OrderType::Ioc,
         price: worst_ticks(context, worst, top_up.side),
         lots: size.lots,
     }))
@@ -447,13 +455,6 @@ fn size_request(context: &Context<'_>, price: f64, leverage: u16, sl_fraction: f
         available_usd: limits.check_balance.then_some(account.available_usd),
         taker_fee_bps: context.brackets.taker_fee_bps,
         sl_fraction,
-    }
-}
-
-fn order_type(limits: &Limits) -> OrderType {
-    match limits.entry_style {
-        EntryStyle::Market => OrderType::Market,
-        EntryStyle::IocLimit => OrderType::Ioc,
     }
 }
 
@@ -508,7 +509,7 @@ pub fn check_exit(exit: Exit, position_lots: i64) -> Result<Approved<Exit>, Exit
     if exit.sl_ticks < 0 || exit.tp_ticks < 0 || !ordered {
         return Err(ExitRefused::BadTrigger);
     }
-    Ok(Approved(exit))
+    Ok(Approved::by_check(exit))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ pub mod bracket_plan;
 pub mod budget;
 pub mod gate;
 pub mod params;
+pub mod approved;
 mod scales;
 pub mod sizing;
 pub mod trailing;
 
 pub use budget::{Budget, BudgetParams, LEAVE_NS, Spend};
-pub use gate::{AccountView, Approved, GateReport, Market, Order, Proposal};
-pub use params::{
-    BracketMode, BracketParams, EntryStyle, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams,
-};
+pub use approved::Approved;
+pub use gate::{AccountView, GateReport, Market, Order, Proposal};
+pub use params::{BracketMode, BracketParams, Limits, MarginAction, OrderFlowLimits, TrailMode, TrailParams};

@@ -4,15 +4,6 @@
 //! shipped configuration, so a test can say only what it changes. 0 switches an optional limit off
 //! where its line says so.
 
-/// How an entry is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryStyle {
-    /// A market order; ORDER_SLIPPAGE_BPS only sizes it.
-    Market,
-    /// A limit at the worst price accepted, the rest cancelled at once.
-    IocLimit,
-}
-
 /// What to do with a position whose margin is below MIN_INITIAL_MARGIN_USD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarginAction {
@@ -27,7 +18,6 @@ pub enum MarginAction {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub enable_autotrade: bool,
-    pub entry_style: EntryStyle,
     pub notional_usd: f64,
     pub score_min: f64,
     pub probability_min: f64,
@@ -77,7 +67,6 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             enable_autotrade: false,
-            entry_style: EntryStyle::IocLimit,
             notional_usd: 50.0,
             score_min: 3.6,
             probability_min: 0.62,
@@ -156,9 +145,6 @@ pub struct BracketParams {
     pub atr_sl_mult: f64,
     /// Multiples of R, the distance from the entry to the stop.
     pub atr_tp1_mult: f64,
-    pub atr_tp2_mult: f64,
-    /// Part of the position that leaves at the first target, the rest at the second; 0 = one target.
-    pub scale_out_part: f64,
     pub level_buffer_bps: f64,
     /// COST_SL_MULT: the stop is at least this many round-trip costs away.
     pub cost_sl_mult: f64,
@@ -186,8 +172,6 @@ impl Default for BracketParams {
             sl_bps: 50.0,
             atr_sl_mult: 1.2,
             atr_tp1_mult: 1.6,
-            atr_tp2_mult: 3.0,
-            scale_out_part: 0.0,
             level_buffer_bps: 12.0,
             cost_sl_mult: 3.0,
             taker_fee_bps: 6.0,

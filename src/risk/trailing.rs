@@ -86,11 +86,6 @@ impl TrailState {
         self.last_move = now;
     }
 
-    /// Lets the stop go to break-even whatever the price has done, after a first target was filled.
-    pub fn release(&mut self) {
-        self.stage = TrailStage::Trailing;
-    }
-
     /// Where the stop should be moved to, `None` when it stays. Never looser than
     /// `input.sl_ticks`, never within the trigger epsilon of the last price.
     pub fn step(&mut self, params: &TrailParams, input: &TrailInput, now: Wall) -> Option<i64> {

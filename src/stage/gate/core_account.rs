@@ -384,15 +384,7 @@ impl Gate {
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
-        let guard = &mut desk.trade.guard;
-        if state == OrderState::Effective && row.is_some_and(|row| guard.is_part(&row)) {
-            // The first target is taken: the rest risks nothing any more.
-            guard.part_tp_ticks = 0;
-            if let Some(trail) = desk.trail.as_mut() {
-                trail.release();
-            }
-        }
-        let own = row.is_some_and(|row| row.linked || row.client_id.is_of(self.instance));
+        let own = row.is_some_and(|row| row.is_own(self.instance));
         let unasked = state == OrderState::Canceled && own && !by_call;
         match state {
             // An order is on its way; the position will go, or be found naked and closed.
@@ -413,7 +405,7 @@ impl Gate {
             }
             // It fired, and the venue refused the order that it made: leave at once.
             OrderState::OrderFailed if own && recent => {
-                guard.close(CloseCause::Naked);
+                desk.trade.guard.close(CloseCause::Naked);
             }
             OrderState::Canceled if own && !by_call && recent && !self.is_flat(index) => {
                 if let Some(desk) = self.desks[index].as_mut() {

@@ -11,7 +11,7 @@ use crate::model::message::{CommandKind, GateEventKind, ListKind, Outcome, SendR
 use crate::model::time::NS_PER_SEC;
 use crate::orders::book::BracketRow;
 use crate::orders::bracket::{
-    Ability, CloseCause, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
+    Ability, CloseCause, Cover, PendingCall, PendingKind, exit_side, is_no_position, is_trigger_refusal,
 };
 use crate::orders::lifecycle::State;
 use crate::orders::lookup::ladder_ns;
@@ -76,13 +76,7 @@ impl Gate {
                 }
             }
             (PendingKind::Place, Outcome::Rejected) => {
-                if pending.sl_ticks == 0 {
-                    // The first target is a convenience; the bracket of the whole stands.
-                    self.end_part(index, now);
-                    self.end_pending(index);
-                } else {
-                    self.on_bracket_refused(index, reply.venue_code, now, out);
-                }
+                self.on_bracket_refused(index, reply.venue_code, now, out);
             }
             (PendingKind::Cancel, Outcome::Rejected) => {
                 // It was filled, triggered or cancelled, or never was: the list will say.
@@ -168,7 +162,7 @@ impl Gate {
         let Some(pending) = trade.guard.call else {
             return;
         };
-        if pending.sl_ticks != 0 && trade.guard.naked_since == Wall(0) && self.stands_whole(&trade) {
+        if trade.guard.naked_since == Wall(0) && self.standing(&trade).own_sl_ticks != 0 {
             self.learn(Ability::TwoBrackets, true);
         }
         if trade.guard.other_trigger {
@@ -258,7 +252,7 @@ impl Gate {
     fn refused_rest_ns(&self, index: usize, venue_code: u32) -> u64 {
         let is_beside_foreign = self.desks[index].as_ref().is_some_and(|desk| {
             let trade = &desk.trade;
-            trade.guard.naked_since == Wall(0) && !self.stands_whole(trade)
+            trade.guard.naked_since == Wall(0) && !self.standing(trade).ours
         });
         // A price may be another one soon.
         if is_beside_foreign && !is_trigger_refusal(venue_code) {
@@ -292,14 +286,10 @@ impl Gate {
         }
     }
 
-    /// Whether a bracket of ours for the whole position stands.
-    fn stands_whole(&self, trade: &Trade) -> bool {
-        self.brackets.iter().any(|row| {
-            let same = row.instrument == trade.instrument && row.position_side == trade.position_side;
-            let own = row.linked || row.client_id.is_of(self.instance);
-            let whole = row.lots == -1 || row.lots >= trade.filled_lots();
-            same && own && whole && row.sl_ticks != 0 && row.cancel_sent == Wall(0)
-        })
+    /// The brackets that stand for a trade's position, of the size that the venue last told.
+    fn standing(&self, trade: &Trade) -> Cover {
+        let slot = slot_of(trade.instrument, trade.position_side);
+        self.cover_of(trade, self.positions.lots(slot))
     }
 }
 

@@ -49,7 +49,6 @@ impl Gate {
             self.counters.exits_refused += 1;
             return;
         };
-        let exit = approved.get();
         if self.orders.is_full() || !self.pay(index, Spend::Protect, now) {
             return;
         }
@@ -61,20 +60,17 @@ impl Gate {
             CommandKind::Place
         };
         let mut close = command(kind, Lane::Close, trade.instrument, now);
-        close.side = exit.side as u8;
         close.order_type = OrderType::Market as u8;
         close.position_side = trade.position_side as u8;
         close.margin_mode = self.params.margin_mode as u8;
-        close.reduce_only = 1;
-        close.size_lots = exit.lots;
         close.client_id = self.new_id(Role::Close);
         close.signal = trade.signal;
         if !whole {
             self.orders.insert(close_order(
                 &trade,
-                exit.side,
+                approved.side,
                 close.client_id,
-                exit.lots,
+                approved.lots,
                 lots,
                 now,
             ));
@@ -92,7 +88,7 @@ impl Gate {
             line.size_lots = lots;
             out.event(line);
         }
-        self.send_guard(index, PendingKind::Close, close, now, out);
+        self.send_guard(index, PendingKind::Close, approved.command(close), now, out);
         self.reconcile.want(ListKind::Positions, now);
     }
 

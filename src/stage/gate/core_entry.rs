@@ -16,8 +16,9 @@ use crate::orders::lifecycle::{Event, Progress, State, apply};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::slot_of;
 use crate::orders::trade::{Filled, Stage, Trade};
-use crate::risk::gate::{self, Approved, Context, GateReport, Order, Proposal};
-use crate::risk::{Spend, bracket_plan};
+use crate::risk::Spend;
+use crate::risk::approved::Approved;
+use crate::risk::gate::{self, Context, GateReport, Order, Proposal};
 use bytemuck::Zeroable;
 
 /// `Alert::timeframe` of an alert that names none.
@@ -239,7 +240,6 @@ impl Gate {
     ) -> Result<(), Reason> {
         let order = approved.get();
         let entry_id = self.new_id(Role::Entry);
-        let guard = self.planned_guard(&order);
         let trade = Trade {
             number: self.next_trade,
             stage: Stage::Leverage,
@@ -259,8 +259,8 @@ impl Gate {
             price_ticks: order.price.0,
             planned_lots: order.lots.0,
             reference: order.reference,
-            attached_sl_ticks: guard.want_sl_ticks,
-            attached_tp_ticks: guard.want_tp_ticks,
+            attached_sl_ticks: order.sl_ticks(),
+            attached_tp_ticks: order.tp_ticks(),
             risk: order.plan.risk,
             entry_id,
             expires: Wall(now.0 + Self::ms(self.params.entry_ttl_ms)),
@@ -276,7 +276,7 @@ impl Gate {
             margin_lots: 0,
             margin_seen: 0,
             margin_since: Wall(0),
-            guard,
+            guard: Guard::new(order.sl_ticks(), order.tp_ticks()),
         };
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
@@ -287,7 +287,7 @@ impl Gate {
         }
         self.entries.push(now);
         let sent = if row.leverage == order.leverage {
-            self.send_entry(index, now, out)
+            self.send_entry(index, &approved, now, out)
         } else {
             self.send_leverage(index, now, out)
         };
@@ -295,25 +295,6 @@ impl Gate {
             self.clear_desk(index);
         }
         sent
-    }
-
-    /// The triggers that an order's plan wants; with two targets the farther is for the whole.
-    fn planned_guard(&self, order: &Order) -> Guard {
-        if !self.params.brackets.enabled {
-            return Guard::new(0, 0);
-        }
-        let min_lots = self
-            .instruments
-            .get(order.instrument)
-            .map_or(1, |row| row.min_lots.0);
-        let first = bracket_plan::first_lots(&self.params.brackets, &order.plan, order.lots.0, min_lots);
-        if first == 0 {
-            return Guard::new(order.plan.sl_ticks, order.plan.tp_ticks);
-        }
-        let mut guard = Guard::new(order.plan.sl_ticks, order.plan.tp2_ticks);
-        guard.part_tp_ticks = order.plan.tp_ticks;
-        guard.part_lots = first;
-        guard
     }
 
     fn send_leverage(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
@@ -332,11 +313,17 @@ impl Gate {
         set.call = self
             .open_call(call_of(Purpose::Leverage, &trade, now))
             .ok_or(Reason::SendBusy)?;
-        out.commands.try_push(set).map_err(|_| Reason::SendBusy)
+        if out.plain(set) { Ok(()) } else { Err(Reason::SendBusy) }
     }
 
     /// Hands the entry of a desk over. The order is in the book before its command exists.
-    pub(super) fn send_entry(&mut self, index: usize, now: Wall, out: &mut Outputs) -> Result<(), Reason> {
+    pub(super) fn send_entry(
+        &mut self,
+        index: usize,
+        approved: &Approved<Order>,
+        now: Wall,
+        out: &mut Outputs,
+    ) -> Result<(), Reason> {
         let Some(desk) = self.desks[index].as_mut() else {
             return Err(Reason::SendBusy);
         };
@@ -373,23 +360,11 @@ impl Gate {
             return Err(Reason::SendBusy);
         };
         let mut place = command(CommandKind::Place, Lane::Entry, trade.instrument, now);
-        place.call = call;
         place.signal = trade.signal;
-        place.side = trade.side as u8;
-        place.order_type = trade.order_type as u8;
         place.position_side = trade.position_side as u8;
         place.margin_mode = self.params.margin_mode as u8;
-        place.leverage = trade.leverage;
-        place.price_ticks = if trade.order_type == OrderType::Market {
-            0
-        } else {
-            trade.price_ticks
-        };
-        place.size_lots = trade.planned_lots;
-        place.sl_ticks = trade.attached_sl_ticks;
-        place.tp_ticks = trade.attached_tp_ticks;
         place.client_id = trade.entry_id;
-        place.expires_ns = place.expires_ns.min(trade.expires.0);
+        let place = approved.command(place).as_call(call, trade.expires.0);
         out.commands.try_push(place).map_err(|_| Reason::SendBusy)?;
         trade.stage = Stage::Entering;
         desk.timer = NEVER;

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ssc-gate");
 /// Raised with every change of an image.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -77,8 +77,6 @@ pub(super) struct TradeImage {
     pub(super) want_sl_ticks: i64,
     pub(super) want_tp_ticks: i64,
     pub(super) replaced_sl_ticks: i64,
-    pub(super) part_tp_ticks: i64,
-    pub(super) part_lots: i64,
     pub(super) entry_lots: i64,
     pub(super) exit_lots: i64,
     pub(super) expires: u64,

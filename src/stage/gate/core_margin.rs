@@ -15,7 +15,8 @@ use crate::orders::bracket::{CloseCause, Cover};
 use crate::orders::lifecycle::Progress;
 use crate::orders::lookup::Lookup;
 use crate::orders::trade::Trade;
-use crate::risk::gate::{Addition, Approved, Context, TopUp, check_top_up};
+use crate::risk::approved::Approved;
+use crate::risk::gate::{Addition, Context, TopUp, check_top_up};
 use crate::risk::{MarginAction, Spend};
 
 /// A size is judged when it has stood this long.
@@ -40,7 +41,7 @@ impl Gate {
         let held = lots.abs();
         let guard = &trade.guard;
         let steady = cover.covered || !guard.is_wanted();
-        let busy = guard.call.is_some() || guard.closing.is_some() || guard.part_tp_ticks != 0;
+        let busy = guard.call.is_some() || guard.closing.is_some();
         if held == trade.margin_lots || !steady || busy || self.open_entry_lots(&trade) > 0 {
             return;
         }
@@ -104,24 +105,16 @@ impl Gate {
         if !self.budget.try_spend(Spend::Entry, now) {
             return Err(Reason::BudgetSpent);
         }
-        let addition = approved.get();
         let mut place = command(CommandKind::Place, Lane::Entry, trade.instrument, now);
         place.client_id = self.new_id(Role::Entry);
-        place.side = trade.side as u8;
-        place.order_type = addition.order_type as u8;
         place.position_side = trade.position_side as u8;
         place.margin_mode = self.params.margin_mode as u8;
         place.leverage = trade.leverage;
-        place.price_ticks = match addition.order_type {
-            OrderType::Market => 0,
-            _ => addition.price.0,
-        };
-        place.size_lots = addition.lots.0;
         place.sl_ticks = trade.guard.want_sl_ticks;
         place.tp_ticks = trade.guard.want_tp_ticks;
         place.signal = trade.signal;
         place.expires_ns = place.expires_ns.min(now.0 + Self::ms(self.params.entry_ttl_ms));
-        let added = addition_order(&trade, &addition, &place.client_id, held, now);
+        let added = addition_order(&trade, &approved, &place.client_id, held, now);
         let slot = self.orders.insert(added).ok_or(Reason::SendBusy)?;
         let call = self.open_call(Call {
             number: 0,
@@ -136,7 +129,7 @@ impl Gate {
             self.orders.remove(slot);
             return Err(Reason::SendBusy);
         };
-        place.call = call;
+        let place = approved.command(place).as_call(call, place.expires_ns);
         let _ = out.commands.try_push(place);
         let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
         line.command = place.kind;

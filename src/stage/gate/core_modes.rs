@@ -59,7 +59,7 @@ impl Gate {
             });
             let Some(call) = call else { return };
             set.call = call;
-            let _ = out.commands.try_push(set);
+            let _ = out.plain(set);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::model::message::{
     TradeOutcome,
 };
 use crate::model::{InstrumentId, Reason, Wall};
+use crate::risk::approved::{Approved, makes_no_order};
 use crate::risk::LEAVE_NS;
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
@@ -32,7 +33,8 @@ pub const ANSWERS_MAX: usize = 1;
 /// Records caused by one input.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    pub commands: ArrayVec<OrderCommand, COMMANDS_MAX>,
+    /// What goes to `send`: nothing that was not approved.
+    pub commands: ArrayVec<Approved<OrderCommand>, COMMANDS_MAX>,
     pub fetches: ArrayVec<FetchRequest, FETCHES_MAX>,
     pub events: ArrayVec<GateEvent, EVENTS_MAX>,
     pub outcomes: ArrayVec<TradeOutcome, OUTCOMES_MAX>,
@@ -73,6 +75,11 @@ impl Outputs {
             && self.fetches.remaining_capacity() >= 4
             && self.events.remaining_capacity() >= 8
             && self.outcomes.remaining_capacity() >= 1
+    }
+
+    /// Writes a command that makes no order; false when it does, or there is no room.
+    pub(super) fn plain(&mut self, command: OrderCommand) -> bool {
+        makes_no_order(command).is_some_and(|command| self.commands.try_push(command).is_ok())
     }
 
     /// Writes an event. Handlers check `has_room` before a piece of work, so one that finds no

@@ -33,14 +33,13 @@ impl Gate {
             return;
         }
         self.expire_entry(index, now);
-        self.note_part(index, lots);
         let Some(cover) = self.read_cover(index, lots, now, out) else {
             return;
         };
         if self.look_up_pending(index, &cover, now, out) {
             return;
         }
-        self.keep_standing(index, &cover, lots, now);
+        self.keep_standing(index, &cover, now);
         self.trail(index, &cover, now);
         let Some(desk) = self.desks[index].as_ref() else {
             return;
@@ -67,46 +66,19 @@ impl Gate {
 
     /// The stop that stands is believed before a looser one that is wanted: after a restart, as the
     /// snapshot may be older than it, and when the fill that asked for the looser one is long past.
-    fn keep_standing(&mut self, index: usize, cover: &Cover, lots: i64, now: Wall) {
-        let Some(Desk { trade, .. }) = self.desks[index].filter(|_| cover.covered) else {
+    fn keep_standing(&mut self, index: usize, cover: &Cover, now: Wall) {
+        let Some(desk) = self.desks[index].as_mut().filter(|_| cover.covered) else {
             return;
         };
-        let sign = trade.side.sign();
-        let own = self.brackets.iter().filter(|row| {
-            let same = row.instrument == trade.instrument && row.position_side == trade.position_side;
-            let own = row.linked || row.client_id.is_of(self.instance);
-            let whole = row.lots == -1 || row.lots >= lots.abs();
-            let stands = row.sl_ticks != 0 && row.cancel_sent == Wall(0);
-            same && own && whole && stands && row.side != trade.side
-        });
-        let tightest = own
-            .map(|row| row.sl_ticks * sign)
-            .max()
-            .map_or(0, |stop| stop * sign);
-        let Some(desk) = self.desks[index].as_mut() else {
-            return;
-        };
+        let (sign, last_fill) = (desk.trade.side.sign(), desk.trade.last_fill);
         let guard = &mut desk.trade.guard;
-        let is_late = guard.call.is_none() && now.since(trade.last_fill) > LOOSEN_NS;
-        let standing = match (std::mem::take(&mut guard.restored), is_late) {
-            (true, _) => cover.sl_ticks,
-            (false, true) => tightest,
-            (false, false) => 0,
-        };
+        let is_late = guard.call.is_none() && now.since(last_fill) > LOOSEN_NS;
+        let is_believed = std::mem::take(&mut guard.restored) || is_late;
+        let standing = cover.own_sl_ticks;
         let is_tighter = (standing - guard.want_sl_ticks) * sign > 0;
-        if guard.is_wanted() && standing != 0 && is_tighter {
+        if is_believed && guard.is_wanted() && standing != 0 && is_tighter {
             guard.want_sl_ticks = standing;
             guard.kept = true;
-        }
-    }
-
-    /// Once anything has left, the first target has done its work or has lost its meaning.
-    fn note_part(&mut self, index: usize, lots: i64) {
-        if let Some(desk) = self.desks[index].as_mut() {
-            let trade = &mut desk.trade;
-            if trade.exit.lots > 0 || (trade.seen_open && lots.abs() < trade.entry.lots) {
-                trade.guard.part_tp_ticks = 0;
-            }
         }
     }
 
@@ -333,16 +305,13 @@ impl Gate {
                 self.note_unattached(index, cover);
                 self.place_bracket(index, cover, lots, now, out);
             }
-            Step::PlacePart => self.place_part(index, lots, now, out),
             Step::Cancel(_) if !cover.wanted && !self.may_replace(index, now) => {
                 self.set_desk_timer(index, Wall(now.0 + TURN_NS));
             }
             Step::Cancel(venue_id) => {
-                self.change_bracket(index, PendingKind::Cancel, venue_id, cover, now, out)
+                self.cancel_bracket(index, venue_id, cover, now, out);
             }
-            Step::Amend(venue_id) => {
-                self.change_bracket(index, PendingKind::Amend, venue_id, cover, now, out)
-            }
+            Step::Amend(venue_id) => self.amend_bracket(index, venue_id, cover, lots, now, out),
             Step::Close(cause) => self.close_position(index, cause, lots, now, out),
         }
     }

@@ -279,8 +279,6 @@ impl Gate {
             want_sl_ticks: trade.guard.want_sl_ticks,
             want_tp_ticks: trade.guard.want_tp_ticks,
             replaced_sl_ticks: trade.guard.replaced_sl_ticks,
-            part_tp_ticks: trade.guard.part_tp_ticks,
-            part_lots: trade.guard.part_lots,
             entry_lots: trade.entry.lots,
             exit_lots: trade.exit.lots,
             expires: trade.expires.0,
@@ -326,8 +324,6 @@ impl Gate {
         guard.external_cancels = image.external_cancels;
         guard.restored = true;
         guard.replaced_sl_ticks = image.replaced_sl_ticks;
-        guard.part_tp_ticks = image.part_tp_ticks;
-        guard.part_lots = image.part_lots;
         let trade = Trade {
             number: image.number,
             stage,

@@ -8,10 +8,11 @@ use super::core_outputs::{Outputs, command, event};
 use super::core_protect::TURN_NS;
 use crate::model::Wall;
 use crate::model::client_id::{ClientOrderId, Role};
-use crate::model::message::{CommandKind, GateEventKind, Lane, PROTECTIVE_CALLS};
+use crate::model::message::{CommandKind, GateEventKind, Lane, OrderCommand, PROTECTIVE_CALLS};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::orders::bracket::{CloseCause, Cover, Guard, PendingCall, PendingKind, exit_side};
 use crate::orders::trade::Trade;
+use crate::risk::approved::{Approved, makes_no_order};
 use crate::risk::Spend;
 use crate::risk::bracket_plan::{self, StopAction};
 use crate::risk::gate::{Exit, check_exit};
@@ -38,7 +39,7 @@ impl Gate {
                 return;
             }
         };
-        if cover.covered && sl_ticks == cover.sl_ticks && trade.guard.want_sl_ticks != sl_ticks {
+        if cover.covered && sl_ticks == cover.own_sl_ticks && trade.guard.want_sl_ticks != sl_ticks {
             // It stands already.
             if let Some(desk) = self.desks[index].as_mut() {
                 desk.trade.guard.want_sl_ticks = sl_ticks;
@@ -62,19 +63,14 @@ impl Gate {
             }
             return;
         };
-        let spend = if cover.covered {
-            Spend::Trailing
-        } else {
-            Spend::Protect
-        };
-        self.send_bracket(index, approved.get(), spend, now, out);
+        self.send_bracket(index, approved, spend_of(cover), now, out);
     }
 
     /// Sends the bracket of a whole position, when it can be paid for.
     pub(super) fn send_bracket(
         &mut self,
         index: usize,
-        exit: Exit,
+        exit: Approved<Exit>,
         spend: Spend,
         now: Wall,
         out: &mut Outputs,
@@ -87,13 +83,8 @@ impl Gate {
         }
         let client_id = self.new_id(Role::Bracket);
         let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
-        place.side = exit.side as u8;
         place.position_side = trade.position_side as u8;
         place.margin_mode = self.params.margin_mode as u8;
-        place.reduce_only = 1;
-        place.size_lots = exit.lots;
-        place.sl_ticks = exit.sl_ticks;
-        place.tp_ticks = exit.tp_ticks;
         place.client_id = client_id;
         place.signal = trade.signal;
         if trade.guard.other_trigger {
@@ -107,62 +98,7 @@ impl Gate {
             guard.attempts = guard.attempts.saturating_add(1);
             guard.back_off(now);
         }
-        self.send_guard(index, PendingKind::Place, place, now, out);
-    }
-
-    /// The first target: a bracket without a stop, for part of the position.
-    pub(super) fn place_part(&mut self, index: usize, lots: i64, now: Wall, out: &mut Outputs) {
-        let Some(Desk { trade, .. }) = self.desks[index] else {
-            return;
-        };
-        let last = self.last_price(trade.instrument);
-        let tick = self
-            .instruments
-            .get(trade.instrument)
-            .map_or(0.0, |row| row.tick_f64());
-        let mut tp_ticks = trade.guard.part_tp_ticks;
-        if last > 0.0 && tick > 0.0 {
-            tp_ticks =
-                bracket_plan::settle_target(&self.params.brackets, trade.side, tp_ticks, last / tick, false);
-        }
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: trade.guard.part_lots,
-            sl_ticks: 0,
-            tp_ticks,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
-            // Less is open than was planned: one target is enough.
-            self.end_part(index, now);
-            return;
-        };
-        if !self.pay(index, Spend::Trailing, now) {
-            return;
-        }
-        let exit = approved.get();
-        let mut place = command(CommandKind::PlaceBracket, Lane::Protect, trade.instrument, now);
-        place.side = exit.side as u8;
-        place.position_side = trade.position_side as u8;
-        place.margin_mode = self.params.margin_mode as u8;
-        place.reduce_only = 1;
-        place.size_lots = exit.lots;
-        place.tp_ticks = exit.tp_ticks;
-        place.client_id = self.new_id(Role::Bracket);
-        place.signal = trade.signal;
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.guard.part_tp_ticks = exit.tp_ticks;
-            desk.trade.guard.back_off(now);
-        }
-        self.send_guard(index, PendingKind::Place, place, now, out);
-    }
-
-    /// No first target any more.
-    pub(super) fn end_part(&mut self, index: usize, now: Wall) {
-        if let Some(desk) = self.desks[index].as_mut() {
-            desk.trade.guard.part_tp_ticks = 0;
-            desk.timer = now;
-        }
+        self.send_guard(index, PendingKind::Place, exit.command(place), now, out);
     }
 
     /// The wanted triggers, moved off the wrong side of the price; or why the position is to be
@@ -182,10 +118,10 @@ impl Gate {
         let sl = match bracket_plan::settle_stop(params, trade.side, guard.want_sl_ticks, last, guard.widen) {
             // Refused on the wrong side, the stop is tried further away; one that stands is never given up
             // for that. A looser one that is wanted is another matter: the fill was worse than planned.
-            StopAction::Place(ticks) if cover.ours => {
-                let is_looser = |one: i64| (one - cover.sl_ticks) * trade.side.sign() < 0;
+            StopAction::Place(ticks) if cover.own_sl_ticks != 0 => {
+                let is_looser = |one: i64| (one - cover.own_sl_ticks) * trade.side.sign() < 0;
                 let is_pushed_out = is_looser(ticks) && !is_looser(guard.want_sl_ticks);
-                if is_pushed_out { cover.sl_ticks } else { ticks }
+                if is_pushed_out { cover.own_sl_ticks } else { ticks }
             }
             // Nor is the stop that was cancelled to make room for this one given up: where the price has
             // reached that, it would have been hit.
@@ -213,10 +149,10 @@ impl Gate {
         Ok((sl, tp))
     }
 
-    pub(super) fn change_bracket(
+    /// Cancels a bracket: one that is not needed, or the stop that makes room for the wanted one.
+    pub(super) fn cancel_bracket(
         &mut self,
         index: usize,
-        kind: PendingKind,
         venue_id: u64,
         cover: &Cover,
         now: Wall,
@@ -225,41 +161,66 @@ impl Gate {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
-        let spend = if cover.covered {
-            Spend::Trailing
-        } else {
-            Spend::Protect
-        };
-        if !self.pay(index, spend, now) {
+        if !self.pay(index, spend_of(cover), now) {
             return;
         }
-        let verb = if kind == PendingKind::Cancel {
-            CommandKind::CancelBracket
-        } else {
-            CommandKind::AmendBracket
-        };
-        let mut change = command(verb, Lane::Protect, trade.instrument, now);
-        change.venue_id = venue_id;
-        change.signal = trade.signal;
-        change.position_side = trade.position_side as u8;
-        change.margin_mode = self.params.margin_mode as u8;
-        change.side = exit_side(trade.side) as u8;
-        change.size_lots = -1;
-        if kind == PendingKind::Amend {
-            change.sl_ticks = trade.guard.want_sl_ticks;
-            change.tp_ticks = trade.guard.want_tp_ticks;
-        } else if let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
+        if let Some(at) = self.brackets.find(&ClientOrderId::default(), venue_id)
             && let Some(row) = self.brackets.get_mut(at)
         {
             row.cancel_sent = now;
         }
-        if kind == PendingKind::Cancel
-            && !cover.wanted
+        if !cover.wanted
             && let Some(desk) = self.desks[index].as_mut()
         {
-            desk.trade.guard.begin_replacing(cover.sl_ticks, trade.side);
+            desk.trade.guard.begin_replacing(cover.own_sl_ticks, trade.side);
         }
-        self.send_guard(index, kind, change, now, out);
+        let mut cancel = self.change_of(&trade, CommandKind::CancelBracket, venue_id, now);
+        cancel.side = exit_side(trade.side) as u8;
+        cancel.size_lots = -1;
+        if let Some(cancel) = makes_no_order(cancel) {
+            self.send_guard(index, PendingKind::Cancel, cancel, now, out);
+        }
+    }
+
+    /// Moves the stop that stands to the wanted place.
+    pub(super) fn amend_bracket(
+        &mut self,
+        index: usize,
+        venue_id: u64,
+        cover: &Cover,
+        lots: i64,
+        now: Wall,
+        out: &mut Outputs,
+    ) {
+        let Some(Desk { trade, .. }) = self.desks[index] else {
+            return;
+        };
+        let exit = Exit {
+            instrument: trade.instrument,
+            side: exit_side(trade.side),
+            lots: -1,
+            sl_ticks: trade.guard.want_sl_ticks,
+            tp_ticks: trade.guard.want_tp_ticks,
+        };
+        let Ok(approved) = check_exit(exit, lots) else {
+            // The one that stands protects better.
+            self.counters.exits_refused += 1;
+            self.set_desk_timer(index, Wall(now.0 + NS_PER_SEC));
+            return;
+        };
+        if self.pay(index, spend_of(cover), now) {
+            let change = self.change_of(&trade, CommandKind::AmendBracket, venue_id, now);
+            self.send_guard(index, PendingKind::Amend, approved.command(change), now, out);
+        }
+    }
+
+    fn change_of(&self, trade: &Trade, kind: CommandKind, venue_id: u64, now: Wall) -> OrderCommand {
+        let mut change = command(kind, Lane::Protect, trade.instrument, now);
+        change.venue_id = venue_id;
+        change.signal = trade.signal;
+        change.position_side = trade.position_side as u8;
+        change.margin_mode = self.params.margin_mode as u8;
+        change
     }
 
     /// Takes a call from the budget, or comes back when one is free again. What only moves a stop leaves
@@ -300,7 +261,7 @@ impl Gate {
         &mut self,
         index: usize,
         kind: PendingKind,
-        mut send: crate::model::message::OrderCommand,
+        send: Approved<OrderCommand>,
         now: Wall,
         out: &mut Outputs,
     ) {
@@ -322,14 +283,13 @@ impl Gate {
             since: now,
         });
         let Some(number) = number else { return };
-        send.call = number;
         let anew = match kind {
             PendingKind::Close => trade.guard.next_close,
             PendingKind::Place | PendingKind::Cancel | PendingKind::Amend => {
                 self.bare_deadline(&trade.guard, now)
             }
         };
-        send.expires_ns = send.expires_ns.min(anew.0);
+        let send = send.as_call(number, anew.0);
         let fits = out.commands.try_push(send).is_ok();
         debug_assert!(fits, "room was checked before the desk was stepped");
         let mut line = event(GateEventKind::OrderSent, trade.instrument, now);
@@ -363,4 +323,9 @@ impl Gate {
             desk.timer = anew;
         }
     }
+}
+
+/// What a call about a position's stop is paid with: one that only moves it, or one that it needs.
+fn spend_of(cover: &Cover) -> Spend {
+    if cover.covered { Spend::Trailing } else { Spend::Protect }
 }

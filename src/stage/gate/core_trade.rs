@@ -201,10 +201,8 @@ impl Gate {
                 },
             );
             if let Ok(plan) = plan {
-                let two = trade.guard.part_tp_ticks != 0 && plan.tp2_ticks != 0;
                 trade.guard.want_sl_ticks = plan.sl_ticks;
-                trade.guard.want_tp_ticks = if two { plan.tp2_ticks } else { plan.tp_ticks };
-                trade.guard.part_tp_ticks = if two { plan.tp_ticks } else { 0 };
+                trade.guard.want_tp_ticks = plan.tp_ticks;
                 trade.risk = plan.risk;
                 return;
             }

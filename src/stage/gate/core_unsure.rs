@@ -76,7 +76,7 @@ impl Gate {
             tp_ticks,
         };
         match check_exit(exit, lots) {
-            Ok(approved) => self.send_bracket(index, approved.get(), Spend::Protect, now, out),
+            Ok(approved) => self.send_bracket(index, approved, Spend::Protect, now, out),
             Err(_) => self.counters.exits_refused += 1,
         }
     }

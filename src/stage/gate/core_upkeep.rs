@@ -260,7 +260,7 @@ impl Gate {
             cancel.client_id = order.client_id;
             cancel.venue_id = order.progress.venue_id;
             cancel.order_type = OrderType::Limit as u8;
-            let _ = out.commands.try_push(cancel);
+            let _ = out.plain(cancel);
             self.apply(slot, Event::CancelSent, now);
             if let Some(order) = self.orders.get_mut(slot) {
                 order.cancel_sent = now;
@@ -296,7 +296,6 @@ impl Gate {
     /// Whether a bracket of ours guards nothing any more.
     fn is_orphan(&self, row: &BracketRow) -> bool {
         let slot = slot_of(row.instrument, row.position_side);
-        let own = row.linked || row.client_id.is_of(self.instance);
         let used = self
             .desk_at(slot)
             .and_then(|index| self.desks[index].as_ref())
@@ -304,7 +303,7 @@ impl Gate {
         // It may be left of a position that was turned around.
         let side = side_of(self.positions.lots(slot));
         let is_flat = side.is_none_or(|side| side == row.side);
-        own && !used && is_flat && self.reconcile.is_complete()
+        row.is_own(self.instance) && !used && is_flat && self.reconcile.is_complete()
     }
 
     /// Since when a bracket guards nothing.
@@ -357,7 +356,7 @@ impl Gate {
             cancel.venue_id = row.venue_id;
             cancel.client_id = row.client_id;
             cancel.position_side = row.position_side as u8;
-            let _ = out.commands.try_push(cancel);
+            let _ = out.plain(cancel);
             if let Some(at) = self.brackets.find(&ClientOrderId::default(), row.venue_id)
                 && let Some(row) = self.brackets.get_mut(at)
             {

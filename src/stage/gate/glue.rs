@@ -164,7 +164,8 @@ impl GateStage {
         {
             may_enter = intents.write(&self.parts.core);
         }
-        for mut command in self.out.commands.drain(..) {
+        for approved in self.out.commands.drain(..) {
+            let mut command = approved.get();
             if !may_enter && is_entry(&command) && command.reduce_only == 0 {
                 // Not on record: it must not leave. `send` answers that it did not.
                 command.expires_ns = 1;
