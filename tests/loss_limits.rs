@@ -161,6 +161,7 @@ fn a_restart_while_fills_are_waited_for_neither_forgets_the_limit_nor_takes_the_
     let params = limited(0.29, 0);
     let mut scene = vanished(limited(0.0, 0));
     scene.run_ms(10_001);
+    scene.quote(60_000.0, 60_000.1);
     let (_, bracket) = scene.enter(Side::Buy, 60_000.1);
     restart(&mut scene, params);
     scene.sync();
