@@ -105,6 +105,14 @@ fn warns(settings: &Settings, words: &[&str]) {
 }
 
 #[test]
+fn one_position_a_side_needs_a_mode_that_has_sides() {
+    let case = Case::new().set("SINGLE_POSITION_PER_SYMBOL=0");
+    warns(&case.loads(), &["SINGLE_POSITION_PER_SYMBOL=0", "long_short"]);
+    let case = case.set("TRADING_POSITION_MODE=long_short");
+    assert!(case.loads().warnings.is_empty());
+}
+
+#[test]
 fn each_source_overrides_the_one_below() {
     let mut case = Case::new();
     assert_eq!(case.loads().scan.top_symbols, 80, "default");
@@ -264,7 +272,9 @@ fn values_out_of_range_name_key_value_and_range() {
         ("TRADING_LEVERAGE=-1", "1 to 125"),
         ("TRADING_LEVERAGE=3.5", "whole"),
         ("TRADING_LEVERAGE=1e9", "whole"),
-        ("TRADE_MAX_POSITIONS=4294967296", "1 to 500"),
+        ("TRADE_MAX_POSITIONS=4294967296", "1 to 48"),
+        ("TRADE_MAX_POSITIONS=49", "1 to 48"),
+        ("MAX_ENTRIES_PER_HOUR=257", "0 to 256"),
         ("TRADE_MIN_PROB=62", "0 to 1"),
         ("TRADE_MIN_PROB=NaN", "0 to 1"),
         ("MAX_SPREAD_BPS=inf", "0 to 1000, in bps"),

@@ -8,9 +8,10 @@ use smart_scanner::app::params;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
-use smart_scanner::settings::keys::{KEYS, Section};
+use smart_scanner::orders::trade::{OWN_TRADES_MAX, TRADES_MAX};
+use smart_scanner::settings::keys::{KEYS, Kind, Section};
 use smart_scanner::settings::{LoadOptions, Settings};
-use smart_scanner::stage::gate::core::GateParams;
+use smart_scanner::stage::gate::core::{ENTRIES_MAX, GateParams};
 use std::ffi::OsString;
 
 /// What a gate with these settings does, in words.
@@ -117,7 +118,7 @@ const CASES: &[Case] = &[
         "MAX_ENTRIES_PER_HOUR",
         &[],
         second,
-        &[("2", ENTRY), ("1", "entries_per_hour")],
+        &[("2", ENTRY), ("0", ENTRY), ("1", "entries_per_hour")],
     ),
     case(
         "DAILY_LOSS_LIMIT_USD",
@@ -454,6 +455,22 @@ fn every_key_has_a_case() {
     }
 }
 
+/// A limit above what the gate can count would be none.
+#[test]
+fn counts_that_can_be_set_can_be_counted() {
+    for (name, most) in [
+        ("TRADE_MAX_POSITIONS", OWN_TRADES_MAX),
+        ("MAX_ENTRIES_PER_HOUR", ENTRIES_MAX),
+    ] {
+        let key = KEYS.iter().find(|key| key.name == name).expect("a key");
+        assert!(
+            matches!(key.kind, Kind::Whole(_, last) if last as usize == most),
+            "{name}: {most}"
+        );
+    }
+    const { assert!(OWN_TRADES_MAX < TRADES_MAX) }
+}
+
 fn gate_params(settings: &Settings) -> GateParams {
     GateParams {
         // The ways of a known venue, so that each case moves a stop in the same way.
@@ -684,7 +701,7 @@ fn trailing_scene(settings: &Settings) -> Scene {
     let mut volatility: Volatility = bytemuck::Zeroable::zeroed();
     volatility.timeframe = Timeframe::M5 as u8;
     volatility.atr = 240.0;
-    scene.gate.on_volatility(&volatility);
+    scene.gate.on_volatility(&volatility, scene.now);
     scene.clear();
     scene.quote(60_310.0, 60_310.2);
     scene

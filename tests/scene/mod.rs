@@ -175,7 +175,8 @@ impl Scene {
         let mut out = Outputs::default();
         act(&mut self.gate, self.now, &mut out);
         self.gate.check_invariants().expect("the gate's invariants");
-        self.commands.extend(out.commands.iter().map(|command| command.get()));
+        self.commands
+            .extend(out.commands.iter().map(|command| command.get()));
         self.events.extend(out.events.iter().copied());
         self.outcomes.extend(out.outcomes.iter().copied());
         self.answers.extend(out.answers.iter().copied());

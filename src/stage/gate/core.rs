@@ -10,6 +10,7 @@
 //! on_tick ─▶ quotes, trailing            on_timer ─▶ lookups, reconcile, sweeps, time limits
 //! ```
 
+use super::core_again::Waiting;
 use super::core_call::{CALLS_MAX, open_call};
 pub(super) use super::core_call::{Call, Purpose};
 use super::core_modes::LeverageRead;
@@ -26,9 +27,9 @@ use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
 use crate::orders::fills::FillBook;
 use crate::orders::positions::{SLOTS, slot_of};
-use crate::orders::trade::TRADES_MAX;
+use crate::orders::trade::{Stage, TRADES_MAX};
 use crate::orders::{BracketBook, OrderBook, Positions, Reconcile, Trade};
-use crate::risk::gate::{Market, OrderFlow};
+use crate::risk::gate::Market;
 use crate::risk::trailing::TrailState;
 use crate::risk::{BracketParams, Budget, BudgetParams, Limits, TrailParams};
 use arrayvec::ArrayVec;
@@ -91,8 +92,9 @@ impl Default for GateParams {
 
 /// Opinions remembered against doubles.
 pub(super) const SEEN_MAX: usize = 256;
-/// Entries of the last hour that are counted one by one.
-pub(super) const ENTRIES_MAX: usize = 256;
+/// Entries of the last hour that are counted one by one, the most that MAX_ENTRIES_PER_HOUR allows: more
+/// than that no limit could see.
+pub const ENTRIES_MAX: usize = 256;
 /// Far enough: no timer.
 pub(super) const NEVER: Wall = Wall(u64::MAX);
 
@@ -101,11 +103,13 @@ pub(super) const NEVER: Wall = Wall(u64::MAX);
 pub(super) struct Desk {
     pub trade: Trade,
     pub trail: Option<TrailState>,
+    /// While its leverage is being set.
+    pub waiting: Option<Waiting>,
     /// When it wants to be looked at; `NEVER` = only after an input.
     pub timer: Wall,
 }
 
-/// Result of the running UTC day.
+/// Result of the running UTC day: of the trades that are accounted for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Day {
     pub day: u64,
@@ -117,7 +121,9 @@ pub(super) struct Day {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
     pub market: Market,
+    /// When the book was told, and the pace of the tape.
     pub flow_time: Wall,
+    pub tape_time: Wall,
     /// 24 h volume in USDT from the ticker; 0 = unknown.
     pub quote_volume: f64,
     /// Last entry or exit.
@@ -271,14 +277,6 @@ impl Gate {
         self.instruments.insert(instrument).is_some()
     }
 
-    /// Order flow measured elsewhere, for the re-check at submission.
-    pub fn set_order_flow(&mut self, instrument: InstrumentId, flow: OrderFlow, now: Wall) {
-        if let Some(row) = self.rows.get_mut(instrument.index()) {
-            row.market.flow = flow;
-            row.flow_time = now;
-        }
-    }
-
     /// Whether every condition for entries that is not about one signal holds.
     pub fn entries_enabled(&self) -> bool {
         self.entries_off_reason().is_none()
@@ -294,7 +292,13 @@ impl Gate {
             Some(Reason::JournalFull)
         } else if !self.is_feed_up() {
             Some(Reason::PrivateFeedDown)
-        } else if !self.is_synced() {
+        } else if self.account.fatal_auth {
+            Some(Reason::AuthRefused)
+        } else if self.account.modes_differ {
+            Some(Reason::ModesDiffer)
+        } else if self.account.foreign_instance > Wall(0) {
+            Some(Reason::OtherInstance)
+        } else if !self.reconcile.is_whole() {
             Some(Reason::AccountUnsynced)
         } else if self.holds_unknown() {
             Some(Reason::HoldingUnknown)
@@ -307,13 +311,6 @@ impl Gate {
 
     pub(super) fn is_feed_up(&self) -> bool {
         self.account.private_up || !self.params.private_feed
-    }
-
-    pub(super) fn is_synced(&self) -> bool {
-        self.reconcile.is_whole()
-            && !self.account.modes_differ
-            && !self.account.fatal_auth
-            && self.account.foreign_instance == Wall(0)
     }
 
     /// A quote, mark or change of trust of one instrument. Other ticks change nothing.
@@ -343,14 +340,10 @@ impl Gate {
                     }
                 }
                 if kind == TickKind::Depth {
-                    // Rates of trades were checked where the signal was made; here they pass.
-                    market.flow = OrderFlow {
-                        ready: true,
-                        depth_bid_usd: tick.v[4],
-                        depth_ask_usd: tick.v[5],
-                        trades_per_min: f64::INFINITY,
-                        notional_per_min_usd: f64::INFINITY,
-                    };
+                    // The rates of the tape are `indicate`'s to tell.
+                    market.flow.ready = true;
+                    market.flow.depth_bid_usd = tick.v[4];
+                    market.flow.depth_ask_usd = tick.v[5];
                     row.flow_time = now;
                 }
             }
@@ -481,9 +474,13 @@ impl Gate {
         self.desks[index] = Some(Desk {
             trade,
             trail,
+            waiting: None,
             timer: now,
         });
-        self.desk_of[slot] = index as u16 + 1;
+        // One that is only accounted for any more leaves the position to whoever has it.
+        if trade.stage != Stage::Settling || self.desk_of[slot] == 0 {
+            self.desk_of[slot] = index as u16 + 1;
+        }
         self.desks_top = self.desks_top.max(index + 1);
         Some(index)
     }

@@ -4,12 +4,13 @@
 //! gathers what the check needs, and turns an approval into commands.
 
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
+use super::core_again::Waiting;
 use super::core_call::open_call;
 use super::core_outputs::{Outputs, command, event};
 use crate::model::client_id::Role;
 use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, OrderType, Reason, Side, Timeframe, Wall};
+use crate::model::{InstrumentId, Reason, Side, Timeframe, Wall};
 use crate::orders::book::{FillRead, Order as BookOrder, OrderRole};
 use crate::orders::bracket::Guard;
 use crate::orders::lifecycle::{Event, Progress, State, apply};
@@ -79,7 +80,7 @@ impl Gate {
         };
         let entered = self.check(&proposal, now, None).and_then(|approved| {
             self.remember([signal.id, 0], now);
-            self.enter(approved, &origin, now, out)
+            self.enter(approved, &proposal, &origin, now, out)
         });
         if let Err(reason) = entered {
             self.refuse(&proposal, &origin, reason, now, out);
@@ -139,7 +140,8 @@ impl Gate {
         };
         let entered = checked.and_then(|approved| {
             self.remember(alert.id_hash, now);
-            self.enter(approved, &origin, now, out).map(|()| approved)
+            self.enter(approved, &proposal, &origin, now, out)
+                .map(|()| approved)
         });
         match entered {
             Ok(approved) => self.fill_answer(&mut answer, &approved.get(), signal),
@@ -205,7 +207,7 @@ impl Gate {
         }
     }
 
-    fn check(
+    pub(super) fn check(
         &mut self,
         proposal: &Proposal,
         now: Wall,
@@ -234,6 +236,7 @@ impl Gate {
     fn enter(
         &mut self,
         approved: Approved<Order>,
+        proposal: &Proposal,
         origin: &Origin,
         now: Wall,
         out: &mut Outputs,
@@ -278,17 +281,25 @@ impl Gate {
             margin_since: Wall(0),
             guard: Guard::new(order.sl_ticks(), order.tp_ticks()),
         };
+        self.spare_desk(now, out);
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
         let row = &mut self.rows[order.instrument.index()];
-        row.activity = now;
+        let is_set = row.leverage == order.leverage;
+        let activity = std::mem::replace(&mut row.activity, now);
         if self.entries.is_full() {
             self.entries.remove(0);
         }
         self.entries.push(now);
-        let sent = if row.leverage == order.leverage {
+        let sent = if is_set {
             self.send_entry(index, &approved, now, out)
         } else {
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.waiting = Some(Waiting {
+                    proposal: *proposal,
+                    activity,
+                });
+            }
             self.send_leverage(index, now, out)
         };
         if sent.is_err() {
@@ -313,7 +324,11 @@ impl Gate {
         set.call = self
             .open_call(call_of(Purpose::Leverage, &trade, now))
             .ok_or(Reason::SendBusy)?;
-        if out.plain(set) { Ok(()) } else { Err(Reason::SendBusy) }
+        if out.plain(set) {
+            Ok(())
+        } else {
+            Err(Reason::SendBusy)
+        }
     }
 
     /// Hands the entry of a desk over. The order is in the book before its command exists.

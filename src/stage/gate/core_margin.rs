@@ -9,7 +9,7 @@ use super::core_outputs::{Outputs, command, event};
 use crate::model::client_id::Role;
 use crate::model::message::{CommandKind, GateEventKind, Lane};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{OrderType, Reason, Wall};
+use crate::model::{Reason, Wall};
 use crate::orders::book::{FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Cover};
 use crate::orders::lifecycle::Progress;

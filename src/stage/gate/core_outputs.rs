@@ -9,8 +9,8 @@ use crate::model::message::{
     TradeOutcome,
 };
 use crate::model::{InstrumentId, Reason, Wall};
-use crate::risk::approved::{Approved, makes_no_order};
 use crate::risk::LEAVE_NS;
+use crate::risk::approved::{Approved, makes_no_order};
 use arrayvec::ArrayVec;
 use bytemuck::Zeroable;
 

@@ -12,8 +12,8 @@ use crate::model::message::{CommandKind, GateEventKind, Lane, OrderCommand, PROT
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::orders::bracket::{CloseCause, Cover, Guard, PendingCall, PendingKind, exit_side};
 use crate::orders::trade::Trade;
-use crate::risk::approved::{Approved, makes_no_order};
 use crate::risk::Spend;
+use crate::risk::approved::{Approved, makes_no_order};
 use crate::risk::bracket_plan::{self, StopAction};
 use crate::risk::gate::{Exit, check_exit};
 
@@ -327,5 +327,9 @@ impl Gate {
 
 /// What a call about a position's stop is paid with: one that only moves it, or one that it needs.
 fn spend_of(cover: &Cover) -> Spend {
-    if cover.covered { Spend::Trailing } else { Spend::Protect }
+    if cover.covered {
+        Spend::Trailing
+    } else {
+        Spend::Protect
+    }
 }

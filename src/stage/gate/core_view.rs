@@ -12,6 +12,8 @@ use crate::risk::Spend;
 use crate::risk::gate::{AccountView, Market};
 
 const HOUR_NS: u64 = 3_600 * NS_PER_SEC;
+/// The pace of the tape is told once a second, with a book; so it may be so much older than that.
+const TAPE_LATER_NS: u64 = 2 * NS_PER_SEC;
 
 /// A set of instruments, one bit each.
 pub(super) type InstrumentSet = [u64; INSTRUMENTS_MAX / 64];
@@ -45,8 +47,9 @@ impl Gate {
     pub(super) fn market_at(&self, instrument: InstrumentId, now: Wall) -> Market {
         let row = &self.rows[instrument.index()];
         let mut market = row.market;
-        let fresh = now.since(row.flow_time) <= Self::ms(self.params.limits.quote_age_ms_max);
-        market.flow.ready &= fresh;
+        let age_ns_max = Self::ms(self.params.limits.quote_age_ms_max);
+        market.flow.ready &= now.since(row.flow_time) <= age_ns_max;
+        market.flow.tape_ready &= now.since(row.tape_time) <= age_ns_max + TAPE_LATER_NS;
         market
     }
 
@@ -79,11 +82,15 @@ impl Gate {
             let entry = order.role == OrderRole::Entry && order.trade == 0;
             entry && order.instrument == instrument && !order.progress.state.is_final()
         });
+        let (realised_today_usd, consecutive_losses) = self.day_so_far();
         AccountView {
             kill_switch: self.kill_switch,
             shutting_down: self.shutting_down,
             journal_full: self.journal_full,
-            synced: self.is_synced(),
+            synced: self.reconcile.is_whole(),
+            modes_differ: self.account.modes_differ,
+            auth_refused: self.account.fatal_auth,
+            other_instance: self.account.foreign_instance > Wall(0),
             holding_unknown: self.holds_unknown(),
             row_unreadable: self.is_distrusted(instrument),
             private_feed_up: self.is_feed_up(),
@@ -94,8 +101,8 @@ impl Gate {
             available_usd: self.account.available,
             last_activity: row.activity,
             entries_last_hour,
-            realised_today_usd: self.day.realised_usd,
-            consecutive_losses: self.day.losses_in_row,
+            realised_today_usd,
+            consecutive_losses,
             calls_needed,
             leverage_refused: now < row.leverage_refused,
             send_busy: self.calls.remaining_capacity() < 8 || self.orders.is_full(),

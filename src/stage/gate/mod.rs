@@ -2,6 +2,7 @@
 
 pub mod core;
 mod core_account;
+mod core_again;
 mod core_bracket;
 mod core_call;
 mod core_close;
@@ -15,6 +16,7 @@ mod core_modes;
 pub mod core_outputs;
 mod core_protect;
 mod core_reply;
+mod core_result;
 pub mod core_snapshot;
 pub mod core_status;
 mod core_stop;
