@@ -10,9 +10,10 @@ use smart_scanner::app::simulate::{play, sweep};
 const SEEDS: u64 = 60;
 const PLANT_SEEDS: u64 = 10;
 /// Seeds that broke a promise once: protective calls that hung, an acknowledged order called dead, a stop
-/// that loosened, two stops moved at once, a restart into a ban, a close of what was gone.
-const MENDED: [u64; 17] = [
-    126, 172, 173, 198, 299, 366, 549, 778, 871, 1_240, 1_532, 1_603, 20_067, 20_099, 40_165, 40_268, 40_284,
+/// that loosened, two stops moved at once, a restart into a ban, a close of what was gone, a position closed by
+/// an old push.
+const MENDED: [u64; 20] = [
+    126, 172, 173, 198, 299, 366, 512, 549, 778, 871, 889, 1_240, 1_532, 1_603, 2_212, 20_067, 20_099, 40_165, 40_268, 40_284,
 ];
 
 #[test]
@@ -61,16 +62,16 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    for (plant, promises) in [
-        (Plant::NewIdOnRetry, ["I1", "I3"]),
-        (Plant::EarlyDead, ["I8", "I3"]),
-        (Plant::DuplicateIsRejection, ["I8", "I3"]),
+    for (plant, promise) in [
+        (Plant::NewIdOnRetry, "I1"),
+        (Plant::EarlyDead, "I8"),
+        (Plant::DuplicateIsRejection, "I8"),
     ] {
         let caught = (0..PLANT_SEEDS).find_map(|seed| {
             let outcome = play(Draw::of(seed), Some(plant), false).expect("a run");
             outcome
                 .breach
-                .filter(|breach| promises.contains(&breach.invariant))
+                .filter(|breach| breach.invariant == promise)
                 .map(|breach| (seed, breach))
         });
         println!("{plant:?}: {caught:?}");

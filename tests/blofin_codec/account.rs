@@ -205,6 +205,41 @@ fn rows_that_cannot_be_believed_stand_among_the_others() {
         (
             "orders",
             ORDER,
+            "1771416000100",
+            "1771416000100000",
+            Reason::TimestampInvalid,
+        ),
+        (
+            "orders",
+            ORDER,
+            "1771416000100",
+            "-1771416000100",
+            Reason::TimestampInvalid,
+        ),
+        (
+            "orders",
+            ORDER,
+            r#""size":"10""#,
+            r#""size":"-0""#,
+            Reason::NumberInvalid,
+        ),
+        (
+            "orders",
+            ORDER,
+            r#""size":"10""#,
+            r#""size":"0x1""#,
+            Reason::NumberInvalid,
+        ),
+        (
+            "orders",
+            ORDER,
+            r#""size":"10""#,
+            r#""size":" 10""#,
+            Reason::NumberInvalid,
+        ),
+        (
+            "orders",
+            ORDER,
             r#""reduceOnly":"false""#,
             r#""reduceOnly":"no""#,
             Reason::FieldMissing,
@@ -254,6 +289,15 @@ fn rows_that_cannot_be_believed_stand_among_the_others() {
         assert_eq!(rows[1].reason, reason as u16, "{to}");
         assert_eq!(rows[1].instrument, rows[0].instrument, "{to}");
     }
+    // What says nothing is taken as nothing, and what nobody knows yet as that: no time, no fee, a category of
+    // tomorrow.
+    let new = ORDER
+        .replace(r#""updateTime":"1771416000100""#, r#""updateTime":"""#)
+        .replace(r#""fee":"0.042000000000000000""#, r#""fee":null"#)
+        .replace("pre_tp_sl", "of_tomorrow");
+    let (rows, _) = events(&push("orders", &new)).expect("an order");
+    assert_eq!((rows[0].kind, rows[0].category), (AccountKind::Order as u8, 7));
+    assert_eq!(rows[0].fee, 0.0);
     // Both spellings of scalars are read.
     let loose = ORDER
         .replace(r#""reduceOnly":"false""#, r#""reduceOnly":true"#)

@@ -118,6 +118,18 @@ fn empty_one_sided_and_strange_updates_are_taken_without_a_top() {
 }
 
 #[test]
+fn a_snapshot_starts_anew_whatever_went_before_it_and_in_any_order() {
+    let asks = levels(&[(1003, 1.0), (1001, 2.0), (1002, 3.0)]);
+    let bids = levels(&[(997, 1.0), (999, 2.0), (998, 3.0)]);
+    let mut book = book();
+    assert_eq!(book.apply(&update(true, 7, 10, &asks, &bids)), Ok(()));
+    let above: Vec<i64> = book.asks().map(|level| level.price.0).collect();
+    let below: Vec<i64> = book.bids().map(|level| level.price.0).collect();
+    assert_eq!((above, below), (vec![1001, 1002, 1003], vec![999, 998, 997]));
+    assert_eq!(book.apply(&update(false, 10, 11, &[], &[])), Ok(()));
+}
+
+#[test]
 fn beyond_its_depth_it_keeps_the_best() {
     let rows: Vec<(i64, f64)> = (0..DEPTH_MAX as i64 + 50).map(|at| (1000 + at, 1.0)).collect();
     let (asks, bids) = (levels(&rows), levels(&[(900, 1.0)]));

@@ -296,6 +296,14 @@ fn rows_that_cannot_be_true_are_refused_with_the_reason() {
             candle("candle1m", r#"["1","1","1","1","1","1","1","1"]"#),
             Reason::FieldMissing,
         ),
+        (
+            candle("candle1m", r#"["1","1","1","1","1","1","1","1","1","1"]"#),
+            Reason::FieldMissing,
+        ),
+        (
+            r#"{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":{"asks":[],"bids":[],"ts":"1771415999525","prevSeqId":"1","seqId":"x"}}"#.into(),
+            Reason::NumberInvalid,
+        ),
         (candle("candle1m", ""), Reason::FieldMissing),
         (candle("candle7m", "[]"), Reason::ChannelUnknown),
         (candle("index-candle1m", "[]"), Reason::ChannelUnknown),

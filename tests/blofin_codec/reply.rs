@@ -36,6 +36,11 @@ fn success_needs_every_part_to_say_so() {
             12,
         ),
         (
+            r#"{"code":"0","msg":"","data":[{"orderId":12,"clientOrderId":"","code":"0"}]}"#,
+            Place,
+            12,
+        ),
+        (
             r#"{"code":"0","msg":"success","data":[{"orderId":"1012","clientOrderId":null,"code":"0","msg":null}]}"#,
             Cancel,
             1012,
@@ -118,6 +123,8 @@ fn replies_fall_into_their_class() {
         (r#"{"data":[{"orderId":"1"}]}"#.into(), Place, Ambiguous, 0),
         (r#"{"code":null,"data":[{"orderId":"1"}]}"#.into(), Place, Ambiguous, 0),
         (r#"{"code":500,"data":{},"detailMsg":"","error_code":"500","error_message":"Internal Server Error"}"#.into(), Place, Ambiguous, 500),
+        (outer("\"500\""), Place, Ambiguous, 500),
+        (format!(r#"{{"code":"0","data":[{{"orderId":"{}"}}]}}"#, "9".repeat(40)), Place, Ambiguous, 0),
         (outer("\"152002\""), Place, Rejected, 152_002),
         (outer("152002"), Place, Rejected, 152_002),
         (outer("\"152409\""), Place, FatalAuth, 152_409),
@@ -139,6 +146,10 @@ fn replies_fall_into_their_class() {
         assert_eq!((reply.outcome, reply.venue_code), (outcome, code), "{body}");
         assert!(reply.reason.is_some() && reply.venue_id == 0, "{body}");
     }
+    // Never asked for, so never unpacked: a small body that would become a large one.
+    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 0x04, 0, 0, 0, 0, 0];
+    let packed = ReplyReader::new().classify(200, &gzip, &command(Place));
+    assert_eq!(packed.outcome, Ambiguous);
     let bad_request = classify(400, &outer("\"152002\""), Place);
     assert_eq!(bad_request.outcome, Rejected, "a definite code stays definite");
 }
