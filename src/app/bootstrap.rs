@@ -46,7 +46,7 @@ pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failur
     let is_held = |symbol: &Symbol| held.has(symbol);
     let scan = &settings.scan;
     let rules = rules(scan)?;
-    let now_ms = now_ms();
+    let now_ms = sys::clock::wall_ms();
     let cache = &scan.universe_cache_path;
     let source = source(&settings.venue);
     let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, is_held)
@@ -70,14 +70,10 @@ pub fn universe_cached(settings: &Settings, held: Held, seconds: u64) -> Result<
     followed(settings, held, opened.map_err(Failure::venue)?, &rules)
 }
 
-fn now_ms() -> i64 {
-    (sys::clock::wall_ns() / 1_000_000) as i64
-}
-
 /// What follows from `opened`, and what the operator should know of it.
 fn followed(settings: &Settings, held: Held, opened: Universe, rules: &Rules) -> Result<Followed, Failure> {
     let scan = &settings.scan;
-    eprintln!("{}", opened.origin_line(now_ms()));
+    eprintln!("{}", opened.origin_line(sys::clock::wall_ms()));
     if let Some(fault) = &opened.unsaved {
         eprintln!("warning: {fault}");
     }

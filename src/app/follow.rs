@@ -162,7 +162,7 @@ impl Follower {
             };
         }
         let mut lines = Vec::new();
-        let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+        let now_ms = sys::clock::wall_ms();
         if let Err(fault) = cache::save(&self.cache_path, listing, now_ms) {
             lines.push(format!("warning: {fault}"));
         }

@@ -129,7 +129,7 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
         &settings.secrets.webhook_secret_next,
     ];
     let tokens = Tokens::new(secrets.into_iter().flatten().map(Secret::expose));
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let ids = Ids::open(&settings.daemon.state_dir.join(IDS_FILE), now_ms).map_err(Failure::state)?;
     let clock = parts.clock.clone();
     let options = Options {

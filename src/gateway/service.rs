@@ -17,6 +17,7 @@ use super::symbols::{Found, Symbols};
 use super::token::Tokens;
 use crate::model::message::{Alert, AlertAnswer};
 use crate::model::{Instrument, InstrumentId, Instruments, Reason, Side, Timeframe, Wall};
+use crate::sys::clock::{wall_ms, wall_ns};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, Response, StatusCode};
@@ -248,7 +249,7 @@ impl Service {
         }
         let kept = body.without_token(&bytes);
         if let Some(capture) = &self.capture {
-            capture(crate::sys::clock::wall_ns(), &kept);
+            capture(wall_ns(), &kept);
         }
         self.counts
             .unknown_fields
@@ -466,8 +467,4 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     } else {
         Ok(bytes)
     }
-}
-
-fn wall_ms() -> i64 {
-    (crate::sys::clock::wall_ns() / 1_000_000) as i64
 }
