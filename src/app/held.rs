@@ -5,7 +5,7 @@
 //! Should the venue not say it, the gate still sees every row later: one about an instrument that is not
 //! followed turns entries off.
 
-use super::doctor::signed::{Api, Refusal};
+use super::doctor::signed::Api;
 use super::{bootstrap, graph};
 use crate::driver::DecisionClock;
 use crate::model::message::Lane;
@@ -15,8 +15,8 @@ use crate::settings::{Settings, Venue};
 use crate::stage::gate::core_snapshot;
 use crate::stage::gate::intents::Intents;
 use crate::stage::outside::{Outside, OutsideCalls};
-use crate::venue::blofin::budget::{BudgetLimits, CallBudget, SUSPENSION_NS};
-use crate::venue::blofin::read_queue::PAUSE_NS_MIN;
+use crate::venue::blofin::bans::Refusal;
+use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
 use crate::venue::blofin::sign::Credentials;
 use crate::venue::paper;
 use serde_json::Value;
@@ -113,12 +113,7 @@ impl Leave {
 
     /// The venue refused: nobody calls for as long as after a read of `fetch` that is refused.
     fn refused(&self, refusal: Refusal, now: Wall) {
-        let (ns, is_ban) = match refusal {
-            Refusal::TooMany => (PAUSE_NS_MIN, false),
-            Refusal::Forbidden => (SUSPENSION_NS, true),
-        };
-        let until = Wall(now.0.saturating_add(ns));
-        self.calls().refuse(until, is_ban);
+        self.calls().refuse(refusal, refusal.until(now));
     }
 
     fn is_in_ban(&self, now: Wall) -> bool {
