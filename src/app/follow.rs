@@ -5,6 +5,7 @@
 //! never left, and one without is first closed for entries and left with the next reading, when no order
 //! of it can be on its way any more.
 
+use super::bans::SharedBans;
 use super::bootstrap::{self, Followed};
 use super::exit::Failure;
 use super::held::{self, Leave};
@@ -286,7 +287,11 @@ impl Reader {
 
     async fn read(&self, clock: &DecisionClock) -> Reading {
         let source = bootstrap::source(&self.venue);
-        let listing = universe::read::read(&source, &Patience::default()).await;
+        let bans = SharedBans {
+            calls: Arc::clone(&self.outside),
+            clock: clock.clone(),
+        };
+        let listing = universe::read::read(&source, &Patience::default(), &bans).await;
         let held = match &self.credentials {
             Some(credentials) => {
                 let mut leave = Leave::Shared(Arc::clone(&self.outside));

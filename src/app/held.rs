@@ -89,9 +89,14 @@ impl Leave {
                 tokio::time::sleep(pause.max(LOOK_AGAIN)).await;
             },
             Leave::Shared(calls) => {
+                // Before it asks: what `fetch` grants is spent. And after: it may have granted just before.
+                refuse_in_ban(calls.suspended_until(), clock.now())?;
                 let (number, asked) = (calls.ask(), Instant::now());
-                while !calls.is_granted(number) {
+                loop {
                     refuse_in_ban(calls.suspended_until(), clock.now())?;
+                    if calls.is_granted(number) {
+                        return Ok(());
+                    }
                     if asked.elapsed() > LEAVE_MAX {
                         return Err(format!(
                             "the other reads left no call for {} s",
@@ -100,7 +105,6 @@ impl Leave {
                     }
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                Ok(())
             }
         }
     }

@@ -63,8 +63,8 @@ pub struct Options {
     /// Where decided alerts go for the metrics file; a full channel loses the line and counts it.
     pub lines: Option<Sender<AlertLine>>,
     pub capture: Option<Capture>,
-    /// Asks for prices at this REST root; `None` asks nowhere.
-    pub prices: Option<(reqwest::Client, String)>,
+    /// Where prices are asked; `None` asks nowhere.
+    pub prices: Option<Prices>,
 }
 
 /// A decided alert, for the metrics file.
@@ -201,7 +201,7 @@ impl Service {
             clock: options.clock,
             lines: options.lines,
             capture: options.capture,
-            prices: options.prices.map(|(client, url)| Prices::new(client, &url)),
+            prices: options.prices,
             budget: Mutex::new(Budget::new(options.per_second, options.burst)),
             ids: Mutex::new(options.ids),
             handover,

@@ -1,8 +1,9 @@
 //! Calls that another thread of this process makes with the same key from the same address: the reading of
-//! the universe asks what the account holds. `fetch` grants them out of its own budget, and each side tells
-//! the other of bans.
+//! the universe asks what the account holds. `fetch` grants them out of its own budget. Public calls need no
+//! grant. Whoever is refused tells the others.
 //!
-//! One asks, one grants: four words, each with one writer, no lock.
+//! One asks, one grants: four words, no lock. Each has one writer but `refused`, which only grows: the threads
+//! of the universe and of the gateway raise it.
 
 use crate::model::Wall;
 use crate::model::time::NS_PER_MS;

@@ -1,7 +1,8 @@
-//! How the venue says that it serves nobody from this address for a while: too many calls, or a ban.
+//! The venue serves nobody from this address for a while: how it says so, and whom calls ask and tell.
 //!
-//! All calls of a process come from one address, so what one of them is told holds for all. Which of the two it
-//! was is known by the answer only, and goes with it.
+//! All calls of a process come from one address, so what one of them is told holds for all. Calls of the
+//! stages share it through `fetch` and `gate`; every other call asks a `Bans` before it leaves and tells it
+//! what it was refused with. It never waits and never calls.
 
 use super::budget::SUSPENSION_NS;
 use super::read_queue::PAUSE_NS_MIN;
@@ -40,6 +41,27 @@ impl Refusal {
     pub fn is_ban(self) -> bool {
         self == Refusal::Forbidden
     }
+}
+
+/// What a call outside of the stages asks before it leaves, and tells when it was refused.
+pub trait Bans: Send + Sync {
+    /// Seconds for which the venue still serves nobody from here; `None` when a call may leave.
+    fn seconds_left(&self) -> Option<u64>;
+
+    /// The venue has just refused a call.
+    fn tell(&self, refusal: Refusal);
+}
+
+/// The bans of a command that trades nothing: it makes one call after the other and ends at a refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Bans for Alone {
+    fn seconds_left(&self) -> Option<u64> {
+        None
+    }
+
+    fn tell(&self, _refusal: Refusal) {}
 }
 
 #[cfg(test)]
