@@ -1,6 +1,7 @@
 //! The promise: with 500 instruments followed and six positions trailing, the calls stay within our own
 //! budgets and the venue's, the venue never says 429 of itself, and no protective call waits longer than one
-//! window between the gate's decision and the wire: on a sound network, on a slow one, and among refusals.
+//! window between the gate's decision and the wire: on a sound network, on a slow one, and among refusals that
+//! come by chance. `refused_while_bare` places them where they hurt.
 
 use smart_scanner::app::simulate::draw::Draw;
 use smart_scanner::app::simulate::play;

@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 mod whole_graph;
 
+use smart_scanner::app::bans::SharedBans;
 use smart_scanner::app::graph;
 use smart_scanner::app::held::{Leave, of_venue};
 use smart_scanner::bus::{Observed, Observer};
@@ -16,6 +17,7 @@ use smart_scanner::model::time::{NS_PER_MS, NS_PER_SEC};
 use smart_scanner::settings::Settings;
 use smart_scanner::stage::housekeep::SeenHandle;
 use smart_scanner::sys::clock::Stamp;
+use smart_scanner::venue::blofin::bans::{Bans, Refusal};
 use smart_scanner::venue::blofin::budget::{BudgetLimits, CallBudget};
 use smart_scanner::venue::blofin::sign::Credentials;
 use smart_scanner::venue::loopback::server::clock_from_now;
@@ -184,7 +186,7 @@ fn while_running_fetch_grants_each_read_and_shares_its_bans() {
     // Refused outside: `fetch` is silent, and the gate is told, so that orders are.
     let until = Wall(clock.now().0 + 300 * NS_PER_SEC);
     assert_eq!(last_told(&mut told), None);
-    calls.refuse(until, true);
+    calls.refuse(Refusal::Forbidden, until);
     let number = calls.ask();
     run_ms(1_000);
     assert!(calls.suspended_until() >= until);
@@ -195,7 +197,8 @@ fn while_running_fetch_grants_each_read_and_shares_its_bans() {
     let venue = venue(1.0);
     let before = venue.calls();
     // The scene's clock is not this venue's; a ban that lies ahead of both is one.
-    calls.refuse(Wall(venue.clock.now().0 + 300 * NS_PER_SEC), true);
+    let until = Wall(venue.clock.now().0 + 300 * NS_PER_SEC);
+    calls.refuse(Refusal::Forbidden, until);
     run_ms(1_000);
     let silent = venue.read(&mut leave).expect_err("in the ban");
     assert!(silent.contains("serves nobody"), "{silent}");
@@ -204,7 +207,7 @@ fn while_running_fetch_grants_each_read_and_shares_its_bans() {
 
 #[test]
 fn a_refusal_at_a_start_is_what_fetch_hears_first() {
-    for is_ban in [false, true] {
+    for refusal in [Refusal::TooMany, Refusal::Forbidden] {
         let out = tempfile::tempdir().expect("a directory");
         let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
         let bus = graph::plan_bus("held-reads", Stamp::process())
@@ -213,7 +216,7 @@ fn a_refusal_at_a_start_is_what_fetch_hears_first() {
         let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
         let plan = scene.plan(SeenHandle::default());
         let until = Wall(scene.start.0 + 60 * NS_PER_SEC);
-        plan.outside.calls.refuse(until, is_ban);
+        plan.outside.calls.refuse(refusal, until);
         let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
         let clock = DecisionClock::stepped(scene.start);
         let mut stepper = Stepper::new(seats, clock.clone());
@@ -225,10 +228,110 @@ fn a_refusal_at_a_start_is_what_fetch_hears_first() {
             }
         };
         run_s(50);
-        assert_eq!(last_told(&mut told), Some((until.ms(), u8::from(is_ban))));
+        assert_eq!(
+            last_told(&mut told),
+            Some((until.ms(), u8::from(refusal.is_ban())))
+        );
         let calls = || scene.shared.with(|venue| venue.traffic().calls);
         assert_eq!(calls(), 0, "a call in a ban makes it longer");
         run_s(30);
         assert!(calls() > 0, "it is over");
+    }
+}
+
+/// What the gate was told of suspensions, oldest first: for how many seconds, and whether it is a ban.
+fn told_since(told: &mut Observer<AccountEvent>, now: Wall, into: &mut Vec<(i64, u8)>) {
+    loop {
+        match told.next() {
+            Observed::Record(event) if event.kind == AccountKind::Suspended as u8 => {
+                into.push(((event.update_ms - now.ms() + 500) / 1_000, event.detail));
+            }
+            Observed::Record(_) | Observed::Missed(_) => {}
+            Observed::Empty => return,
+        }
+    }
+}
+
+#[test]
+fn a_429_upon_another_is_no_ban_however_long_the_pause() {
+    for (fault, pauses, detail) in [
+        // Twice as long each time, and at last longer than a ban.
+        (Fault::TooMany, [60, 120, 240, 480], 0),
+        // Those of two that were out together, twice.
+        (Fault::Forbidden, [300, 300, 300, 300], 1),
+    ] {
+        let out = tempfile::tempdir().expect("a directory");
+        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
+        let bus = graph::plan_bus("held-reads", Stamp::process())
+            .heap()
+            .expect("a bus");
+        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let plan = scene.plan(SeenHandle::default());
+        let clock = DecisionClock::stepped(scene.start);
+        let bans = SharedBans::of(&plan.outside, &clock);
+        scene
+            .shared
+            .with(|venue| venue.add_fault(FaultRule::chance(fault, "/api", 1_000_000)));
+        let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
+        let mut stepper = Stepper::new(seats, clock.clone());
+        let mut heard = Vec::new();
+        while heard.len() < pauses.len() {
+            clock.advance_to(Wall(clock.now().0 + 100_000_000));
+            scene.shared.advance(clock.now());
+            stepper.settle().expect("it comes to rest");
+            let before = heard.len();
+            told_since(&mut told, clock.now(), &mut heard);
+            if heard.len() > before {
+                // The public side is told by then: it asks nothing.
+                let left = bans.seconds_left().expect("nobody calls") as i64;
+                assert!((left - heard[before].0).abs() <= 1, "{left} of {heard:?}");
+            }
+            let since_s = clock.now().since(scene.start) / NS_PER_SEC;
+            assert!(since_s < 3_600, "{heard:?}");
+        }
+        // Two may have been told at once.
+        heard.truncate(pauses.len());
+        assert_eq!(heard, pauses.map(|seconds| (seconds, detail)), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_refused_call_of_the_public_side_silences_reads_and_tells_the_gate() {
+    for refusal in [Refusal::TooMany, Refusal::Forbidden] {
+        let out = tempfile::tempdir().expect("a directory");
+        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
+        let bus = graph::plan_bus("held-reads", Stamp::process())
+            .heap()
+            .expect("a bus");
+        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let plan = scene.plan(SeenHandle::default());
+        let clock = DecisionClock::stepped(scene.start);
+        let bans = SharedBans::of(&plan.outside, &clock);
+        let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
+        let mut stepper = Stepper::new(seats, clock.clone());
+        let mut run_s = |seconds: u64| {
+            for _ in 0..seconds * 10 {
+                clock.advance_to(Wall(clock.now().0 + 100_000_000));
+                scene.shared.advance(clock.now());
+                stepper.settle().expect("it comes to rest");
+            }
+        };
+        run_s(20);
+        assert_eq!(bans.seconds_left(), None);
+        assert_eq!(last_told(&mut told), None);
+        bans.tell(refusal);
+        let until = refusal.until(clock.now());
+        // What was out by then is answered.
+        run_s(1);
+        let calls = || scene.shared.with(|venue| venue.traffic().calls);
+        let before = calls();
+        assert_eq!(
+            last_told(&mut told),
+            Some((until.ms(), u8::from(refusal.is_ban())))
+        );
+        run_s(until.since(clock.now()) / NS_PER_SEC - 1);
+        assert_eq!(calls(), before, "a call in a ban makes it longer");
+        run_s(60);
+        assert!(calls() > before, "it is over");
     }
 }

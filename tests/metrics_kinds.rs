@@ -1,9 +1,13 @@
-//! Each kind of metrics line has its own fields; a fill on paper is told from a real one.
+//! Each kind of metrics line has its own fields; a fill on paper is told from a real one. docs/metrics.md names
+//! every kind that the gate writes and everything that is counted on the bus, and nothing else.
 
 use bytemuck::Zeroable;
+use smart_scanner::app::graph;
 use smart_scanner::model::message::{CommandKind, GateEvent, GateEventKind};
 use smart_scanner::model::*;
 use smart_scanner::stage::housekeep::gate_lines::gate_event;
+use smart_scanner::sys::clock::Stamp;
+use std::collections::BTreeSet;
 
 fn instruments() -> Instruments {
     let decimal = |text: &str| Decimal::parse(text.as_bytes()).expect("a decimal");
@@ -108,4 +112,64 @@ fn orders_and_skips_say_what_and_why() {
         );
         assert_eq!(skip["signal_id"], "0000000000000007");
     }
+}
+
+const DOCS: &str = include_str!("../docs/metrics.md");
+
+/// The words in backquotes of the first column of the table that follows `head`.
+fn named(head: &str) -> BTreeSet<String> {
+    let (_, table) = DOCS.split_once(head).expect("the table");
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `"));
+    let mut words = BTreeSet::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let column = row.split('|').nth(1).expect("a column");
+        let quoted = column.split('`').skip(1).step_by(2);
+        words.extend(quoted.map(str::to_owned));
+    }
+    words
+}
+
+#[test]
+fn every_kind_of_line_is_documented_and_no_other() {
+    let mut written: BTreeSet<String> = ["signal", "label", "candidate"].map(str::to_owned).into();
+    for kind in (0..=u8::MAX).filter_map(GateEventKind::from_code) {
+        for is_paper in [false, true] {
+            let line = line(kind, is_paper, |_| {});
+            written.insert(line["kind"].as_str().expect("a kind").to_owned());
+        }
+    }
+    assert_eq!(named("| kind | one line for |"), written);
+}
+
+#[test]
+fn everything_counted_on_the_bus_is_documented_and_nothing_else() {
+    let bus = graph::plan_bus("documented", Stamp::process())
+        .heap()
+        .expect("a bus");
+    let is_of_reason = |name: &str| {
+        let stage = name.split('_').next().unwrap_or("");
+        let reason = name.strip_prefix(&format!("{stage}_"));
+        Reason::ALL.iter().any(|known| Some(known.text()) == reason)
+    };
+    let mut counted: BTreeSet<String> = ["<stage>_<reason>".to_owned()].into();
+    let counters = bus.counters().expect("counters").into_iter();
+    counted.extend(
+        counters
+            .map(|counter| counter.name)
+            .filter(|name| !is_of_reason(name)),
+    );
+    assert_eq!(named("## Counters on the bus"), counted);
+}
+
+#[test]
+fn every_reason_is_named_in_the_docs() {
+    let (_, reasons) = DOCS.split_once("## Reasons").expect("the list");
+    let named: BTreeSet<&str> = reasons
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| *word != "reason")
+        .collect();
+    let known: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.text()).collect();
+    assert_eq!(named, known);
 }

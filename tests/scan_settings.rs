@@ -23,6 +23,7 @@ use smart_scanner::stage::housekeep::SeenHandle;
 use smart_scanner::sys::clock::Stamp;
 use smart_scanner::topology::LinkId;
 use smart_scanner::universe::{self, DayTicker, ListedInstrument, Listing, Patience, Source, cache};
+use smart_scanner::venue::blofin::bans::Alone;
 use smart_scanner::venue::blofin::call_port::LaneGroup;
 use smart_scanner::venue::loopback::InProcessCalls;
 use std::collections::BTreeSet;
@@ -312,7 +313,7 @@ fn from_cache(settings: &Settings) -> String {
         base_url: "http://127.0.0.1:1",
         ca_file: None,
     };
-    match universe::open(&source, &Patience::default(), &rules, &path, 2, |_| false) {
+    match universe::open(&source, &Patience::default(), &Alone, &rules, &path, 2, |_| false) {
         Ok(universe) => format!("{} from the cache", universe.selection.ranking.len()),
         Err(_) => "refused".to_owned(),
     }

@@ -18,6 +18,7 @@ use smart_scanner::universe::{
     Rules, Selection, Source, Universe, UniverseFault, Unreadable, UnreadableList, cache, candidates, open,
     read, select,
 };
+use smart_scanner::venue::blofin::bans::{Alone, Bans, Refusal};
 
 fn symbol(text: &str) -> Symbol {
     Symbol::parse(text).expect("a symbol")
@@ -604,7 +605,7 @@ fn read_from(base_url: &str) -> Result<Listing, ListingFault> {
         base_url,
         ca_file: None,
     };
-    runtime.block_on(read::read(&source, &patience()))
+    runtime.block_on(read::read(&source, &patience(), &Alone))
 }
 
 fn open_from(base_url: &str, rules: &Rules, cache_path: &Path) -> Result<Universe, UniverseFault> {
@@ -612,7 +613,7 @@ fn open_from(base_url: &str, rules: &Rules, cache_path: &Path) -> Result<Univers
         base_url,
         ca_file: None,
     };
-    open(&source, &patience(), rules, cache_path, 1_000, none)
+    open(&source, &patience(), &Alone, rules, cache_path, 1_000, none)
 }
 
 #[test]
@@ -659,6 +660,76 @@ fn a_passing_fault_is_tried_again_and_a_lasting_one_is_not() {
         let fault = read_from(&server.base_url).expect_err("a fault");
         assert!(matches!(fault, ListingFault::Refused { .. }), "{fault}");
         assert_eq!(server.request_count(), 1, "{fault}");
+    }
+}
+
+/// Bans that begin after so many questions, and what was told.
+#[derive(Default)]
+struct Told {
+    /// Calls that may leave before the ban of somebody else.
+    allowed: Option<usize>,
+    asked: Mutex<usize>,
+    told: Mutex<Vec<Refusal>>,
+}
+
+impl Bans for Told {
+    fn seconds_left(&self) -> Option<u64> {
+        let mut asked = self.asked.lock().expect("no panic");
+        *asked += 1;
+        self.allowed.filter(|allowed| *asked > *allowed).map(|_| 77)
+    }
+
+    fn tell(&self, refusal: Refusal) {
+        self.told.lock().expect("no panic").push(refusal);
+    }
+}
+
+fn read_with(base_url: &str, bans: &Told) -> Result<Listing, ListingFault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let source = Source {
+        base_url,
+        ca_file: None,
+    };
+    runtime.block_on(read::read(&source, &patience(), bans))
+}
+
+#[test]
+fn a_refusal_is_told_once_and_never_asked_again() {
+    let page =
+        |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 6\r\n\r\n<html>");
+    for (answer, refusal) in [
+        (page("429 Too Many Requests"), Refusal::TooMany),
+        (ok(r#"{"code":"429","msg":"slow down"}"#), Refusal::TooMany),
+        (page("403 Forbidden"), Refusal::Forbidden),
+    ] {
+        // The first list is given, the second is refused: there is none.
+        let server = Server::start(move |path, _| match path {
+            "/api/v1/market/instruments" => good_answer(path),
+            _ => answer.clone(),
+        });
+        let bans = Told::default();
+        let fault = read_with(&server.base_url, &bans).expect_err("refused");
+        assert_eq!(fault.refusal(), Some(refusal), "{fault}");
+        assert_eq!(*bans.told.lock().expect("no panic"), [refusal]);
+        assert_eq!(server.request_count(), 2, "{fault}");
+    }
+}
+
+#[test]
+fn nothing_is_asked_in_a_ban_nor_tried_again_in_one_that_has_just_begun() {
+    // What fails would be tried three times; the ban begins after so many calls.
+    for allowed in [0, 1, 2] {
+        let server = Server::start(|_, _| ok("<html>"));
+        let bans = Told {
+            allowed: Some(allowed),
+            ..Told::default()
+        };
+        let fault = read_with(&server.base_url, &bans).expect_err("no list");
+        assert!(matches!(fault, ListingFault::NotAsked { seconds: 77 }), "{fault}");
+        assert_eq!(server.request_count(), allowed);
     }
 }
 
@@ -717,7 +788,7 @@ fn a_venue_that_never_answers_is_given_up() {
         ..patience()
     };
     let fault = runtime
-        .block_on(read::read(&source, &patience))
+        .block_on(read::read(&source, &patience, &Alone))
         .expect_err("silence");
     assert!(matches!(fault, ListingFault::NoAnswer { .. }), "{fault}");
 }
@@ -733,7 +804,7 @@ fn a_bad_certificate_file_is_a_fault_of_the_settings() {
         .build()
         .expect("a runtime");
     let fault = runtime
-        .block_on(read::read(&source, &patience()))
+        .block_on(read::read(&source, &patience(), &Alone))
         .expect_err("no file");
     assert!(fault.to_string().contains("BLOFIN_CA_FILE"), "{fault}");
 }

@@ -11,6 +11,7 @@ use smart_scanner::exchange::{AttachPolicy, TwoStops};
 use smart_scanner::model::{Symbol, Timeframe, Wall};
 use smart_scanner::settings::Settings;
 use smart_scanner::universe::{self, DayTicker, Patience};
+use smart_scanner::venue::blofin::bans::Alone;
 use smart_scanner::venue::loopback::{Credential, LoopbackServer};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -254,7 +255,7 @@ fn volumes_come_from_the_websocket_when_the_settings_say_so() {
         .build()
         .expect("a runtime");
     let (source, patience) = (bootstrap::source(&settings.venue), Patience::default());
-    let read = runtime.block_on(universe::read::read(&source, &patience));
+    let read = runtime.block_on(universe::read::read(&source, &patience, &Alone));
     let mut listing = read.expect("a listing");
     // REST says that nothing was traded for years.
     for ticker in &mut listing.tickers {

@@ -124,7 +124,7 @@ pub fn run(args: &BacktestArgs) -> Result<Exit, Failure> {
             contents(&tally)
         )));
     }
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let wanted = spans(&entries, &names, args.horizon, now_ms);
     let mut found = match &args.candles {
         Some(folder) => candle_sources::from_folder(folder, &wanted)?,

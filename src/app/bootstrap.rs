@@ -9,7 +9,8 @@ use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
 use crate::sys::clock::Stamp;
 use crate::universe::live::Version;
-use crate::universe::{self, ListingFault, Origin, Patience, Patterns, Rules, Selection, Source, Universe};
+use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source, Universe};
+use crate::venue::blofin::bans::Bans;
 use crate::venue::blofin::sign;
 use crate::venue::blofin::target::Target;
 use std::path::{Path, PathBuf};
@@ -36,21 +37,52 @@ pub fn source(venue: &Venue) -> Source<'_> {
     }
 }
 
-/// Reads the venue's lists and chooses by the rules of `[scan]`, for a run that holds nothing.
-pub fn universe(settings: &Settings) -> Result<Followed, Failure> {
-    universe_with(settings, Held::default())
+/// Why there is no universe to begin with.
+#[derive(Debug)]
+pub enum Unopened {
+    /// The venue serves nobody from this address, and there is no cache: it will do later.
+    InBan(Failure),
+    /// Waiting changes nothing.
+    Faulty(Failure),
 }
 
-/// As `universe`; what is held is followed whatever the rules say.
-pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failure> {
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Unopened {
+        Unopened::Faulty(failure)
+    }
+}
+
+impl From<Unopened> for Failure {
+    fn from(unopened: Unopened) -> Failure {
+        match unopened {
+            Unopened::InBan(failure) | Unopened::Faulty(failure) => failure,
+        }
+    }
+}
+
+/// Reads the venue's lists and chooses by the rules of `[scan]`, for a run that holds nothing.
+pub fn universe(settings: &Settings, bans: &dyn Bans) -> Result<Followed, Failure> {
+    Ok(universe_with(settings, Held::default(), bans)?)
+}
+
+/// As `universe`; what is held is followed whatever the rules say. In a ban it comes out of the cache.
+pub fn universe_with(settings: &Settings, held: Held, bans: &dyn Bans) -> Result<Followed, Unopened> {
     let is_held = |symbol: &Symbol| held.has(symbol);
     let scan = &settings.scan;
     let rules = rules(scan)?;
-    let now_ms = now_ms();
+    let now_ms = sys::clock::wall_ms();
     let cache = &scan.universe_cache_path;
     let source = source(&settings.venue);
-    let mut opened = universe::open(&source, &Patience::default(), &rules, cache, now_ms, is_held)
-        .map_err(Failure::venue)?;
+    let patience = Patience::default();
+    let mut opened =
+        universe::open(&source, &patience, bans, &rules, cache, now_ms, is_held).map_err(|fault| {
+            let is_by_ban = fault.is_by_ban();
+            let failure = Failure::venue(fault);
+            match is_by_ban {
+                true => Unopened::InBan(failure),
+                false => Unopened::Faulty(failure),
+            }
+        })?;
     if scan.universe_from_ws && matches!(opened.origin, Origin::Venue) {
         let listing = ws_tickers::prefer(&settings.venue, scan, opened.listing.clone());
         let selection = universe::select(&listing, &rules, is_held);
@@ -58,26 +90,13 @@ pub fn universe_with(settings: &Settings, held: Held) -> Result<Followed, Failur
             (opened.listing, opened.selection) = (listing, selection);
         }
     }
-    followed(settings, held, opened, &rules)
-}
-
-/// As `universe_with` out of the cache: the venue serves nobody for another `seconds`, so it is not asked.
-pub fn universe_cached(settings: &Settings, held: Held, seconds: u64) -> Result<Followed, Failure> {
-    let rules = rules(&settings.scan)?;
-    let because = ListingFault::NotAsked { seconds };
-    let cache = &settings.scan.universe_cache_path;
-    let opened = universe::open_cached(because, &rules, cache, |symbol| held.has(symbol));
-    followed(settings, held, opened.map_err(Failure::venue)?, &rules)
-}
-
-fn now_ms() -> i64 {
-    (sys::clock::wall_ns() / 1_000_000) as i64
+    Ok(followed(settings, held, opened, &rules))
 }
 
 /// What follows from `opened`, and what the operator should know of it.
-fn followed(settings: &Settings, held: Held, opened: Universe, rules: &Rules) -> Result<Followed, Failure> {
+fn followed(settings: &Settings, held: Held, opened: Universe, rules: &Rules) -> Followed {
     let scan = &settings.scan;
-    eprintln!("{}", opened.origin_line(now_ms()));
+    eprintln!("{}", opened.origin_line(sys::clock::wall_ms()));
     if let Some(fault) = &opened.unsaved {
         eprintln!("warning: {fault}");
     }
@@ -100,14 +119,14 @@ fn followed(settings: &Settings, held: Held, opened: Universe, rules: &Rules) ->
         instruments,
         followed,
     } = follow::version(&selection, &[]);
-    Ok(Followed {
+    Followed {
         instruments,
         ranking: followed,
         is_stale,
         listed,
         selection,
         held,
-    })
+    }
 }
 
 /// A line for each instrument that is held and cannot be followed.

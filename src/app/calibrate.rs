@@ -11,6 +11,7 @@ use crate::research::calibrate::rows::{self, Read};
 use crate::research::calibrate::train::{self, Trained};
 use crate::research::calibrate::verdict::{self, Verdict};
 use crate::strategy::calibration::Calibration;
+use crate::sys;
 use clap::Args;
 use serde_json::json;
 use std::io::Write;
@@ -53,7 +54,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let read = rows::read(&args.metrics).map_err(Failure::usage)?;
     let mut notes = notes_of(&read, &args.metrics);
     let old = old_file(out, &mut notes);
-    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let now_ms = sys::clock::wall_ms();
     let trained = train::train(&read.rows, now_ms).map_err(|fault| {
         let mut text = fault.to_string();
         if read.alert_count > 0 {

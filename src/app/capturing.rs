@@ -187,7 +187,7 @@ fn copy_state(settings: &Settings, directory: &Path) -> std::io::Result<()> {
 }
 
 fn run_directory(root: &Path, facts: &Facts<'_>) -> std::io::Result<PathBuf> {
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     let name = format!(
         "{}-{}-{}",

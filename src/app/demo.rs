@@ -3,6 +3,7 @@
 //! Nothing of the user's is read: no credentials, no `.env`, no state. Everything is written below
 //! `--out`, but for the bus, which lies in shared memory where `latency-report` looks for it.
 
+use super::bans::SharedBans;
 use super::capturing::{self, Facts};
 use super::cli::{AttachRule, DemoArgs, MarketSource, TwoStopsRule};
 use super::daemon::{self, Daemon};
@@ -23,6 +24,7 @@ use crate::settings::{Credentials, Secret, Settings};
 use crate::stage::decode::CandleSource;
 use crate::stage::digest::TickDigest;
 use crate::stage::housekeep::SeenHandle;
+use crate::stage::outside::Outside;
 use crate::sys::clock::Stamp;
 use crate::venue::loopback::{Credential, LoopbackServer};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -92,11 +94,13 @@ fn trade(
     server: &LoopbackServer,
     stop: &Stop,
 ) -> Result<Summary, Failure> {
-    let followed = bootstrap::universe(settings)?;
-    let bus = bootstrap::bus(settings)?;
-    let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     let clock = server.with(|venue| venue.options().clock);
     let clock = DecisionClock::scaled(Stamp::process(), clock.anchor(), clock.speed());
+    let outside = Outside::default();
+    let bans = SharedBans::of(&outside, &clock);
+    let followed = bootstrap::universe(settings, &bans)?;
+    let bus = bootstrap::bus(settings)?;
+    let epoch = bootstrap::epoch(&settings.daemon.state_dir)?;
     let (ports, connector) = daemon::socket_ports(settings, args.market.seed)?;
     let seen = SeenHandle::default();
     let instruments = Arc::new(followed.instruments);
@@ -127,6 +131,7 @@ fn trade(
         instruments: &instruments,
         listed: followed.listed,
         clock: &clock,
+        bans,
         capture: capture.taping.webhook_bodies(),
         tape: capture.taping.tape(Stream::WebhookGate),
     };
@@ -158,7 +163,7 @@ fn trade(
         scan: true,
         alerts: lines.as_ref().map(gateway::Lines::receiver),
         learned: opened.learned,
-        outside: Default::default(),
+        outside,
     };
     let title = format!(
         " smart-scanner demo, {} × real time, {} ",

@@ -63,7 +63,7 @@ pub fn run(args: &DownloadArgs) -> Result<Exit, Failure> {
         .out
         .clone()
         .unwrap_or_else(|| cache_folder(&settings).with_file_name(args.timeframe.text()));
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let wanted: Vec<Wanted> = args
         .symbols
         .iter()

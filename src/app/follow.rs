@@ -5,6 +5,7 @@
 //! never left, and one without is first closed for entries and left with the next reading, when no order
 //! of it can be on its way any more.
 
+use super::bans::SharedBans;
 use super::bootstrap::{self, Followed};
 use super::exit::Failure;
 use super::held::{self, Leave};
@@ -162,7 +163,7 @@ impl Follower {
             };
         }
         let mut lines = Vec::new();
-        let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+        let now_ms = sys::clock::wall_ms();
         if let Err(fault) = cache::save(&self.cache_path, listing, now_ms) {
             lines.push(format!("warning: {fault}"));
         }
@@ -286,7 +287,11 @@ impl Reader {
 
     async fn read(&self, clock: &DecisionClock) -> Reading {
         let source = bootstrap::source(&self.venue);
-        let listing = universe::read::read(&source, &Patience::default()).await;
+        let bans = SharedBans {
+            calls: Arc::clone(&self.outside),
+            clock: clock.clone(),
+        };
+        let listing = universe::read::read(&source, &Patience::default(), &bans).await;
         let held = match &self.credentials {
             Some(credentials) => {
                 let mut leave = Leave::Shared(Arc::clone(&self.outside));

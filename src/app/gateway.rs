@@ -3,6 +3,7 @@
 //! It joins the HTTP side (`crate::gateway`) to the rings of a bus, the metrics file and the settings.
 //! The gateway's thread starts before the stages do: what is asked meanwhile waits in the ring.
 
+use super::bans::SharedBans;
 use super::cli::SettingsArgs;
 use super::exit::{Exit, Failure};
 use super::run;
@@ -10,7 +11,7 @@ use crate::bus::Bus;
 use crate::capture::Tape;
 use crate::driver::DecisionClock;
 use crate::gateway::sources::Sources;
-use crate::gateway::{AlertLine, Capture, Gateway, Handover, Ids, Options, Tokens};
+use crate::gateway::{AlertLine, Capture, Gateway, Handover, Ids, Options, Prices, Tokens};
 use crate::model::Instruments;
 use crate::settings::{self, LoadOptions, Secret, Settings};
 use crate::sys;
@@ -100,6 +101,7 @@ pub struct Parts<'a> {
     /// Symbols of everything that the venue lists.
     pub listed: Vec<String>,
     pub clock: &'a DecisionClock,
+    pub bans: SharedBans,
     pub capture: Option<Capture>,
     /// Where alerts are recorded on their way to the gate.
     pub tape: Option<Tape>,
@@ -129,7 +131,7 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
         &settings.secrets.webhook_secret_next,
     ];
     let tokens = Tokens::new(secrets.into_iter().flatten().map(Secret::expose));
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let ids = Ids::open(&settings.daemon.state_dir.join(IDS_FILE), now_ms).map_err(Failure::state)?;
     let clock = parts.clock.clone();
     let options = Options {
@@ -146,7 +148,11 @@ fn start(parts: Parts<'_>, lines: &Lines) -> Result<Gateway, Failure> {
         clock: Arc::new(move || clock.now()),
         lines: Some(lines.sender.clone()),
         capture: parts.capture,
-        prices: Some((rest_client(settings)?, settings.venue.blofin_base_url.clone())),
+        prices: Some(Prices::new(
+            rest_client(settings)?,
+            &settings.venue.blofin_base_url,
+            Arc::new(parts.bans),
+        )),
     };
     let alerts = bus
         .producer(LinkId::WebhookGate.link().name)

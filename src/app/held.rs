@@ -5,7 +5,7 @@
 //! Should the venue not say it, the gate still sees every row later: one about an instrument that is not
 //! followed turns entries off.
 
-use super::doctor::signed::{Api, Refusal};
+use super::doctor::signed::Api;
 use super::{bootstrap, graph};
 use crate::driver::DecisionClock;
 use crate::model::message::Lane;
@@ -15,8 +15,8 @@ use crate::settings::{Settings, Venue};
 use crate::stage::gate::core_snapshot;
 use crate::stage::gate::intents::Intents;
 use crate::stage::outside::{Outside, OutsideCalls};
-use crate::venue::blofin::budget::{BudgetLimits, CallBudget, SUSPENSION_NS};
-use crate::venue::blofin::read_queue::PAUSE_NS_MIN;
+use crate::venue::blofin::bans::Refusal;
+use crate::venue::blofin::budget::{BudgetLimits, CallBudget};
 use crate::venue::blofin::sign::Credentials;
 use crate::venue::paper;
 use serde_json::Value;
@@ -89,9 +89,14 @@ impl Leave {
                 tokio::time::sleep(pause.max(LOOK_AGAIN)).await;
             },
             Leave::Shared(calls) => {
+                // Before it asks: what `fetch` grants is spent. And after: it may have granted just before.
+                refuse_in_ban(calls.suspended_until(), clock.now())?;
                 let (number, asked) = (calls.ask(), Instant::now());
-                while !calls.is_granted(number) {
+                loop {
                     refuse_in_ban(calls.suspended_until(), clock.now())?;
+                    if calls.is_granted(number) {
+                        return Ok(());
+                    }
                     if asked.elapsed() > LEAVE_MAX {
                         return Err(format!(
                             "the other reads left no call for {} s",
@@ -100,7 +105,6 @@ impl Leave {
                     }
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                Ok(())
             }
         }
     }
@@ -113,12 +117,7 @@ impl Leave {
 
     /// The venue refused: nobody calls for as long as after a read of `fetch` that is refused.
     fn refused(&self, refusal: Refusal, now: Wall) {
-        let (ns, is_ban) = match refusal {
-            Refusal::TooMany => (PAUSE_NS_MIN, false),
-            Refusal::Forbidden => (SUSPENSION_NS, true),
-        };
-        let until = Wall(now.0.saturating_add(ns));
-        self.calls().refuse(until, is_ban);
+        self.calls().refuse(refusal, refusal.until(now));
     }
 
     fn is_in_ban(&self, now: Wall) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod backtest;
+pub mod bans;
 pub mod bootstrap;
 pub mod calibrate;
 pub mod candle_file;

@@ -21,6 +21,7 @@ use crate::model::{InstrumentId, Instruments, Side, Timeframe};
 use crate::settings::Settings;
 use crate::stage::decode::{CandleSource, History};
 use crate::stage::housekeep::{SeenHandle, lines::Names};
+use crate::stage::outside::Outside;
 use crate::stage::score::HELD_GAUGE;
 use crate::sys::clock::Stamp;
 use crate::topology::LinkId;
@@ -39,6 +40,7 @@ const STILL_POLLS: u32 = 50;
 pub fn run(
     settings: &Settings,
     followed: Followed,
+    outside: Outside,
     clock: &DecisionClock,
     stop: &Stop,
     out: &mut impl Write,
@@ -76,7 +78,7 @@ pub fn run(
         tick_digest: None,
         scan: true,
         learned: opened.learned,
-        outside: Default::default(),
+        outside,
         alerts: None,
         table: None,
         source: CandleSource::Once,

@@ -5,6 +5,7 @@
 //! repeats it the same way. With ENABLE_GATEWAY=1 it listens for alerts, which the gate refuses. It owns no
 //! state of the user: what it writes is below `--out`.
 
+use super::bans::SharedBans;
 use super::bootstrap;
 use super::capturing::{self, Facts};
 use super::cli::{SettingsArgs, parse_duration};
@@ -56,9 +57,10 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let stop = Stop::listen().map_err(Failure::venue)?;
     let settings = settings_of(args)?;
     let clock = venue_clock::of(&settings);
-    let followed = bootstrap::universe(&settings)?;
-    let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
     let outside = Outside::default();
+    let bans = SharedBans::of(&outside, &clock);
+    let followed = bootstrap::universe(&settings, &bans)?;
+    let table = Table::new(followed.instruments.clone(), followed.ranking.clone());
     let mut follower = Follower::start(&settings, table.clone(), &followed, &clock, &outside.calls)?;
     let instruments = Arc::new(followed.instruments);
     let lines = gateway::Lines::when_on(&settings);
@@ -91,6 +93,7 @@ pub fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         instruments: &instruments,
         listed: followed.listed,
         clock: &clock,
+        bans,
         capture: capture.taping.webhook_bodies(),
         tape: capture.taping.tape(Stream::WebhookGate),
     };

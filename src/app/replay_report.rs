@@ -384,7 +384,7 @@ fn trial_of(played: &Played<'_>) -> Trial {
         .filter(|changed| !changed.key.ends_with("_PATH") && !changed.key.ends_with("_DIR"))
         .map(|changed| (changed.key.to_string(), changed.value.to_string()))
         .collect();
-    let now_ms = (sys::clock::wall_ns() / 1_000_000) as i64;
+    let now_ms = sys::clock::wall_ms();
     let options = &played.chosen.options;
     // The account is charged by the table of terms that lies beside the data; it is not in the folder.
     let data = format!("{} {}", played.chosen.data, terms_text(played.instruments));

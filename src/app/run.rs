@@ -1,6 +1,7 @@
 //! `run`: the daemon. On paper unless two settings and three credentials say live.
 
-use super::bootstrap::Followed;
+use super::bans::SharedBans;
+use super::bootstrap::{Followed, Unopened};
 use super::capturing::{self, Facts};
 use super::cli::RunArgs;
 use super::daemon::{self, Daemon};
@@ -17,13 +18,13 @@ use crate::capture::Stream;
 use crate::driver::DecisionClock;
 use crate::gateway::Gateway;
 use crate::model::Instrument;
-use crate::model::time::NS_PER_SEC;
 use crate::settings::Settings;
 use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
 use crate::stage::outside::Outside;
 use crate::sys;
 use crate::universe::live::Table;
+use crate::venue::blofin::bans::Bans;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
 use crate::venue::paper::{self, SplitCalls};
 use std::path::Path;
@@ -39,8 +40,16 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         announce(&settings);
         let stop = Stop::listen().map_err(Failure::venue)?;
         let clock = venue_clock::of(&settings);
-        let followed = bootstrap::universe(&settings)?;
-        return once::run(&settings, followed, &clock, &stop, &mut std::io::stdout());
+        let outside = Outside::default();
+        let followed = bootstrap::universe(&settings, &SharedBans::of(&outside, &clock))?;
+        return once::run(
+            &settings,
+            followed,
+            outside,
+            &clock,
+            &stop,
+            &mut std::io::stdout(),
+        );
     }
     start(&settings, true, source_of(args, &settings))
 }
@@ -105,6 +114,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         instruments: &instruments,
         listed: followed.listed,
         clock: &clock,
+        bans: SharedBans::of(&outside, &clock),
         capture: capture.taping.webhook_bodies(),
         tape: capture.taping.tape(Stream::WebhookGate),
     };
@@ -199,27 +209,28 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
 }
 
 /// The universe, with what the account holds. While the venue serves nobody it comes out of the cache; without
-/// one that is waited out, as a call would make it longer. `None`: a signal came first.
+/// one that is waited out, as a call would make it longer. Any other fault ends the run. `None`: a signal came
+/// first.
 fn open_universe(
     settings: &Settings,
     clock: &DecisionClock,
     outside: &mut Outside,
     stop: &Stop,
 ) -> Result<Option<Followed>, Failure> {
+    let bans = SharedBans::of(outside, clock);
     loop {
         let held = held::at_start(settings, clock, outside);
-        let (until, now) = (outside.calls.suspended_until(), clock.now());
-        if until <= now {
-            return bootstrap::universe_with(settings, held).map(Some);
-        }
-        let seconds = until.since(now).div_ceil(NS_PER_SEC);
-        match bootstrap::universe_cached(settings, held, seconds) {
+        match bootstrap::universe_with(settings, held, &bans) {
             Ok(followed) => return Ok(Some(followed)),
-            Err(failure) => eprintln!("{}; waiting until it serves again", failure.text),
+            Err(Unopened::Faulty(failure)) => return Err(failure),
+            Err(Unopened::InBan(failure)) => eprintln!("{}; waiting until it serves again", failure.text),
         }
-        while until > clock.now() {
+        loop {
             if stop.is_set() {
                 return Ok(None);
+            }
+            if bans.seconds_left().is_none() {
+                break;
             }
             std::thread::sleep(LOOK_EVERY);
         }

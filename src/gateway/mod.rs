@@ -26,6 +26,7 @@ mod token;
 
 pub use handover::{Handover, IN_FLIGHT_MAX};
 pub use ids::{IdFault, Ids};
+pub use price::Prices;
 pub use reply::Refusal;
 pub use server::{Gateway, GatewayFault};
 pub use service::{AlertLine, Capture, Counts, Options};

@@ -17,6 +17,7 @@ use super::symbols::{Found, Symbols};
 use super::token::Tokens;
 use crate::model::message::{Alert, AlertAnswer};
 use crate::model::{Instrument, InstrumentId, Instruments, Reason, Side, Timeframe, Wall};
+use crate::sys::clock::{wall_ms, wall_ns};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, Response, StatusCode};
@@ -62,8 +63,8 @@ pub struct Options {
     /// Where decided alerts go for the metrics file; a full channel loses the line and counts it.
     pub lines: Option<Sender<AlertLine>>,
     pub capture: Option<Capture>,
-    /// Asks for prices at this REST root; `None` asks nowhere.
-    pub prices: Option<(reqwest::Client, String)>,
+    /// Where prices are asked; `None` asks nowhere.
+    pub prices: Option<Prices>,
 }
 
 /// A decided alert, for the metrics file.
@@ -200,7 +201,7 @@ impl Service {
             clock: options.clock,
             lines: options.lines,
             capture: options.capture,
-            prices: options.prices.map(|(client, url)| Prices::new(client, &url)),
+            prices: options.prices,
             budget: Mutex::new(Budget::new(options.per_second, options.burst)),
             ids: Mutex::new(options.ids),
             handover,
@@ -248,7 +249,7 @@ impl Service {
         }
         let kept = body.without_token(&bytes);
         if let Some(capture) = &self.capture {
-            capture(crate::sys::clock::wall_ns(), &kept);
+            capture(wall_ns(), &kept);
         }
         self.counts
             .unknown_fields
@@ -466,8 +467,4 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     } else {
         Ok(bytes)
     }
-}
-
-fn wall_ms() -> i64 {
-    (crate::sys::clock::wall_ns() / 1_000_000) as i64
 }

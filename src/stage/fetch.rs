@@ -15,7 +15,7 @@ use crate::model::message::{
 use crate::model::{InstrumentId, Reason, Timeframe, Wall};
 use crate::topology::LinkId;
 use crate::universe::live::InstrumentView;
-use crate::venue::blofin::budget::SUSPENSION_NS;
+use crate::venue::blofin::bans::Refusal;
 use crate::venue::blofin::rest_reader::{ReadEvent, ReadPage, RestReader};
 use crate::venue::seam::CallPort;
 use std::os::fd::RawFd;
@@ -102,7 +102,7 @@ impl Fetch {
                 self.fail(&request, reason, now);
             }
         }
-        self.tell_own_suspension(now);
+        self.tell_own_refusal(now);
         self.port_sequence += 1;
         Some(self.port_sequence)
     }
@@ -124,30 +124,32 @@ impl Fetch {
                 self.parts.outside.note_refused(refused);
                 budget.suspend(Wall::from_ms(refused.until_ms as i64), now);
                 let until = budget.suspended_until();
-                // A ban that ends before what `gate` knows of is news as well: it holds protection longer.
-                if until > self.told_until || refused.is_ban {
-                    self.tell_suspension(until, refused.is_ban, now);
-                }
+                self.tell_refusal(refused.refusal, until, now);
             }
         }
         Some(word.number())
     }
 
     /// Tells `gate` when a read has just been refused.
-    fn tell_own_suspension(&mut self, now: Wall) {
-        let until = self.parts.reader.budget_mut().suspended_until();
-        if until > self.told_until {
-            self.tell_suspension(until, until.since(now) >= SUSPENSION_NS, now);
+    fn tell_own_refusal(&mut self, now: Wall) {
+        let budget = self.parts.reader.budget_mut();
+        if let Some(refusal) = budget.take_refusal() {
+            let until = budget.suspended_until();
+            self.tell_refusal(refusal, until, now);
         }
     }
 
-    /// Tells `gate` that the venue refuses to serve reads: orders come from the same address.
-    fn tell_suspension(&mut self, until: Wall, is_ban: bool, now: Wall) {
+    /// Tells `gate` that the venue refuses to serve reads: orders come from the same address. A ban that ends
+    /// before what `gate` knows of is news as well: it holds protection longer.
+    fn tell_refusal(&mut self, refusal: Refusal, until: Wall, now: Wall) {
+        if until <= self.told_until && !refusal.is_ban() {
+            return;
+        }
         self.told_until = until;
         let mut event: AccountEvent = bytemuck::Zeroable::zeroed();
         event.kind = AccountKind::Suspended as u8;
         event.update_ms = until.ms();
-        event.detail = u8::from(is_ban);
+        event.detail = u8::from(refusal.is_ban());
         event.header.time_ns = now.0;
         self.parts.to_gate.publish_or_drop(event);
     }

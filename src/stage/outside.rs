@@ -1,11 +1,13 @@
 //! Calls that another thread of this process makes with the same key from the same address: the reading of
-//! the universe asks what the account holds. `fetch` grants them out of its own budget, and each side tells
-//! the other of bans.
+//! the universe asks what the account holds. `fetch` grants them out of its own budget. Public calls need no
+//! grant. Whoever is refused tells the others.
 //!
-//! One asks, one grants: four words, each with one writer, no lock.
+//! One asks, one grants: four words, no lock. Each has one writer but `refused`, which only grows: the threads
+//! of the universe and of the gateway raise it.
 
 use crate::model::Wall;
 use crate::model::time::NS_PER_MS;
+use crate::venue::blofin::bans::Refusal;
 use crate::venue::blofin::budget::CallBudget;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +35,11 @@ impl OutsideCalls {
         self.granted.load(Ordering::Acquire) >= number
     }
 
-    /// The venue refused a call from outside, with a 403 when `is_ban`, else with a 429: nobody calls until
-    /// `until`.
-    pub fn refuse(&self, until: Wall, is_ban: bool) {
-        let refused = until.0.div_ceil(NS_PER_MS) << 1 | u64::from(is_ban);
-        self.refused.fetch_max(refused, Ordering::AcqRel);
+    /// The venue refused a call from outside: nobody calls until `until`.
+    pub fn refuse(&self, refusal: Refusal, until: Wall) {
+        let until_ms = until.0.div_ceil(NS_PER_MS);
+        let refused = Refused { until_ms, refusal };
+        self.refused.fetch_max(refused.word(), Ordering::AcqRel);
     }
 
     /// Until when nobody calls; in the past when everybody may. A refusal counts before `fetch` has heard of
@@ -58,24 +60,26 @@ pub(super) enum Word {
     Refused(Refused),
 }
 
-/// Until when nobody calls, in ms, and whether by a 403: how long that is at the time it is heard says nothing
-/// about which of the two it was.
+/// Until when nobody calls, in ms, and why: how long that is at the time it is heard says nothing about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub until_ms: u64,
-    pub is_ban: bool,
+    pub refusal: Refusal,
 }
 
 impl Refused {
     fn of(word: u64) -> Refused {
         Refused {
             until_ms: word >> 1,
-            is_ban: word & 1 == 1,
+            refusal: match word & 1 {
+                0 => Refusal::TooMany,
+                _ => Refusal::Forbidden,
+            },
         }
     }
 
     fn word(self) -> u64 {
-        self.until_ms << 1 | u64::from(self.is_ban)
+        self.until_ms << 1 | u64::from(self.refusal.is_ban())
     }
 }
 
@@ -161,13 +165,18 @@ mod tests {
 
     #[test]
     fn a_word_is_its_number() {
-        let refused = |is_ban| {
+        let refused = |refusal| {
             Word::Refused(Refused {
                 until_ms: 1_800_000_000_000,
-                is_ban,
+                refusal,
             })
         };
-        for word in [Word::Call(1), Word::Call(77), refused(false), refused(true)] {
+        for word in [
+            Word::Call(1),
+            Word::Call(77),
+            refused(Refusal::TooMany),
+            refused(Refusal::Forbidden),
+        ] {
             assert_eq!(Word::of(word.number()), word);
         }
     }
@@ -181,24 +190,24 @@ mod tests {
         assert_eq!(end.next(), Some(Word::Call(1)));
         end.grant(1);
         assert!(calls.is_granted(1) && !calls.is_granted(2));
-        calls.refuse(Wall(5_000_000_001), false);
-        let refused = |is_ban| Refused {
+        calls.refuse(Refusal::TooMany, Wall(5_000_000_001));
+        let refused = |refusal| Refused {
             until_ms: 5_001,
-            is_ban,
+            refusal,
         };
-        assert_eq!(end.next(), Some(Word::Refused(refused(false))));
+        assert_eq!(end.next(), Some(Word::Refused(refused(Refusal::TooMany))));
         assert_eq!(
             calls.suspended_until(),
             Wall(5_001_000_000),
             "before `fetch` has heard of it"
         );
-        end.note_refused(refused(false));
+        end.note_refused(refused(Refusal::TooMany));
         assert_eq!(end.next(), Some(Word::Call(2)));
         // The worse of two that end together.
-        calls.refuse(Wall(5_000_000_001), true);
-        assert_eq!(end.next(), Some(Word::Refused(refused(true))));
-        end.note_refused(refused(true));
-        calls.refuse(Wall(5_000_000_001), false);
+        calls.refuse(Refusal::Forbidden, Wall(5_000_000_001));
+        assert_eq!(end.next(), Some(Word::Refused(refused(Refusal::Forbidden))));
+        end.note_refused(refused(Refusal::Forbidden));
+        calls.refuse(Refusal::TooMany, Wall(5_000_000_001));
         assert_eq!(end.next(), Some(Word::Call(2)));
         end.show(Wall(9_000_000_000));
         assert_eq!(calls.suspended_until(), Wall(9_000_000_000));

@@ -170,6 +170,11 @@ pub fn wall_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// Ms since 1970 by the system's wall clock: for names, ages and lines, never for a decision.
+pub fn wall_ms() -> i64 {
+    (wall_ns() / 1_000_000) as i64
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -18,7 +18,7 @@ pub mod select;
 pub use cache::CacheFault;
 pub use changes::{Changes, Delisted, Listed, Refreshed};
 pub use listing::{DayTicker, ListedInstrument, Listing, Unreadable, UnreadableList};
-pub use open::{Origin, Universe, UniverseFault, open, open_async, open_cached};
+pub use open::{Origin, Universe, UniverseFault, open, open_async};
 pub use read::{ListingFault, Patience, Source};
 pub use rules::{Patterns, RuleFault, Rules};
 pub use select::{DropWhy, Dropped, MARKET_SYMBOL, Selection, candidates, select};

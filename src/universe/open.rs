@@ -12,6 +12,7 @@ use super::read::{self, ListingFault, Patience, Source};
 use super::rules::Rules;
 use super::select::{Selection, select};
 use crate::model::Symbol;
+use crate::venue::blofin::bans::Bans;
 
 /// Where a universe came from.
 #[derive(Debug)]
@@ -53,11 +54,19 @@ pub enum UniverseFault {
     Runtime { source: std::io::Error },
 }
 
+impl UniverseFault {
+    /// Whether waiting until the venue serves us again is all that it takes.
+    pub fn is_by_ban(&self) -> bool {
+        matches!(self, UniverseFault::NoSource { venue, .. } if venue.is_by_ban())
+    }
+}
+
 /// Reads, chooses and saves, before the engine starts; `now_ms` is Unix time. It blocks for as long as
 /// `patience` says, so it must not be called on a thread of an async runtime: use `open_async` there.
 pub fn open(
     source: &Source<'_>,
     patience: &Patience,
+    bans: &dyn Bans,
     rules: &Rules,
     cache_path: &Path,
     now_ms: i64,
@@ -67,19 +76,22 @@ pub fn open(
         .enable_all()
         .build()
         .map_err(|source| UniverseFault::Runtime { source })?;
-    runtime.block_on(open_async(source, patience, rules, cache_path, now_ms, is_held))
+    runtime.block_on(open_async(
+        source, patience, bans, rules, cache_path, now_ms, is_held,
+    ))
 }
 
 /// As `open`, on a runtime that is there. Also for reading again while running.
 pub async fn open_async(
     source: &Source<'_>,
     patience: &Patience,
+    bans: &dyn Bans,
     rules: &Rules,
     cache_path: &Path,
     now_ms: i64,
     is_held: impl Fn(&Symbol) -> bool,
 ) -> Result<Universe, UniverseFault> {
-    match read::read(source, patience).await {
+    match read::read(source, patience, bans).await {
         Ok(listing) => {
             let selection = chosen(&listing, rules, is_held)?;
             let unsaved = cache::save(cache_path, &listing, now_ms).err();
@@ -95,7 +107,7 @@ pub async fn open_async(
 }
 
 /// Out of the cache, as the venue could not be read or may not be asked.
-pub fn open_cached(
+fn open_cached(
     because: ListingFault,
     rules: &Rules,
     cache_path: &Path,

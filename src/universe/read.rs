@@ -1,7 +1,8 @@
 //! Asks the venue what it lists: two public requests over REST, before or beside the engine.
 //!
 //! It owns a client of its own on the trading connections' roots; it follows no redirect and uses no
-//! proxy. Each request is tried a few times with growing pauses. No answer is believed that is not
+//! proxy. Each request is tried a few times with growing pauses; while the venue serves nobody from this
+//! address none leaves, and one that is refused is told and never repeated. No answer is believed that is not
 //! whole: a body has a limit, a list that cannot be read is a fault and never an empty list.
 
 use std::error::Error;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::listing::Listing;
 use crate::model::Reason;
+use crate::venue::blofin::bans::{Bans, Refusal};
 use crate::venue::blofin::codec::control::printable;
 use crate::venue::blofin::codec::document::{Document, Element};
 use crate::venue::blofin::tls::{TlsFault, client_config};
@@ -101,13 +103,13 @@ pub enum ListingFault {
 }
 
 impl ListingFault {
-    /// Whether the same request may fare better a moment later. A venue that forbids is not asked
+    /// Whether the same request may fare better a moment later. A venue that refuses to serve is not asked
     /// again: each request prolongs its ban.
     fn is_passing(&self) -> bool {
         match self {
             ListingFault::NoAnswer { .. } | ListingFault::NoList { .. } | ListingFault::Empty { .. } => true,
             ListingFault::Refused { status, code, .. } => {
-                matches!(status, 408 | 429 | 500..) || matches!(code.as_str(), "429" | "500")
+                self.refusal().is_none() && (matches!(status, 408 | 500..) || code == "500")
             }
             ListingFault::Tls(_)
             | ListingFault::Client { .. }
@@ -115,16 +117,40 @@ impl ListingFault {
             | ListingFault::TooLarge { .. } => false,
         }
     }
+
+    /// How the venue refused to serve us, if that is what it did.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            ListingFault::Refused { status, code, .. } => Refusal::of(*status, code.parse().ok()),
+            ListingFault::Tls(_)
+            | ListingFault::Client { .. }
+            | ListingFault::NotAsked { .. }
+            | ListingFault::NoAnswer { .. }
+            | ListingFault::TooLarge { .. }
+            | ListingFault::NoList { .. }
+            | ListingFault::Empty { .. } => None,
+        }
+    }
+
+    /// Whether it is over with the ban: the venue refused, or was not asked because it had.
+    pub fn is_by_ban(&self) -> bool {
+        matches!(self, ListingFault::NotAsked { .. }) || self.refusal().is_some()
+    }
 }
 
 /// Every instrument and ticker that the venue lists. Both lists have at least one row that can be
-/// read; rows that cannot are named in `unreadable`.
-pub async fn read(source: &Source<'_>, patience: &Patience) -> Result<Listing, ListingFault> {
+/// read; rows that cannot are named in `unreadable`. `bans` is asked before every request, and told of a 429
+/// or 403.
+pub async fn read(
+    source: &Source<'_>,
+    patience: &Patience,
+    bans: &dyn Bans,
+) -> Result<Listing, ListingFault> {
     let client = client(source.ca_file, patience)?;
     let base_url = source.base_url.trim_end_matches('/');
     let mut listing = Listing::default();
     for path in [INSTRUMENTS_PATH, TICKERS_PATH] {
-        let part = read_patiently(&client, base_url, path, patience).await?;
+        let part = read_patiently(&client, base_url, path, patience, bans).await?;
         listing.instruments.extend(part.instruments);
         listing.tickers.extend(part.tickers);
         listing.unreadable.extend(part.unreadable);
@@ -149,11 +175,19 @@ async fn read_patiently(
     base_url: &str,
     path: &'static str,
     patience: &Patience,
+    bans: &dyn Bans,
 ) -> Result<Listing, ListingFault> {
     let mut pause = patience.first_pause;
     let mut attempt = 1;
     loop {
-        match read_once(client, base_url, path).await {
+        if let Some(seconds) = bans.seconds_left() {
+            return Err(ListingFault::NotAsked { seconds });
+        }
+        let result = read_once(client, base_url, path).await;
+        if let Some(refusal) = result.as_ref().err().and_then(ListingFault::refusal) {
+            bans.tell(refusal);
+        }
+        match result {
             Err(fault) if fault.is_passing() && attempt < patience.attempts => {
                 tokio::time::sleep(pause).await;
                 pause = pause.saturating_mul(2);
@@ -340,6 +374,12 @@ mod tests {
                 "{text}"
             );
         }
+        // A gateway says it below a status of 200.
+        for code in [r#""429""#, "429"] {
+            let fault = fault(200, &format!(r#"{{"code":{code},"msg":"slow down"}}"#));
+            assert_eq!(fault.refusal(), Some(Refusal::TooMany), "{fault}");
+            assert!(!fault.is_passing(), "{fault}");
+        }
     }
 
     #[test]
@@ -376,12 +416,13 @@ mod tests {
             (301, false, "BLOFIN_BASE_URL"),
             (403, false, "firewall"),
             (404, false, "BLOFIN_BASE_URL"),
-            (429, true, "too many"),
+            (429, false, "too many"),
             (502, true, "status page"),
         ] {
             for body in [good.as_str(), "<html>"] {
                 let fault = fault(status, body);
                 assert_eq!(fault.is_passing(), passing, "{fault}");
+                assert_eq!(fault.is_by_ban(), matches!(status, 403 | 429), "{fault}");
                 let text = fault.to_string();
                 assert!(
                     text.contains(&status.to_string()) && text.contains(next),

@@ -3,6 +3,8 @@
 use crate::desk::{Desk, NEXT_TOKEN, Plan, TOKEN, now_ms};
 use smart_scanner::gateway::sources::Sources;
 use smart_scanner::model::{InstrumentId, Timeframe};
+use smart_scanner::venue::blofin::bans::{Alone, Bans, Refusal};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn the_body_that_users_send_today_becomes_one_alert_and_one_line() {
@@ -204,7 +206,7 @@ fn an_absent_price_is_the_gates_or_the_venues() {
     });
     let desk = Desk::open(Plan {
         reference: 0.0,
-        prices: Some(url),
+        prices: Some((url, Arc::new(Alone))),
         ..Plan::default()
     });
     let (status, reply) = desk.signal(r#"{"symbol":"ETHUSDT","side":"buy"}"#);
@@ -218,6 +220,61 @@ fn an_absent_price_is_the_gates_or_the_venues() {
         head.starts_with("GET /api/v1/market/tickers?instId=ETH-USDT "),
         "{head}"
     );
+}
+
+/// The bans of one address.
+#[derive(Default)]
+struct Address(Mutex<Vec<Refusal>>);
+
+impl Bans for Address {
+    fn seconds_left(&self) -> Option<u64> {
+        let told = self.0.lock().expect("no panic");
+        (!told.is_empty()).then_some(60)
+    }
+
+    fn tell(&self, refusal: Refusal) {
+        self.0.lock().expect("no panic").push(refusal);
+    }
+}
+
+#[test]
+fn a_refused_price_is_told_and_none_is_asked_in_a_ban() {
+    use std::io::{Read, Write};
+    for (status, body, refusal) in [
+        ("403 Forbidden", "<html>", Refusal::Forbidden),
+        ("429 Too Many Requests", r#"{"code":"429"}"#, Refusal::TooMany),
+        ("200 OK", r#"{"code":"429","msg":"slow down"}"#, Refusal::TooMany),
+        ("200 OK", r#"{"code":429,"msg":"slow down"}"#, Refusal::TooMany),
+    ] {
+        let venue = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", venue.local_addr().expect("an address"));
+        let asked = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&asked);
+        let reply = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        std::thread::spawn(move || {
+            for stream in venue.incoming() {
+                let mut stream = stream.expect("a connection");
+                *count.lock().expect("no panic") += 1;
+                let mut head = [0; 2048];
+                let _ = stream.read(&mut head);
+                let _ = stream.write_all(reply.as_bytes());
+            }
+        });
+        let bans = Arc::new(Address::default());
+        let desk = Desk::open(Plan {
+            reference: 0.0,
+            prices: Some((url, bans.clone())),
+            ..Plan::default()
+        });
+        for id in ["one", "two"] {
+            desk.signal(&format!(r#"{{"symbol":"ETHUSDT","side":"buy","id":"{id}"}}"#));
+        }
+        assert_eq!(*bans.0.lock().expect("no panic"), [refusal], "{status} {body}");
+        assert_eq!(*asked.lock().expect("no panic"), 1, "{status} {body}");
+    }
 }
 
 #[test]

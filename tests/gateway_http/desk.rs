@@ -3,10 +3,11 @@
 use bytemuck::Zeroable;
 use smart_scanner::bus::BusBuilder;
 use smart_scanner::gateway::sources::Sources;
-use smart_scanner::gateway::{AlertLine, Gateway, Handover, Ids, Options, Tokens};
+use smart_scanner::gateway::{AlertLine, Gateway, Handover, Ids, Options, Prices, Tokens};
 use smart_scanner::model::message::{Alert, AlertAnswer};
 use smart_scanner::model::{Decimal, Instrument, Instruments, Lots, Symbol, Wall};
 use smart_scanner::sys::clock::Stamp;
+use smart_scanner::venue::blofin::bans::Bans;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -32,7 +33,8 @@ pub struct Plan<'a> {
     pub sources: Sources,
     /// The gate answers nothing.
     pub mute: bool,
-    pub prices: Option<String>,
+    /// Where prices are asked, and whom the calls ask and tell.
+    pub prices: Option<(String, Arc<dyn Bans>)>,
     /// Last price that the gate knows.
     pub reference: f64,
 }
@@ -127,13 +129,13 @@ impl Desk {
             capture: Some(Arc::new(move |_, body| {
                 told.lock().expect("a lock").push(body.to_vec())
             })),
-            prices: plan.prices.map(|url| {
+            prices: plan.prices.map(|(url, bans)| {
                 let client = reqwest::Client::builder().no_proxy();
                 // Plain http in these tests; the root store is not looked at.
                 let tls =
                     smart_scanner::venue::blofin::tls::client_config(None).expect("a TLS configuration");
                 let client = client.tls_backend_preconfigured((*tls).clone()).build();
-                (client.expect("a client"), url)
+                Prices::new(client.expect("a client"), &url, bans)
             }),
         };
         let stop = Arc::new(AtomicBool::new(false));

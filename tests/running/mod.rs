@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// A process that ends with the test.
 pub struct Running(pub Child);
@@ -40,22 +42,54 @@ pub fn exchange(directory: &Path, instruments: u32) -> (Running, String) {
     (Running(child), url)
 }
 
+/// How long a program may be silent that has something to say, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that speaks on standard error, and what was heard of it so far.
+pub struct Speaking {
+    pub running: Running,
+    lines: Receiver<String>,
+    pub said: String,
+}
+
+impl Speaking {
+    pub fn start(command: &mut Command) -> Speaking {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        // Reads on when nobody listens any more, or the program would wait for room.
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Speaking {
+            running: Running(child),
+            lines,
+            said: String::new(),
+        }
+    }
+
+    /// Returns once it has said `word`.
+    #[track_caller]
+    pub fn until(&mut self, word: &str) {
+        while !self.said.contains(word) {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("{word:?} was never said: {}", self.said);
+            };
+            self.said += &line;
+            self.said.push('\n');
+        }
+    }
+}
+
 /// Starts `command` and returns once it has said `word`, with what it said until then.
 pub fn start_until(command: &mut Command, word: &str) -> (Running, String) {
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
-    let running = Running(child);
-    let mut said = String::new();
-    while !said.contains(word) {
-        let before = said.len();
-        lines.read_line(&mut said).expect("a line");
-        assert!(said.len() > before, "it ended: {said}");
-    }
-    // Somebody must go on reading, or the program would wait for room.
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    (running, said)
+    let mut speaking = Speaking::start(command);
+    speaking.until(word);
+    (speaking.running, speaking.said)
 }

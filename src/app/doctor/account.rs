@@ -18,6 +18,7 @@ use crate::settings::Settings;
 use crate::stage::fetch::history_plan;
 use crate::universe::read;
 use crate::universe::{Patience, Selection, Source, select};
+use crate::venue::blofin::bans::Alone;
 use crate::venue::blofin::request::LEVERAGE_PER_PAGE;
 
 const DAY_MS: i64 = 86_400_000;
@@ -89,7 +90,7 @@ async fn universe(settings: &Settings) -> Result<(Selection, BTreeMap<String, f6
         base_url: &settings.venue.blofin_base_url,
         ca_file: settings.venue.blofin_ca_file.as_deref(),
     };
-    let listing = read::read(&source, &Patience::default())
+    let listing = read::read(&source, &Patience::default(), &Alone)
         .await
         .map_err(|fault| fail(fault.to_string()))?;
     let selection = select::select(&listing, &rules, |_| false);

@@ -3,17 +3,9 @@
 use super::{Finding, venue};
 use crate::driver::DecisionClock;
 use crate::settings::Venue;
+use crate::venue::blofin::bans::Refusal;
 use crate::venue::blofin::sign::{Credentials, NonceSource, Signer};
 use serde_json::Value;
-
-/// The venue serves us nothing for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::app) enum Refusal {
-    /// 429: too many calls.
-    TooMany,
-    /// 403: the firewall's ban.
-    Forbidden,
-}
 
 /// Why a read brought nothing.
 #[derive(Debug)]
@@ -120,16 +112,12 @@ impl Api {
             Err(finding) => return Err(trouble(finding.fact, None)),
         };
         let code = value.as_ref().and_then(|value| number(&value["code"]));
+        if let Some(refusal) = Refusal::of(status, code) {
+            let number = if refusal.is_ban() { 403 } else { 429 };
+            return Err(trouble(format!("the venue answered {number}"), Some(refusal)));
+        }
         match (status, code) {
             (200, Some(0)) => Ok(value.map_or(Value::Null, |mut value| value["data"].take())),
-            (403, _) => Err(trouble(
-                "the venue answered 403".to_owned(),
-                Some(Refusal::Forbidden),
-            )),
-            (429, _) | (_, Some(429)) => Err(trouble(
-                "the venue answered 429".to_owned(),
-                Some(Refusal::TooMany),
-            )),
             (_, Some(code)) => Err(trouble(format!("the venue answered {code}"), None)),
             (status, None) => Err(trouble(format!("the venue answered {status} and no JSON"), None)),
         }

@@ -4,6 +4,7 @@
 //! already rest at the venue protect us, so the windows are exact (every grant is remembered until
 //! its window is over) and the last part of each is kept for protect and close. Pure: no clock.
 
+use super::bans::Refusal;
 use crate::model::Wall;
 use crate::model::message::Lane;
 use crate::model::time::NS_PER_SEC;
@@ -117,6 +118,8 @@ pub struct CallBudget {
     trade: Window,
     suspended_until: Wall,
     probe_at: Wall,
+    /// What a call out of this budget was refused with, until somebody has taken it.
+    refusal: Option<Refusal>,
 }
 
 impl CallBudget {
@@ -127,6 +130,7 @@ impl CallBudget {
             trade: Window::new(10 * NS_PER_SEC, limits.trade),
             suspended_until: Wall(0),
             probe_at: Wall(0),
+            refusal: None,
         }
     }
 
@@ -164,6 +168,18 @@ impl CallBudget {
         }
         self.probe_at = Wall(now.0.saturating_add(PROBE_SPACING_NS));
         Ok(())
+    }
+
+    /// The venue refused a call out of this budget: as `suspend`, and `take_refusal` tells of it.
+    pub fn refuse(&mut self, refusal: Refusal, until: Wall, now: Wall) {
+        self.suspend(until, now);
+        self.refusal = self.refusal.max(Some(refusal));
+    }
+
+    /// The worst refusal since this was last asked. How long the suspension is says nothing about it: our own
+    /// pause after one 429 upon another is longer than a ban.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
     }
 
     /// The venue refused to serve us (429, 403): nothing leaves until `until`, except one probe a
@@ -272,6 +288,20 @@ mod tests {
         ] {
             assert_eq!((all.0, all.1), (one.0 + two.0, one.1 + two.1));
         }
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_kind_until_it_is_taken_and_the_worst_one_counts() {
+        let mut budget = CallBudget::new(BudgetLimits::READS);
+        budget.refuse(Refusal::TooMany, Wall(3_600 * SEC), Wall(0));
+        assert_eq!(budget.take_refusal(), Some(Refusal::TooMany), "an hour is no ban");
+        assert_eq!(budget.take_refusal(), None);
+        budget.refuse(Refusal::Forbidden, Wall(300 * SEC), Wall(0));
+        budget.refuse(Refusal::TooMany, Wall(60 * SEC), Wall(0));
+        assert_eq!(budget.take_refusal(), Some(Refusal::Forbidden));
+        budget.suspend(Wall(9_000 * SEC), Wall(0));
+        assert_eq!(budget.take_refusal(), None, "somebody else was refused");
+        assert_eq!(budget.suspended_until(), Wall(9_000 * SEC));
     }
 
     #[test]

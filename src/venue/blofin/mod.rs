@@ -20,6 +20,7 @@ pub mod target;
 pub mod tls;
 // State machines over the seam.
 pub mod account_ws;
+pub mod bans;
 pub mod budget;
 pub mod heartbeat;
 pub mod market_link;

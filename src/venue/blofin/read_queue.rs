@@ -4,6 +4,7 @@
 //! market lane as many as its pace allows; a read keeps its place from its first page to its last.
 //! Two reads about one instrument never overlap on the market lane: their rows build on each other.
 
+use super::bans::Refusal;
 use super::budget::{CallBudget, SUSPENSION_NS};
 use super::pace::Backoff;
 use super::reply::ReadFault;
@@ -402,10 +403,10 @@ impl ReadQueue {
             ReadTrouble::Throttled(reason) => {
                 // The read did nothing wrong: it keeps its place and its tries.
                 slot.job = Some(job);
-                let mut rest_ns = if reason == Reason::ReplyForbidden {
-                    SUSPENSION_NS
+                let (refusal, mut rest_ns) = if reason == Reason::ReplyForbidden {
+                    (Refusal::Forbidden, SUSPENSION_NS)
                 } else {
-                    0
+                    (Refusal::TooMany, 0)
                 };
                 // What was out at a refusal and is refused as well is one refusal with it.
                 if slot.called > refused {
@@ -413,7 +414,7 @@ impl ReadQueue {
                     self.pause_ns = (2 * pause_ns).min(PAUSE_NS_MAX);
                     self.refused = now;
                 }
-                budget.suspend(Wall(now.0.saturating_add(rest_ns)), now);
+                budget.refuse(refusal, Wall(now.0.saturating_add(rest_ns)), now);
             }
         }
         ReadProgress::Going
