@@ -175,6 +175,15 @@ impl Scene {
         let mut out = Outputs::default();
         act(&mut self.gate, self.now, &mut out);
         self.gate.check_invariants().expect("the gate's invariants");
+        let is_sent = |event: &&GateEvent| event.kind == GateEventKind::OrderSent as u8;
+        let told: Vec<u8> = out
+            .events
+            .iter()
+            .filter(is_sent)
+            .map(|event| event.command)
+            .collect();
+        let sent: Vec<u8> = out.commands.iter().map(|command| command.kind).collect();
+        assert_eq!(told, sent, "a line for every command, in their order");
         self.commands
             .extend(out.commands.iter().map(|command| command.get()));
         self.events.extend(out.events.iter().copied());
@@ -494,6 +503,17 @@ impl Scene {
         self.account(fill);
         self.listed.clear();
         self.position(0, 0.0);
+    }
+
+    /// The bracket fires and the venue refuses its order: the gate closes the position. Returns the close.
+    pub fn leave(&mut self, entry: &OrderCommand, bracket_id: u64) -> OrderCommand {
+        let side = Side::from_code(entry.side).expect("a side").opposite();
+        let (sl, tp) = (entry.sl_ticks, entry.tp_ticks);
+        let failed = OrderState::OrderFailed;
+        let row = self.bracket(bracket_id, side, entry.size_lots, sl, tp, failed);
+        self.clear();
+        self.account(row);
+        self.commands[0]
     }
 
     pub fn closed(&self) -> Vec<GateEvent> {

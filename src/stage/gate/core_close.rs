@@ -10,7 +10,7 @@ use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
 use crate::model::time::NS_PER_MS;
-use crate::model::{OrderType, Side, Wall};
+use crate::model::{OrderType, Reason, Side, Wall};
 use crate::orders::book::{Attachment, FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
 use crate::orders::lifecycle::Progress;
@@ -88,36 +88,15 @@ impl Gate {
         if cause == CloseCause::Naked && attempt == 0 {
             self.counters.naked_closes += 1;
             let mut line = event(GateEventKind::NakedClose, trade.instrument, now);
+            line.side = trade.side as u8;
+            line.timeframe = trade.timeframe;
             line.signal = trade.signal;
-            line.size_lots = lots;
+            line.size_lots = lots.abs();
+            line.reason = Reason::StopAbsent as u16;
             out.event(line);
         }
         self.send_guard(index, PendingKind::Close, approved.command(close), now, out);
         self.reconcile.want(ListKind::Positions, now);
-    }
-
-    /// Asks for one open position to be closed at market; false when there is none.
-    pub fn close(
-        &mut self,
-        instrument: crate::model::InstrumentId,
-        side: Side,
-        now: Wall,
-        out: &mut Outputs,
-    ) -> bool {
-        let slot = slot_of(instrument, self.position_side(side));
-        let Some(index) = self.desk_at(slot) else {
-            return false;
-        };
-        let Some(desk) = self.desks[index].as_mut() else {
-            return false;
-        };
-        if desk.trade.stage != Stage::Open || desk.trade.side != side {
-            return false;
-        }
-        desk.trade.guard.close(CloseCause::Asked);
-        desk.timer = now;
-        self.pump(now, out);
-        true
     }
 
     /// The position is gone: wait for its fills, then say how the trade ended.
@@ -232,7 +211,7 @@ impl Gate {
         line.reason = if known {
             0
         } else {
-            crate::model::Reason::ReplyItemMissing as u16
+            Reason::ReplyItemMissing as u16
         };
         out.event(line);
         self.book_result(&trade);
