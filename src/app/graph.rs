@@ -249,19 +249,22 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
         id: StageId::Send,
         stage: Box::new(send::Send::new(parts, bus)?),
     });
-    let parts = account::Parts {
-        feed: AccountFeed::new(0, plan.seed),
-        port: ports.account,
-        tape: ends.account_tape(),
-        writer: writer(plan, StageId::Account),
-        instruments: ends.table.view(),
-        events: ends.outlet(LinkId::AccountGate)?,
-        order: ends.order(StageId::Account, LinkId::AccountJournal)?,
-    };
-    seats.push(Seat {
-        id: StageId::Account,
-        stage: Box::new(account::Account::new(parts, bus)?),
-    });
+    // ENABLE_PRIVATE_WS=0: nothing may be pushed, so nobody may open the socket either; the gate polls.
+    if plan.settings.trade.enable_private_ws {
+        let parts = account::Parts {
+            feed: AccountFeed::new(0, plan.seed),
+            port: ports.account,
+            tape: ends.account_tape(),
+            writer: writer(plan, StageId::Account),
+            instruments: ends.table.view(),
+            events: ends.outlet(LinkId::AccountGate)?,
+            order: ends.order(StageId::Account, LinkId::AccountJournal)?,
+        };
+        seats.push(Seat {
+            id: StageId::Account,
+            stage: Box::new(account::Account::new(parts, bus)?),
+        });
+    }
     seats.push(Seat {
         id: StageId::Fetch,
         stage: Box::new(market::fetch_stage(&ends, plan, ports.reads)?),
