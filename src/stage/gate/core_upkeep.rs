@@ -454,6 +454,7 @@ impl Gate {
             panic: false,
             // Its leverage is the owner's choice; the stop is still nearer than most.
             leverage: 1,
+            maintenance_rate: 0.0,
         };
         match bracket_plan::plan(&self.params.brackets, &request) {
             Ok(plan) => (Guard::new(plan.sl_ticks, plan.tp_ticks), plan.risk),
