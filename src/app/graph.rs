@@ -31,7 +31,7 @@ use crate::stage::learning::Learning;
 use crate::stage::outside::Outside;
 use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
-use crate::stage::{account, decode, gate, score, send};
+use crate::stage::{account, decode, fetch, gate, score, send};
 use crate::strategy::bandit::Bandit;
 use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Pending, Regime, Scorer};
 use crate::sys::clock::Stamp;
@@ -188,6 +188,7 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
         bus.gauge(gauge);
     }
     bus.gauge(score::HELD_GAUGE);
+    bus.gauge(fetch::READS_LEFT_GAUGE);
     bus.gauge(threads::PINS_REFUSED_GAUGE);
     bus.histogram("tick_to_order_ns");
     bus.table::<PositionRow>("positions", POSITION_ROWS);
