@@ -246,9 +246,12 @@ pub fn candle_source(settings: &Settings) -> CandleSource {
 
 fn announce(settings: &Settings) {
     let mode = if settings.is_live() {
-        "LIVE: orders are real"
+        "LIVE: orders are real".to_string()
     } else {
-        "paper: no order leaves this process"
+        format!(
+            "paper: no order leaves this process; the account is a new one of {} USDT, what an earlier run held is gone",
+            paper::BALANCE
+        )
     };
     eprintln!("smart-scanner {}, {mode}", env!("CARGO_PKG_VERSION"));
     eprintln!(
