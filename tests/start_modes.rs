@@ -251,6 +251,26 @@ fn both_opt_ins_and_credentials_trade_at_the_configured_address() {
 }
 
 #[test]
+fn a_second_daemon_is_kept_out_of_the_state_of_the_first() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut venue = venue();
+    let (daemon, _) = start_until(&mut run(home.path(), &venue, &[], &[], &[]), "\nbus: ");
+    let other_bus = format!("BUS_PATH={}", home.path().join("other.bus").display());
+    let mut second = run(home.path(), &venue, &[], &[&other_bus], &[]);
+    let output = second.output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains(&format!("held by process {}", daemon.0.id())),
+        "{said}"
+    );
+    drop(daemon);
+    let (again, _) = start_until(&mut second, "\nbus: ");
+    drop(again);
+    venue.stop();
+}
+
+#[test]
 fn a_demo_without_the_private_socket_knows_what_its_exchange_holds() {
     let home = tempfile::tempdir().expect("a directory");
     let run = |set: &str| {
