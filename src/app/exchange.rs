@@ -120,21 +120,6 @@ pub enum ExchangeError {
     Signals(std::io::Error),
 }
 
-impl ExchangeError {
-    /// Whether what was asked for is at fault (exit code 2), not the machine (3).
-    pub fn is_usage(&self) -> bool {
-        match self {
-            ExchangeError::Speed(_)
-            | ExchangeError::Balance(_)
-            | ExchangeError::NoAccount
-            | ExchangeError::SameKey(_)
-            | ExchangeError::NoSymbol(_)
-            | ExchangeError::Market { .. } => true,
-            ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => false,
-        }
-    }
-}
-
 /// Serves until SIGINT or SIGTERM.
 pub fn run(options: &ExchangeOptions) -> Result<(), ExchangeError> {
     // Signals are waited for before anything is printed: who reads the line may send one at once.
@@ -284,6 +269,7 @@ fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::R
 
 #[cfg(test)]
 mod tests {
+    use super::super::exit::Exit;
     use super::*;
     use crate::venue::loopback::auth::Stamp;
     use crate::venue::loopback::{Answer, Call};
@@ -312,8 +298,8 @@ mod tests {
         let Err(error) = serve(options) else {
             panic!("it should not start");
         };
-        assert!(error.is_usage(), "{error}");
         assert!(error.to_string().contains(words), "no {words:?} in: {error}");
+        assert_eq!(demo::exchange_failure(error).exit, Exit::Usage);
     }
 
     #[test]
