@@ -1,7 +1,7 @@
 //! `smart-scanner`: reads the command line, runs one command, ends with its exit code.
 
 use clap::Parser;
-use smart_scanner::app::cli::{Cli, Command, ExchangeArgs, MarketSource};
+use smart_scanner::app::cli::{Cli, Command};
 use smart_scanner::app::exchange::ExchangeOptions;
 use smart_scanner::app::exit::{Exit, Failure};
 use smart_scanner::app::{
@@ -9,7 +9,6 @@ use smart_scanner::app::{
     replay, run, simulate, why,
 };
 use smart_scanner::sys;
-use smart_scanner::venue::loopback::Credential;
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     let ended = match &cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Exchange(args) => exchange::run(&exchange_options(args))
+        Command::Exchange(args) => exchange::run(&ExchangeOptions::of(args))
             .map(|()| Exit::Done)
             .map_err(demo::exchange_failure),
         Command::Doctor(args) => doctor::run(args, &mut std::io::stdout()).map_err(Failure::venue),
@@ -62,30 +61,4 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-}
-
-fn exchange_options(args: &ExchangeArgs) -> ExchangeOptions {
-    ExchangeOptions {
-        listen: args.listen,
-        accounts: args
-            .accounts
-            .iter()
-            .map(|account| Credential::new(&account.key, &account.secret, &account.passphrase))
-            .collect(),
-        balance: args.balance,
-        market: match &args.market.market {
-            MarketSource::Generated => None,
-            MarketSource::Directory(path) => Some(path.clone()),
-        },
-        instruments: usize::from(args.market.instruments),
-        seed: args.market.seed,
-        speed: args.market.speed,
-        tls: args.market.tls,
-        ca_file: None,
-        attach: demo::attach_policy(args.venue.attach),
-        two_stops: demo::two_stops(args.venue.two_stops),
-        amend: false,
-        listed_after: args.listed_after.clone(),
-        delisted_after: args.delisted_after.clone(),
-    }
 }

@@ -95,6 +95,14 @@ fn ask(case: &Case) -> Result<Order, Reason> {
 
 type Change = fn(&mut Case);
 
+/// One that allows a leverage of 20 at most, with a stop 2.5 % away.
+fn small_instrument(case: &mut Case, leverage: u16) {
+    case.limits.margin_usd_min = 0.0;
+    case.limits.leverage = leverage;
+    case.instrument.max_leverage = 20;
+    (case.brackets.sl_bps, case.brackets.tp_bps) = (250.0, 400.0);
+}
+
 /// Reason, a change that just passes, a change that is just refused.
 const TABLE: &[(Reason, Change, Change)] = &[
     (
@@ -324,17 +332,23 @@ const TABLE: &[(Reason, Change, Change)] = &[
         |case| case.instrument.max_leverage = 2,
         |case| case.instrument.max_leverage = 0,
     ),
-    // 0.6 × (1/L − 0.5 %) is 0.57 % at 69 and 0.49 % at 76; the stop is 0.5 % away.
+    // At 150 at most, 0.6 × (1/L − 0.4 %) is 0.501 % at 81 and 0.49 % at 82; the stop is 0.5 % away.
     (
         Reason::StopBeyondLiquidation,
         |case| {
             case.limits.margin_usd_min = 0.0;
-            case.limits.leverage = 74;
+            case.limits.leverage = 81;
         },
         |case| {
             case.limits.margin_usd_min = 0.0;
-            case.limits.leverage = 76;
+            case.limits.leverage = 82;
         },
+    ),
+    // A small instrument: at 20 at most, 0.6 × (1/L − 3 %) is 2.8 % at 13 and 1.2 % at 20; the stop is 2.5 % away.
+    (
+        Reason::StopBeyondLiquidation,
+        |case| small_instrument(case, 13),
+        |case| small_instrument(case, 20),
     ),
     (
         Reason::StopTooTight,

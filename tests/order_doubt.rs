@@ -5,6 +5,7 @@ mod scene;
 use scene::*;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
+use smart_scanner::stage::gate::core::GateParams;
 use smart_scanner::stage::gate::core_status::Status;
 
 #[test]
@@ -342,6 +343,51 @@ fn entries_wait_for_the_private_feed_and_a_fresh_reconcile() {
     let kinds: Vec<u8> = scene.events.iter().map(|event| event.kind).collect();
     assert!(kinds.contains(&(GateEventKind::EntriesOff as u8)));
     assert!(kinds.contains(&(GateEventKind::EntriesOn as u8)));
+}
+
+#[test]
+fn what_an_entry_filled_is_asked_for_at_once_where_nothing_is_pushed() {
+    let mut scene = Scene::new(params());
+    scene.signal(Side::Buy);
+    let entry = scene.last(CommandKind::Place);
+    scene.reply(&entry, Outcome::Accepted, 77);
+    scene.run_ms(1_000);
+    assert!(lookup_of(&scene).is_none(), "the private socket says it");
+
+    let mut scene = Scene::unsynced(GateParams {
+        private_feed: false,
+        ..params()
+    });
+    scene.run_ms(10);
+    let mut config = scene.fact(AccountKind::Config);
+    config.margin_mode = MarginMode::Cross as u8;
+    config.detail = PositionMode::Net as u8;
+    scene.account(config);
+    config.detail = 0;
+    config.leverage = 3;
+    scene.account(config);
+    let mut balance = scene.fact(AccountKind::Balance);
+    (balance.equity, balance.available) = (1_000.0, 1_000.0);
+    scene.account(balance);
+    scene.quote(60_000.0, 60_000.1);
+    scene.signal(Side::Buy);
+    let entry = scene.last(CommandKind::Place);
+    scene.clear();
+    scene.reply(&entry, Outcome::Accepted, 77);
+    scene.run_ms(100);
+    let lookup = lookup_of(&scene).expect("a lookup");
+    assert_eq!((lookup.venue_id, lookup.client_id), (77, entry.client_id));
+    let mut filled = scene.order(&entry, 77, OrderState::Filled, 8, 60_000.1);
+    filled.token = lookup.token;
+    scene.clear();
+    scene.account(filled);
+    let fills = |scene: &Scene| {
+        let kinds = scene.events.iter().map(|event| event.kind);
+        kinds.filter(|kind| *kind == GateEventKind::Fill as u8).count()
+    };
+    assert_eq!(fills(&scene), 1);
+    scene.run_ms(1_000);
+    assert!(lookup_of(&scene).is_none(), "it is known how it ended");
 }
 
 #[test]

@@ -218,7 +218,10 @@ const CASES: &[Case] = &[
         "ENABLE_PRIVATE_WS",
         &[],
         without_socket,
-        &[("1", "private_feed_down"), ("0", "entries on")],
+        &[
+            ("1", "private_feed_down, account read at [5, 10, 15] s"),
+            ("0", "entries on, account read at [5, 10, 15] s"),
+        ],
     ),
     case(
         "ENABLE_TPSL",
@@ -635,13 +638,46 @@ fn partly_filled(settings: &Settings) -> String {
     said(&scene)
 }
 
-/// The private socket never comes up.
+/// The private socket never comes up: what that means for entries, and when all that it would push is read
+/// after the first round.
 fn without_socket(settings: &Settings) -> String {
     let mut scene = Scene::unsynced(gate_params(settings));
     scene.run_ms(100);
-    match scene.gate.entries_off_reason() {
+    scene.fetches.clear();
+    scene.run_ms(17_000);
+    let entries = match scene.gate.entries_off_reason() {
         None => "entries on".to_string(),
         Some(reason) => reason.text().to_string(),
+    };
+    let [times, others @ ..] = PUSHED.map(|list| read_at(&scene, list));
+    for other in others {
+        assert_eq!(other, times, "what is polled is polled together");
+    }
+    format!("{entries}, account read at {times:?} s")
+}
+
+/// What the four channels of the private socket tell.
+const PUSHED: [ListKind; 4] = [
+    ListKind::OrdersPending,
+    ListKind::BracketsPending,
+    ListKind::Positions,
+    ListKind::Balance,
+];
+
+/// When `list` was asked for, in seconds since the start.
+fn read_at(scene: &Scene, list: ListKind) -> Vec<i64> {
+    let asked = scene.fetches.iter().filter(|request| request.list == list as u8);
+    asked
+        .map(|request| (Wall(request.header.time_ns).ms() - START_MS) / 1_000)
+        .collect()
+}
+
+#[test]
+fn what_a_private_socket_pushes_is_not_polled() {
+    let mut scene = ready(&load(&["ENABLE_PRIVATE_WS=1".to_string()]).expect("settings"));
+    scene.run_ms(17_000);
+    for list in PUSHED {
+        assert_eq!(read_at(&scene, list), [0; 0], "{list:?}");
     }
 }
 

@@ -147,6 +147,8 @@ struct Day {
     positions: Table<PositionRow>,
     status: Table<StatusRow>,
     metrics: PathBuf,
+    /// The latched file of the kill switch.
+    halt: PathBuf,
     requests: u64,
     _directory: tempfile::TempDir,
 }
@@ -253,6 +255,7 @@ impl Day {
             is_over,
             market: Some(market),
             metrics,
+            halt: settings.daemon.state_dir.join("halt"),
             requests: 0,
             _directory: directory,
         };
@@ -608,5 +611,56 @@ fn a_scripted_day_over_the_wire_leaves_lines_position_and_ledger_agreed() {
     }
     day.wait("the liquidation", |day| day.held() == 0);
     day.agree("liquidation", &["tp", "sl", "manual", "liquidation"]);
+    day.end();
+}
+
+#[test]
+fn a_halted_daemon_enters_nothing_while_stops_move_and_positions_are_closed() {
+    let mut day = Day::begin();
+    day.enter();
+    day.wait("the entry fills", |day| day.held() == ENTRY_LOTS);
+    day.wait("its stop", |day| day.stop() == 597_001);
+    std::fs::write(&day.halt, "by hand\n").expect("the state directory");
+    let entries_off = |day: &Day| {
+        let row = day.status.read(0).filter(|row| row.entries_on == 0)?;
+        Reason::from_code(row.entries_off_reason as u16)
+    };
+    day.wait("the halt", |day| entries_off(day) == Some(Reason::KillSwitch));
+    assert_eq!(day.buy(), Err(Reason::KillSwitch));
+
+    // The stop goes to break-even all the same.
+    day.quote(ASK + 3_100, 1_000);
+    day.stop_above(ASK);
+    // Somebody cancels it again and again: it is placed again, until the position is closed instead.
+    day.wait("the close", |day| {
+        let open: Vec<u64> = day.exchange(|exchange, account| {
+            let open = exchange.brackets_open(account);
+            open.map(|row| row.id).collect()
+        });
+        day.server.with(|venue| {
+            let now = venue.now();
+            for id in open {
+                // One that fired or was cancelled meanwhile is as good.
+                let _ = venue.exchange_mut().cancel_bracket(day.account, now, id);
+            }
+        });
+        day.held() == 0
+    });
+    day.agree("stop cancelled four times", &["other"]);
+    let sent = |kind: &str| {
+        let lines = day.lines("order");
+        lines.iter().filter(|line| line["command"] == kind).count()
+    };
+    assert!(sent("bracket") >= 3, "{}", day.text());
+    assert!(sent("close") + sent("close_position") >= 1, "{}", day.text());
+    assert_eq!(sent("entry"), 1, "{}", day.text());
+    assert_eq!(day.buy(), Err(Reason::KillSwitch));
+
+    std::fs::remove_file(&day.halt).expect("it is there");
+    day.wait("the resumption", |day| entries_off(day).is_none());
+    day.enter();
+    day.wait("the next entry fills", |day| day.held() == ENTRY_LOTS);
+    day.wait("its stop", |day| day.stop() > 0);
+    day.agree("entry after the halt", &["other"]);
     day.end();
 }

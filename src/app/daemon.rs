@@ -21,6 +21,7 @@ use crate::model::message::PROTECTIVE_CALLS;
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{InstrumentId, Lots, Reason, Side};
 use crate::settings::Settings;
+use crate::stage::fetch::READS_LEFT_GAUGE;
 use crate::stage::gate::core::Gate;
 use crate::stage::gate::{ControlWord, GateStage, control};
 use crate::stage::housekeep::SeenHandle;
@@ -390,6 +391,7 @@ impl Daemon {
             exposure: status.exposure_usd,
             entries,
             budget: (status.budget_left, status.budget_left_entry),
+            reads_left: counters.get(READS_LEFT_GAUGE),
             positions: (0..POSITION_ROWS)
                 .filter_map(|index| self.position_line(index))
                 .collect(),

@@ -268,7 +268,8 @@ fn account_of(exchange: &Exchange) -> AccountId {
     exchange.account_of(KEY).unwrap_or(AccountId(0))
 }
 
-fn exchange_options(args: &DemoArgs, out: &Path) -> ExchangeOptions {
+/// The exchange that `demo` was asked for; what it writes goes below `out`.
+pub fn exchange_options(args: &DemoArgs, out: &Path) -> ExchangeOptions {
     ExchangeOptions {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         accounts: vec![Credential::new(KEY, SECRET, PASSPHRASE)],

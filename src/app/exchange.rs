@@ -3,7 +3,8 @@
 //! Standard output carries exactly one line, when clients may connect:
 //! `{"rest","ws_public","ws_private","instruments","seed","speed","anchor"[,"ca_file"]}`.
 
-use super::cli::parse_duration;
+use super::cli::{ExchangeArgs, MarketSource, parse_duration};
+use super::demo;
 use crate::exchange::amount::Amount;
 use crate::exchange::{
     AttachPolicy, Exchange, ExchangeConfig, Generated, GeneratedOptions, Market, Recorded, RecordedError,
@@ -44,6 +45,34 @@ pub struct ExchangeOptions {
     /// Instruments that are listed only after a while, and such that are delisted.
     pub listed_after: Vec<AfterArg>,
     pub delisted_after: Vec<AfterArg>,
+}
+
+impl ExchangeOptions {
+    /// What `exchange` was asked for.
+    pub fn of(args: &ExchangeArgs) -> ExchangeOptions {
+        let accounts = args.accounts.iter();
+        ExchangeOptions {
+            listen: args.listen,
+            accounts: accounts
+                .map(|account| Credential::new(&account.key, &account.secret, &account.passphrase))
+                .collect(),
+            balance: args.balance,
+            market: match &args.market.market {
+                MarketSource::Generated => None,
+                MarketSource::Directory(path) => Some(path.clone()),
+            },
+            instruments: usize::from(args.market.instruments),
+            seed: args.market.seed,
+            speed: args.market.speed,
+            tls: args.market.tls,
+            ca_file: None,
+            attach: demo::attach_policy(args.venue.attach),
+            two_stops: demo::two_stops(args.venue.two_stops),
+            amend: false,
+            listed_after: args.listed_after.clone(),
+            delisted_after: args.delisted_after.clone(),
+        }
+    }
 }
 
 /// A symbol and a time of the exchange's clock since its start: `NEAR-USDT@10m`.
@@ -89,21 +118,6 @@ pub enum ExchangeError {
     Print(std::io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
-}
-
-impl ExchangeError {
-    /// Whether what was asked for is at fault (exit code 2), not the machine (3).
-    pub fn is_usage(&self) -> bool {
-        match self {
-            ExchangeError::Speed(_)
-            | ExchangeError::Balance(_)
-            | ExchangeError::NoAccount
-            | ExchangeError::SameKey(_)
-            | ExchangeError::NoSymbol(_)
-            | ExchangeError::Market { .. } => true,
-            ExchangeError::Server(_) | ExchangeError::Print(_) | ExchangeError::Signals(_) => false,
-        }
-    }
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -255,6 +269,7 @@ fn print_ready(server: &LoopbackServer, options: &ExchangeOptions) -> std::io::R
 
 #[cfg(test)]
 mod tests {
+    use super::super::exit::Exit;
     use super::*;
     use crate::venue::loopback::auth::Stamp;
     use crate::venue::loopback::{Answer, Call};
@@ -283,8 +298,8 @@ mod tests {
         let Err(error) = serve(options) else {
             panic!("it should not start");
         };
-        assert!(error.is_usage(), "{error}");
         assert!(error.to_string().contains(words), "no {words:?} in: {error}");
+        assert_eq!(demo::exchange_failure(error).exit, Exit::Usage);
     }
 
     #[test]

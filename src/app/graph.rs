@@ -31,7 +31,7 @@ use crate::stage::learning::Learning;
 use crate::stage::outside::Outside;
 use crate::stage::paper::Paper;
 use crate::stage::reasons::ReasonCounters;
-use crate::stage::{account, decode, gate, score, send};
+use crate::stage::{account, decode, fetch, gate, score, send};
 use crate::strategy::bandit::Bandit;
 use crate::strategy::{COMPONENTS, Calibration, MODEL_FEATURES, Pending, Regime, Scorer};
 use crate::sys::clock::Stamp;
@@ -188,6 +188,7 @@ pub fn plan_bus(instance: &str, stamp: Stamp) -> BusBuilder {
         bus.gauge(gauge);
     }
     bus.gauge(score::HELD_GAUGE);
+    bus.gauge(fetch::READS_LEFT_GAUGE);
     bus.gauge(threads::PINS_REFUSED_GAUGE);
     bus.histogram("tick_to_order_ns");
     bus.table::<PositionRow>("positions", POSITION_ROWS);
@@ -249,19 +250,22 @@ pub fn build_around_gate(bus: &Bus, plan: &Plan<'_>, ports: Ports) -> Result<Vec
         id: StageId::Send,
         stage: Box::new(send::Send::new(parts, bus)?),
     });
-    let parts = account::Parts {
-        feed: AccountFeed::new(0, plan.seed),
-        port: ports.account,
-        tape: ends.account_tape(),
-        writer: writer(plan, StageId::Account),
-        instruments: ends.table.view(),
-        events: ends.outlet(LinkId::AccountGate)?,
-        order: ends.order(StageId::Account, LinkId::AccountJournal)?,
-    };
-    seats.push(Seat {
-        id: StageId::Account,
-        stage: Box::new(account::Account::new(parts, bus)?),
-    });
+    // ENABLE_PRIVATE_WS=0: nothing may be pushed, so nobody may open the socket either; the gate polls.
+    if plan.settings.trade.enable_private_ws {
+        let parts = account::Parts {
+            feed: AccountFeed::new(0, plan.seed),
+            port: ports.account,
+            tape: ends.account_tape(),
+            writer: writer(plan, StageId::Account),
+            instruments: ends.table.view(),
+            events: ends.outlet(LinkId::AccountGate)?,
+            order: ends.order(StageId::Account, LinkId::AccountJournal)?,
+        };
+        seats.push(Seat {
+            id: StageId::Account,
+            stage: Box::new(account::Account::new(parts, bus)?),
+        });
+    }
     seats.push(Seat {
         id: StageId::Fetch,
         stage: Box::new(market::fetch_stage(&ends, plan, ports.reads)?),

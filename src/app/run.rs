@@ -23,6 +23,7 @@ use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
 use crate::stage::outside::Outside;
 use crate::sys;
+use crate::sys::lock::InstanceLock;
 use crate::universe::live::Table;
 use crate::venue::blofin::bans::Bans;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
@@ -64,6 +65,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     sys::memory::without_huge_pages();
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
+    let _state = hold_state(&settings.daemon.state_dir)?;
     let clock = venue_clock::of(settings);
     let mut outside = Outside::default();
     let Some(followed) = open_universe(settings, &clock, &mut outside, &stop)? else {
@@ -208,6 +210,11 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
+/// STATE_DIR for this process alone: two that write one snapshot of the gate would lose each other's orders.
+fn hold_state(state_dir: &Path) -> Result<InstanceLock, Failure> {
+    InstanceLock::acquire(&state_dir.join("lock")).map_err(Failure::state)
+}
+
 /// The universe, with what the account holds. While the venue serves nobody it comes out of the cache; without
 /// one that is waited out, as a call would make it longer. Any other fault ends the run. `None`: a signal came
 /// first.
@@ -257,9 +264,12 @@ pub fn candle_source(settings: &Settings) -> CandleSource {
 
 fn announce(settings: &Settings) {
     let mode = if settings.is_live() {
-        "LIVE: orders are real"
+        "LIVE: orders are real".to_string()
     } else {
-        "paper: no order leaves this process"
+        format!(
+            "paper: no order leaves this process; the account is a new one of {} USDT, what an earlier run held is gone",
+            paper::BALANCE
+        )
     };
     eprintln!("smart-scanner {}, {mode}", env!("CARGO_PKG_VERSION"));
     eprintln!(

@@ -46,7 +46,10 @@ pub struct View {
     pub realised: f64,
     pub exposure: f64,
     pub entries: String,
+    /// Trading calls left in 10 s, and of these for entries.
     pub budget: (u64, u64),
+    /// Reads left in the minute.
+    pub reads_left: u64,
     pub positions: Vec<PositionLine>,
     pub stages: Vec<(String, StageLatency)>,
     pub tick_to_order: TickToOrder,
@@ -95,8 +98,8 @@ fn head(view: &View) -> Paragraph<'_> {
             )),
         ]),
         Line::from(format!(
-            "entries {}   calls left in 10 s: {} ({} for entries)   {}",
-            view.entries, view.budget.0, view.budget.1, view.clock
+            "entries {}   calls left in 10 s: {} ({} for entries), reads in a minute: {}   {}",
+            view.entries, view.budget.0, view.budget.1, view.reads_left, view.clock
         )),
     ];
     Paragraph::new(lines).block(boxed(&view.title))
@@ -303,18 +306,28 @@ fn wants_to_quit() -> bool {
 
 /// One line for terminals that cannot be redrawn.
 pub fn line(view: &View) -> String {
+    let bare_count = view.positions.iter().filter(|row| !row.protected).count();
+    let bare = match bare_count {
+        0 => String::new(),
+        count => format!(" ({count} WITHOUT A STOP)"),
+    };
     format!(
-        "{} {} frames, {} candles, {} signals, {} orders, {} positions, closed {} tp {} sl, equity {:.2}, \
-         tick to order p50 {} p99 {}",
+        "{} entries {}, positions {}{bare}, exposure {:.0}, equity {:.2}, closed {} tp {} sl, {} orders, {} signals, \
+         calls left {} ({} for entries), reads left {}, {} frames, {} candles, tick to order p50 {} p99 {}",
         view.clock,
-        view.frames,
-        view.candles,
-        view.signals,
-        view.orders,
+        view.entries,
         view.positions.len(),
+        view.exposure,
+        view.equity,
         view.closed.0,
         view.closed.1,
-        view.equity,
+        view.orders,
+        view.signals,
+        view.budget.0,
+        view.budget.1,
+        view.reads_left,
+        view.frames,
+        view.candles,
         nanoseconds(view.tick_to_order.p50),
         nanoseconds(view.tick_to_order.p99)
     )
@@ -325,6 +338,44 @@ mod tests {
     use super::*;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+
+    #[test]
+    fn the_line_says_whether_entries_are_on_what_is_left_and_what_is_bare() {
+        let bare = PositionLine {
+            symbol: "ETH-USDT".into(),
+            ..PositionLine::default()
+        };
+        let covered = PositionLine {
+            protected: true,
+            ..bare.clone()
+        };
+        let view = View {
+            entries: "off (kill_switch)".into(),
+            budget: (16, 10),
+            reads_left: 337,
+            exposure: 149.6,
+            equity: 1_000.5,
+            positions: vec![covered.clone(), bare, covered.clone()],
+            ..View::default()
+        };
+        let text = line(&view);
+        for words in [
+            " entries off (kill_switch), positions 3 (1 WITHOUT A STOP), exposure 150, equity 1000.50,",
+            " calls left 16 (10 for entries), reads left 337,",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in {text:?}");
+        }
+        let view = View {
+            entries: "on".into(),
+            positions: vec![covered],
+            ..View::default()
+        };
+        let text = line(&view);
+        assert!(
+            text.contains(" entries on, positions 1, exposure 0,") && !text.contains("STOP"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn an_unprotected_position_is_marked() {

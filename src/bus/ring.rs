@@ -206,20 +206,6 @@ impl<T: Record> Producer<T> {
         Ok(seq)
     }
 
-    /// Publishes as many of `records` as there is room for, in order, and returns how many.
-    pub fn publish_batch(&mut self, records: &[T]) -> usize {
-        let count = if self.has_room(records.len()) {
-            records.len()
-        } else {
-            self.room().min(records.len())
-        };
-        for record in &records[..count] {
-            self.write(self.next, record);
-            self.next += 1;
-        }
-        count
-    }
-
     /// Records published so far; also the seq of the newest.
     pub fn published(&self) -> u64 {
         self.next - 1
@@ -357,11 +343,6 @@ impl<T: Record> Observer<T> {
     /// Starts again at the first record ever published; what is gone of it is reported as missed.
     pub fn rewind(&mut self) {
         self.next = 1;
-    }
-
-    /// The seq of the record that `next` will look for.
-    pub fn next_seq(&self) -> u64 {
-        self.next
     }
 
     /// The record wanted is gone, or may be. Continues a quarter of a ring after the oldest one that the

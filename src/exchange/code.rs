@@ -56,7 +56,6 @@ codes! {
     EitherRequired = 152003, "Either parameter {} or {} is required.";
     ClientIdInvalid = 152009, "clientOrderId must be a combination of numbers, letters, or underscores, and the maximum length of characters is 32.";
     InstrumentUnknown = 152014, "Instrument ID does not exist";
-    SizeBelowFilled = 152423, "New size cannot be less than filled size";
 }
 
 impl Code {

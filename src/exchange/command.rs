@@ -53,67 +53,6 @@ impl Exchange {
         self.cancel(account, now, id)
     }
 
-    /// Changes size, price or attached legs of a resting order; it loses its place in the queue.
-    /// 404 unless `amend` is on.
-    pub fn amend_order(
-        &mut self,
-        account: AccountId,
-        now: Wall,
-        id: u64,
-        amend: &Amend,
-    ) -> Result<Ack, Code> {
-        self.arrive(now);
-        if !self.config.amend {
-            return Err(Code::NotFound);
-        }
-        let order = self
-            .order(account, id)
-            .filter(|order| !order.state.is_final())
-            .copied();
-        let order = order.ok_or(Code::AmendFailed)?;
-        let lots = amend.lots.unwrap_or(order.lots);
-        if lots <= order.filled {
-            return Err(Code::SizeBelowFilled);
-        }
-        let request = NewOrder {
-            instrument: order.instrument,
-            margin_mode: order.margin_mode,
-            position_side: order.position_side,
-            side: order.side,
-            order_type: order.order_type,
-            price: amend.price.or(order.price),
-            lots: Lots(lots.0 - order.filled.0),
-            reduce_only: order.reduce_only,
-            client_id: ClientOrderId::default(),
-            take_profit: amend.take_profit.or(order.take_profit),
-            stop_loss: amend.stop_loss.or(order.stop_loss),
-        };
-        // Its own frozen margin is given back before the changed order is weighed.
-        if let Some(row) = self.order_mut(account, id) {
-            row.lots = order.filled;
-        }
-        let verdict = self.check_order(account, &request);
-        if let Some(row) = self.order_mut(account, id) {
-            row.lots = if verdict.is_ok() { lots } else { order.lots };
-        }
-        verdict?;
-        let now_ms = self.now.ms();
-        if let Some(row) = self.order_mut(account, id) {
-            row.price = request.price;
-            row.take_profit = request.take_profit;
-            row.stop_loss = request.stop_loss;
-            row.update_ms = now_ms;
-        }
-        self.push_order(account, id);
-        self.match_again(account, id);
-        self.touch(account);
-        self.flush();
-        Ok(Ack {
-            id,
-            client_id: order.client_id,
-        })
-    }
-
     /// Places a bracket of its own for an open position.
     pub fn place_bracket(
         &mut self,

@@ -120,11 +120,6 @@ impl Exchange {
         self.settle_remainder(account, id, refuses);
     }
 
-    /// Matches a resting order that was changed, as if it had just come.
-    pub(super) fn match_again(&mut self, account: AccountId, id: u64) {
-        self.match_incoming(account, id);
-    }
-
     fn take_levels(&mut self, account: AccountId, order: &Order, levels: &[(Price, Lots)], wanted: i64) {
         let Some(terms) = self.terms.get(order.instrument.index()).copied() else {
             return;

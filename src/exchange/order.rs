@@ -149,12 +149,10 @@ pub struct Ack {
     pub client_id: ClientOrderId,
 }
 
-/// Changes to an order or a bracket; `None` leaves the field as it is.
+/// Changes to a bracket; `None` leaves the field as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Amend {
     pub lots: Option<Lots>,
-    /// Limit price (orders only).
-    pub price: Option<Price>,
     pub take_profit: Option<Leg>,
     pub stop_loss: Option<Leg>,
 }

@@ -88,6 +88,13 @@ impl Instrument {
         self.tick_size.to_f64()
     }
 
+    /// The maintenance margin rate to reckon with, as a part of the notional. A position at the maximum leverage is
+    /// not liquidated at once, so the rate is below 1 / `max_leverage`; six tenths of that is the most that was
+    /// recorded (ETH; BTC, BNB and LTC have a quarter to a half).
+    pub fn maintenance_rate(&self) -> f64 {
+        0.6 / f64::from(self.max_leverage.max(1))
+    }
+
     /// Base coins in one lot.
     pub fn lot_base_f64(&self) -> f64 {
         self.lot_size.to_f64() * self.contract_value.to_f64()

@@ -23,6 +23,8 @@ pub struct PlanRequest {
     pub spread_bps: f64,
     pub panic: bool,
     pub leverage: u16,
+    /// Part of the notional that must be left, or the venue liquidates.
+    pub maintenance_rate: f64,
 }
 
 /// Trigger ticks of a bracket and the risk it stands for.
@@ -62,7 +64,7 @@ pub fn plan(params: &BracketParams, request: &PlanRequest) -> Result<Plan, Reaso
     }
     let risk = risk_ticks * request.tick;
     let sl_fraction = risk / request.entry;
-    if sl_fraction > 0.6 * (1.0 / f64::from(request.leverage.max(1)) - params.maintenance_rate) {
+    if sl_fraction > 0.6 * (1.0 / f64::from(request.leverage.max(1)) - request.maintenance_rate) {
         return Err(Reason::StopBeyondLiquidation);
     }
     Ok(Plan {
@@ -213,6 +215,7 @@ mod tests {
             spread_bps: 0.1,
             panic: false,
             leverage: 3,
+            maintenance_rate: 0.005,
         }
     }
 

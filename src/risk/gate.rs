@@ -402,6 +402,7 @@ fn check_plan<R: Notes>(
             spread_bps: context.market.spread_bps(),
             panic: proposal.panic,
             leverage,
+            maintenance_rate: context.instrument.maintenance_rate(),
         },
     );
     let plan = scales.result(plan)?;

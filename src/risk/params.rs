@@ -158,8 +158,6 @@ pub struct BracketParams {
     pub take_passed_target: bool,
     /// TPSL_RETRY_MULT.
     pub retry_mult: f64,
-    /// Maintenance margin rate assumed for the liquidation check.
-    pub maintenance_rate: f64,
 }
 
 impl Default for BracketParams {
@@ -180,7 +178,6 @@ impl Default for BracketParams {
             trigger_eps_bps: 8.0,
             take_passed_target: false,
             retry_mult: 3.0,
-            maintenance_rate: 0.005,
         }
     }
 }

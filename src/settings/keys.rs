@@ -321,7 +321,7 @@ pub const KEYS: &[Key] = &[
     key("RISK_PER_TRADE_USD", Trade, Number(0.0, 1e6), "0", "USD", "shrink the size so that the stop loses at most this; 0 turns it off"),
     key("ENFORCE_MIN_MARGIN", Trade, Flag, "0", "", "watch open positions for a margin below MIN_INITIAL_MARGIN_USD"),
     key("ENFORCE_MIN_MARGIN_ACTION", Trade, Kind::Choice(&["close", "topup", "alert"]), "close", "", "what to do with such a position"),
-    key("ENABLE_PRIVATE_WS", Trade, Flag, "1", "", "private websocket; 0: REST polling of orders and positions"),
+    key("ENABLE_PRIVATE_WS", Trade, Flag, "1", "", "private websocket; 0: none, orders, positions and balance are polled over REST"),
 
     key("ENABLE_TPSL", Bracket, Flag, "1", "", "protect every position with a stop and a target"),
     key("ENABLE_SMART_TPSL", Bracket, Flag, "1", "", "honour TPSL_MODE, clamp the stop, shrink in panic; 0: plain bps whatever TPSL_MODE says"),

@@ -8,7 +8,7 @@ use super::outside::{OutsideEnd, Word};
 use super::reasons::ReasonCounters;
 use crate::bus::{Bus, BusError};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
-use crate::metrics::{Counter, StageMeter};
+use crate::metrics::{Counter, Gauge, StageMeter};
 use crate::model::message::{
     AccountEvent, AccountKind, FetchRequest, Lane, ListKind, Tick, TickKind, tick_flag,
 };
@@ -22,6 +22,8 @@ use std::os::fd::RawFd;
 
 /// Requests that may wait inside the reader, all lanes together, before links are left alone.
 const WAITING_MAX: usize = 1024;
+/// Name of the gauge that says how many reads may leave now.
+pub const READS_LEFT_GAUGE: &str = "fetch_reads_left";
 
 /// What the stage is made of.
 pub struct Parts {
@@ -46,6 +48,7 @@ pub struct Fetch {
     port_sequence: u64,
     meter: StageMeter,
     page_count: Counter,
+    reads_left: Gauge,
     reasons: ReasonCounters,
 }
 
@@ -59,6 +62,7 @@ impl Fetch {
             port_sequence: 0,
             meter: bus.stage_meter("fetch")?,
             page_count: bus.counter("fetch_page")?,
+            reads_left: bus.gauge(READS_LEFT_GAUGE)?,
             reasons: ReasonCounters::new(bus, "fetch")?,
         })
     }
@@ -310,7 +314,9 @@ impl Stage for Fetch {
 
     fn poll(&mut self, now: Wall) -> Progress {
         let progress = run_inputs(self, now);
-        let suspended_until = self.parts.reader.budget_mut().suspended_until();
+        let budget = self.parts.reader.budget_mut();
+        self.reads_left.set(budget.left(now) as u64);
+        let suspended_until = budget.suspended_until();
         self.parts.outside.show(suspended_until);
         progress
     }

@@ -117,12 +117,6 @@ impl Calibration {
         self.recalibrated(logistic(z)).clamp(0.01, 0.99)
     }
 
-    /// Features of the model that `inputs` does not have.
-    pub fn absent_count(&self, inputs: &ModelInputs) -> usize {
-        let absent = |term: &&Term| inputs.get(term.index).is_none();
-        self.terms.iter().filter(absent).count()
-    }
-
     /// Before recalibration, for a signal of which nothing but the score is known.
     fn at_score(&self, score: f64) -> f64 {
         logistic(self.terms.iter().fold(self.bias, |z, term| {
@@ -277,13 +271,6 @@ mod tests {
         let sigma = |z: f64| 1.0 / (1.0 + (-z).exp());
         assert!((calibration.probability(&inputs(None)) - sigma(0.4)).abs() < 1e-15);
         assert!((calibration.probability(&inputs(Some(0.0))) - sigma(0.4 + 1.6)).abs() < 1e-15);
-        assert_eq!(
-            (
-                calibration.absent_count(&inputs(None)),
-                calibration.absent_count(&inputs(Some(1.0)))
-            ),
-            (1, 0)
-        );
     }
 
     #[test]

@@ -117,18 +117,3 @@ impl<'a> View<'a> {
         }
     }
 }
-
-/// The row that the mirrored market would have made; for proving symmetry.
-pub fn mirrored_row(row: &FeatureRow) -> FeatureRow {
-    let view = View::new(row, Side::Sell);
-    let mut mirrored = *row;
-    for feature in Feature::ALL {
-        mirrored.set(*feature, view.get(*feature));
-    }
-    let candle = row.candle;
-    mirrored.candle.open = -candle.open;
-    mirrored.candle.close = -candle.close;
-    mirrored.candle.high = -candle.low;
-    mirrored.candle.low = -candle.high;
-    mirrored
-}

@@ -55,15 +55,6 @@ pub fn can_pin(core: usize) -> bool {
         .unwrap_or(false)
 }
 
-/// Names the calling thread; longer names are cut to the 15 bytes that Linux keeps.
-pub fn name_current_thread(name: &str) {
-    let bytes: Vec<u8> = name.bytes().filter(|byte| *byte != 0).take(15).collect();
-    if let Ok(text) = std::ffi::CString::new(bytes) {
-        // A thread without its name runs as well; only `top` shows the difference.
-        let _ = rustix::thread::set_name(&text);
-    }
-}
-
 fn affinity() -> Vec<usize> {
     match rustix::thread::sched_getaffinity(None) {
         Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU)

@@ -13,7 +13,7 @@ use super::region::RegionError;
 pub enum LockError {
     /// Another process has it.
     #[error(
-        "{path} is held by process {holder_pid}; stop that process, or start this one under another INSTANCE"
+        "{path} is held by process {holder_pid}; stop that process, or start this one under another INSTANCE and STATE_DIR"
     )]
     Held { path: PathBuf, holder_pid: u32 },
     /// The file could not be used at all.

@@ -59,8 +59,6 @@ fn top_depth_and_microprice_follow_the_contract() {
     let (bids_usd, asks_usd) = book.depth_usd(2).expect("depth");
     assert!((bids_usd - 3.995).abs() < 1e-12 && (asks_usd - 4.007).abs() < 1e-12);
     assert!((book.depth_usd(1).expect("depth").0 - 2.997).abs() < 1e-12);
-    // Three times the size on the bid pulls it three quarters of the way to the ask.
-    assert!((book.microprice().expect("a price") - 100.05).abs() < 1e-9);
     let tick = book.depth_tick(2).expect("a tick");
     assert_eq!(tick.v[..4], [99.9, 100.1, 30.0, 10.0]);
 }
@@ -89,7 +87,7 @@ fn what_does_not_fit_makes_it_stale_until_a_snapshot() {
         assert_eq!(book.apply(&update(true, 0, 10, &asks, &bids)), Ok(()));
         assert_eq!(book.apply(&bad), Err(reason));
         assert_eq!((book.stale(), book.top()), (Some(reason), None));
-        assert_eq!((book.depth_usd(5), book.microprice()), (None, None));
+        assert_eq!(book.depth_usd(5), None);
         let next = update(false, 10, 11, &none, &none);
         assert_eq!(book.apply(&next), Err(reason), "an update cannot heal it");
         assert_eq!(book.apply(&update(true, 0, 3, &asks, &bids)), Ok(()));

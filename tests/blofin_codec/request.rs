@@ -1,16 +1,12 @@
 //! Requests, byte for byte: what the venue would receive, and that the signature covers exactly it.
 
-use crate::{NOW_MS, instrument, instruments};
+use crate::{NOW_MS, instrument};
 use bytemuck::Zeroable;
 use smart_scanner::model::message::{CommandKind, FetchRequest, ListKind, OrderCommand};
 use smart_scanner::model::{
-    ClientOrderId, Instrument, InstrumentId, MarginMode, OrderType, PositionSide, Side, Timeframe,
-    TriggerType, Wall,
+    ClientOrderId, Instrument, MarginMode, OrderType, PositionSide, Side, Timeframe, TriggerType, Wall,
 };
-use smart_scanner::venue::blofin::codec::{Channel, Topic};
-use smart_scanner::venue::blofin::request::{
-    Cursor, EncodeError, PublicList, RequestWriter, write_subscription,
-};
+use smart_scanner::venue::blofin::request::{Cursor, EncodeError, PublicList, RequestWriter};
 use smart_scanner::venue::blofin::sign::{Credentials, NonceSource, Signer};
 
 const SECRET: &str = "s3cr3t-TEST-0123456789abcdef";
@@ -437,27 +433,4 @@ fn login_is_valid_json_signed_and_never_uses_a_nonce_twice() {
         assert_eq!(login["sign"].as_str().map(str::as_bytes), Some(&sign[..]));
         assert!(nonces.insert(nonce));
     }
-}
-
-#[test]
-fn subscriptions_name_their_topics() {
-    let table = instruments();
-    let symbol = table.get(InstrumentId(0)).map(|row| row.symbol);
-    let topics = [
-        Topic {
-            channel: Channel::Candle(Timeframe::M1),
-            symbol,
-        },
-        Topic {
-            channel: Channel::Positions,
-            symbol: None,
-        },
-    ];
-    let mut out = Vec::new();
-    write_subscription(true, &topics, &mut out);
-    write_subscription(false, &topics[1..], &mut out);
-    assert_eq!(
-        String::from_utf8(out).expect("text"),
-        r#"{"op":"subscribe","args":[{"channel":"candle1m","instId":"BTC-USDT"},{"channel":"positions"}]}{"op":"unsubscribe","args":[{"channel":"positions"}]}"#
-    );
 }

@@ -188,6 +188,14 @@ impl Gate {
             return;
         };
         self.order_line(slot, reply.venue_code, now, out);
+        // Nobody pushes what it filled, and the next poll of the lists may be seconds away.
+        if outcome == Outcome::Accepted
+            && !self.account.private_up
+            && !after.state.is_final()
+            && let Some(order) = self.orders.get_mut(slot)
+        {
+            order.lookup.start(now);
+        }
         let over = matches!(after.state, State::Rejected | State::Dead);
         // An addition to an open position that came to nothing ends no trade.
         let own = |index: &usize| {

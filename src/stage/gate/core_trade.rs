@@ -6,7 +6,7 @@ use super::core::{Desk, Gate};
 use super::core_outputs::Outputs;
 use crate::model::message::{Volatility, tape};
 use crate::model::time::NS_PER_SEC;
-use crate::model::{InstrumentId, Wall};
+use crate::model::{Instrument, InstrumentId, Wall};
 use crate::orders::book::Order;
 use crate::orders::bracket::Ability;
 use crate::orders::lifecycle::State;
@@ -164,7 +164,7 @@ impl Gate {
         let frozen = trail.is_some_and(|trail| trail.stage == TrailStage::Trailing);
         if by_us && !frozen && !trade.adopted && average > 0.0 {
             if !trade.guard.kept {
-                self.replan(&mut trade, average, tick);
+                self.replan(&mut trade, average, instrument);
             }
             trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
         }
@@ -194,10 +194,11 @@ impl Gate {
     }
 
     /// Moves the wanted triggers when the fill is off by more than 0.1 R, and freezes R.
-    fn replan(&self, trade: &mut Trade, average: f64, tick: f64) {
+    fn replan(&self, trade: &mut Trade, average: f64, instrument: &Instrument) {
         if trade.attached_sl_ticks == 0 {
             return;
         }
+        let tick = instrument.tick_f64();
         let planned_risk = (trade.reference - trade.attached_sl_ticks as f64 * tick).abs();
         let off = (average - trade.reference).abs();
         if off > REPLAN_R * planned_risk {
@@ -217,6 +218,7 @@ impl Gate {
                     },
                     panic: trade.panic,
                     leverage: trade.leverage,
+                    maintenance_rate: instrument.maintenance_rate(),
                 },
             );
             if let Ok(plan) = plan {

@@ -105,11 +105,6 @@ impl AccountFeed {
         }
     }
 
-    /// Whether pushes are complete now.
-    pub fn is_up(&self) -> bool {
-        self.state == State::Up
-    }
-
     /// When the feed wants to be polled even if the port is silent.
     pub fn next_timer(&self) -> Mono {
         self.next_timer

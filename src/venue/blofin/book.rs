@@ -119,14 +119,6 @@ impl Book {
         Some((sum(&self.bids), sum(&self.asks)))
     }
 
-    /// The mid weighted by the opposite size: where the next trade is likelier; `None` as `top`.
-    pub fn microprice(&self) -> Option<f64> {
-        let top = self.top()?;
-        let (bid, ask) = (self.tick.price(top.bid.price.0), self.tick.price(top.ask.price.0));
-        let total = top.bid.size + top.ask.size;
-        (total > 0.0).then(|| (bid * top.ask.size + ask * top.bid.size) / total)
-    }
-
     /// The top and the USD depth of `count` levels as a `Depth` tick; `None` as `top`.
     pub fn depth_tick(&self, count: usize) -> Option<Tick> {
         let top = self.top()?;

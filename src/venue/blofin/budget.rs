@@ -103,6 +103,12 @@ impl Window {
         Wall(self.times[blocking].saturating_add(self.length_ns))
     }
 
+    /// Calls of an ordinary lane that may still join.
+    fn left(&mut self, now: Wall) -> usize {
+        self.expire(now);
+        self.ordinary.saturating_sub(self.count)
+    }
+
     fn note(&mut self, now: Wall) {
         self.times[self.next] = now.0;
         self.next = (self.next + 1) % self.all;
@@ -189,6 +195,14 @@ impl CallBudget {
         self.probe_at = Wall(now.0.saturating_add(PROBE_SPACING_NS));
     }
 
+    /// Calls of an ordinary lane that may leave now, whatever their path; 0 while the venue has us suspended.
+    pub fn left(&mut self, now: Wall) -> usize {
+        if now < self.suspended_until {
+            return 0;
+        }
+        self.minute.left(now).min(self.five_minutes.left(now))
+    }
+
     /// Until when the venue has us suspended; in the past when it has not.
     pub fn suspended_until(&self) -> Wall {
         self.suspended_until
@@ -212,6 +226,24 @@ mod tests {
             most = most.max(index + 1 - from);
         }
         most
+    }
+
+    #[test]
+    fn what_is_left_is_what_may_leave() {
+        let mut budget = CallBudget::new(BudgetLimits::READS);
+        let mut now = Wall(1);
+        for left in (0..340).rev() {
+            assert_eq!(budget.left(now), left + 1);
+            budget
+                .take(Lane::Market, false, now)
+                .expect("the window has room");
+        }
+        assert_eq!(budget.left(now), 0);
+        assert!(budget.take(Lane::Market, false, now).is_err());
+        now = Wall(1 + 60 * SEC);
+        assert_eq!(budget.left(now), 340, "the minute is over");
+        budget.suspend(Wall(now.0 + SEC), now);
+        assert_eq!(budget.left(now), 0, "suspended");
     }
 
     #[test]

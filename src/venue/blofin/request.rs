@@ -6,7 +6,6 @@
 mod read;
 mod text;
 
-use super::codec::control::Topic;
 use super::sign::{Credentials, LOGIN_PATH, NonceSource, Signer};
 use crate::model::message::{CommandKind, FetchRequest, ListKind, OrderCommand};
 use crate::model::{
@@ -240,23 +239,6 @@ impl RequestWriter {
         out.extend(b"\r\n");
         &self.out
     }
-}
-
-/// Appends the frame that subscribes to `topics` (or leaves them) to `out`. The venue takes at most
-/// 4,096 bytes of topics in one frame; that limit is the caller's.
-pub fn write_subscription(subscribe: bool, topics: &[Topic], out: &mut Vec<u8>) {
-    out.extend(if subscribe {
-        br#"{"op":"subscribe","args":["#.as_slice()
-    } else {
-        br#"{"op":"unsubscribe","args":["#
-    });
-    for (at, topic) in topics.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        std::io::Write::write_fmt(out, format_args!("{topic}")).expect("a Vec takes every write");
-    }
-    out.extend(b"]}");
 }
 
 fn place(

@@ -122,6 +122,8 @@ pub struct Traffic {
     pub frames: u64,
     pub faults: u64,
     pub sessions: u64,
+    /// Of these on the private endpoint.
+    pub private_sessions: u64,
     pub idle_closed: u64,
 }
 

@@ -70,14 +70,6 @@ impl Reject {
             "Internal error; unable to process your request. Please try again.",
         )
     }
-
-    /// 102068: there is nothing left to cancel.
-    pub fn cancel_failed() -> Self {
-        Reject::new(
-            102_068,
-            "Cancel failed as the order has been filled, triggered, canceled or does not exist.",
-        )
-    }
 }
 
 impl Reply {

@@ -132,7 +132,6 @@ impl LoopbackVenue {
         };
         Ok(Amend {
             lots,
-            price: None,
             take_profit: read_leg(
                 fields,
                 ["newTpTriggerPrice", "newTpOrderPrice", "newTpTriggerPriceType"],

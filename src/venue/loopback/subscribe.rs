@@ -17,6 +17,7 @@ impl LoopbackVenue {
     pub fn ws_open(&mut self, now: Wall, endpoint: Endpoint) -> SessionId {
         self.advance(now);
         self.traffic.sessions += 1;
+        self.traffic.private_sessions += u64::from(endpoint == Endpoint::Private);
         let wall = self.clocks().wall;
         self.sessions.open(endpoint, wall)
     }

@@ -1,8 +1,8 @@
 //! Paper trading: the embedded exchange as a venue of this process, moved by the real market.
 //!
 //! Quotes, trades, marks and funding that `decode` read are handed to it, so a fill is never better
-//! than the touch that the venue showed, pays the taker fee and comes after the latency of a real
-//! call. Orders reach it as the same signed bytes that BloFin would get; nothing ever leaves the
+//! than the touch that the venue showed, nor larger, pays the taker fee and comes after the latency of
+//! a real call. Orders reach it as the same signed bytes that BloFin would get; nothing ever leaves the
 //! process but market reads.
 
 use crate::exchange::amount::Amount;
@@ -15,8 +15,8 @@ use crate::venue::loopback::{Credential, Latency, LoopbackOptions, LoopbackVenue
 use crate::venue::seam::{Busy, CallEvent, CallPort};
 use std::os::fd::RawFd;
 
-/// USDT that a paper account starts with.
-const BALANCE: i64 = 10_000;
+/// USDT that a paper account starts with, at every start: it lives and dies with the process.
+pub const BALANCE: i64 = 10_000;
 /// One way to the venue, drawn evenly: a VPS in the same city on an ordinary day.
 const LATENCY: Latency = Latency {
     min_ns: 10_000_000,
@@ -76,6 +76,12 @@ impl PaperMarket {
     /// Hands `tick` to the venue; ticks that say nothing about prices are passed over.
     pub fn take(&mut self, tick: &Tick, now: Wall, instruments: &Instruments, venue: &SharedVenue) {
         let id = tick.instrument();
+        // An order that arrived before this tick was published must not see it: ticks are taken by the batch.
+        let now = match tick.header.time_ns {
+            0 => now,
+            time_ns => now.min(Wall(time_ns)),
+        };
+        venue.advance(now);
         let (Some(row), Some(last)) = (instruments.get(id), self.last.get_mut(id.index())) else {
             return;
         };
