@@ -6,7 +6,6 @@ use scene::*;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
-use smart_scanner::risk::BracketMode;
 use smart_scanner::stage::gate::core_status::Status;
 
 #[test]
