@@ -134,7 +134,7 @@ fn trades_that_wait_for_their_fills_take_no_desk_from_a_position_that_is_open() 
     for turn in 0..2 * TRADES_MAX as i64 {
         let lots = if turn % 2 == 0 { 20 } else { -20 };
         scene.position(lots, 60_000.0);
-        scene.run_ms(1_001);
+        scene.run_ms(1_200);
         let mut status = Status::default();
         scene.gate.status(scene.now, &mut status);
         let side = if lots > 0 { Side::Buy } else { Side::Sell };
