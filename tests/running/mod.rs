@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A process that ends with the test.
 pub struct Running(pub Child);
@@ -42,7 +42,7 @@ pub fn exchange(directory: &Path, instruments: u32) -> (Running, String) {
     (Running(child), url)
 }
 
-/// How long a program may be silent that has something to say, on a busy machine.
+/// How long a word may be waited for on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that speaks on standard error, and what was heard of it so far.
@@ -77,8 +77,10 @@ impl Speaking {
     /// Returns once it has said `word`.
     #[track_caller]
     pub fn until(&mut self, word: &str) {
+        let last = Instant::now() + PATIENCE;
         while !self.said.contains(word) {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let left = last.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("{word:?} was never said: {}", self.said);
             };
             self.said += &line;
