@@ -35,8 +35,8 @@ pub struct Position {
     pub changed: Wall,
     /// When we last heard of it at all.
     pub heard: Wall,
-    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when that feed
-    /// broke off, it was opened. 0 = no push named it, or something of it was closed.
+    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when there is no
+    /// such feed, it was opened. 0 = no push named it, or something of it was closed.
     stood: Wall,
     /// When it became what is open now; 0 = flat.
     opened: Wall,
@@ -50,6 +50,8 @@ pub struct Positions {
     /// Slots that are not flat, ascending.
     open: Vec<u16>,
     generation: [u32; 2],
+    /// Nothing is pushed: what a list shows first may be missing from the next, which lags.
+    is_unfed: bool,
     /// Slots whose lots changed since `take_changed`.
     changed: Vec<u16>,
 }
@@ -60,6 +62,7 @@ impl Default for Positions {
             slots: vec![Position::default(); SLOTS],
             open: Vec::with_capacity(SLOTS),
             generation: [1, 1],
+            is_unfed: false,
             changed: Vec::with_capacity(SLOTS),
         }
     }
@@ -89,6 +92,14 @@ pub struct PositionReport {
 }
 
 impl Positions {
+    /// None yet. Without `is_fed` nothing will ever be pushed.
+    pub fn of_feed(is_fed: bool) -> Self {
+        Positions {
+            is_unfed: !is_fed,
+            ..Positions::default()
+        }
+    }
+
     /// Signed lots of a slot.
     pub fn lots(&self, slot: usize) -> i64 {
         self.slots[slot].lots
@@ -129,12 +140,20 @@ impl Positions {
         let row = &mut self.slots[slot];
         if source == Source::Push && lots != 0 {
             row.stood = now;
+        } else if self.is_unfed && row.opened == now {
+            row.stood = row.opened;
         }
     }
 
-    /// The feed broke off: what it said may have changed unheard. A list still shows whatever was open
-    /// for longer than lists lag.
+    /// What changes is pushed from now on.
+    pub fn on_feed_up(&mut self) {
+        self.is_unfed = false;
+    }
+
+    /// The feed broke off, or there is none: what it said may have changed unheard. A list still shows whatever
+    /// was open for longer than lists lag.
     pub fn on_feed_lost(&mut self) {
+        self.is_unfed = true;
         for slot in &self.open {
             let row = &mut self.slots[usize::from(*slot)];
             row.stood = row.stood.min(row.opened);
@@ -323,6 +342,39 @@ mod tests {
         positions.on_complete(Source::Push, Wall(200), Wall(200));
         positions.on_complete(Source::Push, Wall(300), Wall(300));
         assert_eq!(positions.lots(6), 0, "the feed itself says so");
+    }
+
+    /// Found by `simulate` (seed 1) once nothing was pushed any more: the list that opened a position was followed
+    /// by one that lagged, its stop was cancelled as a leftover, and the next one was looser.
+    #[test]
+    fn a_list_that_lags_does_not_overrule_an_earlier_one_where_nothing_is_pushed() {
+        let opened = 1_000 * NS_PER_SEC;
+        let lots_after = |seconds: u64, act: fn(&mut Positions)| {
+            let mut positions = Positions::default();
+            positions.on_feed_lost();
+            positions.on_row(Source::Read, &row(3, PositionSide::Net, 5, 10), Wall(opened));
+            positions.on_complete(Source::Read, Wall(opened), Wall(opened));
+            act(&mut positions);
+            let at = Wall(opened + seconds * NS_PER_SEC);
+            positions.on_complete(Source::Read, at, at);
+            positions.lots(6)
+        };
+        assert_eq!(lots_after(119, |_| {}), 5, "it was opened so lately");
+        assert_eq!(lots_after(121, |_| {}), 0, "no list lags so far");
+        assert_eq!(
+            lots_after(10, |positions| positions.on_exit(6)),
+            0,
+            "its exit was heard of"
+        );
+        let fed = |positions: &mut Positions| {
+            positions.on_feed_up();
+            positions.on_row(
+                Source::Push,
+                &row(3, PositionSide::Net, 0, 11),
+                Wall(2_000 * NS_PER_SEC),
+            );
+        };
+        assert_eq!(lots_after(10, fed), 0, "a push says so");
     }
 
     #[test]
