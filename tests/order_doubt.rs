@@ -390,6 +390,31 @@ fn what_an_entry_filled_is_asked_for_at_once_where_nothing_is_pushed() {
     assert!(lookup_of(&scene).is_none(), "it is known how it ended");
 }
 
+/// Found by `simulate` (seed 23): the fill was read twenty seconds after it happened.
+#[test]
+fn a_better_fill_loosens_the_attached_stop_only_when_it_is_heard_at_once() {
+    for (is_pushed, moved) in [(true, vec![CommandKind::PlaceBracket]), (false, vec![])] {
+        let mut scene = Scene::new(two_brackets(params()));
+        scene.signal(Side::Buy);
+        let entry = scene.last(CommandKind::Place);
+        scene.reply(&entry, Outcome::Accepted, 77);
+        let filled = scene.order(&entry, 77, OrderState::Filled, 8, 59_950.0);
+        let row = scene.bracket(78, Side::Sell, 8, LONG_SL, LONG_TP, OrderState::Live);
+        let mut held = scene.fact(AccountKind::Position);
+        (held.size_lots, held.average_price) = (8, 59_950.0);
+        scene.listed = vec![row, held];
+        scene.clear();
+        if !is_pushed {
+            let down = scene.fact(AccountKind::SocketDown);
+            scene.account(down);
+        }
+        scene.account(filled);
+        scene.account(row);
+        scene.run_ms(3_000);
+        assert_eq!(scene.kinds(), moved, "pushed: {is_pushed}");
+    }
+}
+
 #[test]
 fn a_shutdown_cancels_entries_and_keeps_stops() {
     let mut scene = Scene::new(params());

@@ -39,8 +39,8 @@ pub struct Position {
     pub changed: Wall,
     /// When we last heard of it at all.
     pub heard: Wall,
-    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when that feed
-    /// broke off, it was opened. 0 = no push named it, or something of it was closed.
+    /// Since when it cannot be missing from a list unless it was closed: a push named it, or, when there is no
+    /// such feed, it was opened. 0 = no push named it, or something of it was closed.
     stood: Wall,
     /// When it became what is open now; 0 = flat.
     opened: Wall,
@@ -56,6 +56,8 @@ pub struct Positions {
     /// Slots that are not flat, ascending.
     open: Vec<u16>,
     generation: [u32; 2],
+    /// Nothing is pushed: what a list shows first may be missing from the next, which lags.
+    is_unfed: bool,
     /// Slots whose lots changed since `take_changed`.
     changed: Vec<u16>,
 }
@@ -66,6 +68,7 @@ impl Default for Positions {
             slots: vec![Position::default(); SLOTS],
             open: Vec::with_capacity(SLOTS),
             generation: [1, 1],
+            is_unfed: false,
             changed: Vec::with_capacity(SLOTS),
         }
     }
@@ -95,6 +98,14 @@ pub struct PositionReport {
 }
 
 impl Positions {
+    /// None yet. Without `is_fed` nothing will ever be pushed.
+    pub fn of_feed(is_fed: bool) -> Self {
+        Positions {
+            is_unfed: !is_fed,
+            ..Positions::default()
+        }
+    }
+
     /// Signed lots of a slot.
     pub fn lots(&self, slot: usize) -> i64 {
         self.slots[slot].lots
@@ -136,14 +147,21 @@ impl Positions {
         match source {
             _ if lots == 0 => {}
             Source::Push => (row.stood, row.listed) = (now, Wall(0)),
+            Source::Read if row.opened == now && self.is_unfed => row.stood = now,
             Source::Read if row.opened == now => row.listed = now,
             Source::Read => {}
         }
     }
 
-    /// The feed broke off: what it said may have changed unheard. A list still shows whatever was open
-    /// for longer than lists lag.
+    /// What changes is pushed from now on.
+    pub fn on_feed_up(&mut self) {
+        self.is_unfed = false;
+    }
+
+    /// The feed broke off, or there is none: what it said may have changed unheard. A list still shows whatever
+    /// was open for longer than lists lag.
     pub fn on_feed_lost(&mut self) {
+        self.is_unfed = true;
         for slot in &self.open {
             let row = &mut self.slots[usize::from(*slot)];
             row.stood = row.stood.min(row.opened);
@@ -372,6 +390,39 @@ mod tests {
         positions.on_row(Source::Push, &row(3, PositionSide::Net, 5, 11), Wall(150));
         positions.on_complete(Source::Push, Wall(150), Wall(150));
         assert_eq!(push_at(&mut positions, 200), (0, false), "the feed knew of it");
+    }
+
+    /// Found by `simulate` (seed 1) once nothing was pushed any more: the list that opened a position was followed
+    /// by one that lagged, its stop was cancelled as a leftover, and the next one was looser.
+    #[test]
+    fn a_list_that_lags_does_not_overrule_an_earlier_one_where_nothing_is_pushed() {
+        let opened = 1_000 * NS_PER_SEC;
+        let lots_after = |seconds: u64, act: fn(&mut Positions)| {
+            let mut positions = Positions::default();
+            positions.on_feed_lost();
+            positions.on_row(Source::Read, &row(3, PositionSide::Net, 5, 10), Wall(opened));
+            positions.on_complete(Source::Read, Wall(opened), Wall(opened));
+            act(&mut positions);
+            let at = Wall(opened + seconds * NS_PER_SEC);
+            positions.on_complete(Source::Read, at, at);
+            positions.lots(6)
+        };
+        assert_eq!(lots_after(119, |_| {}), 5, "it was opened so lately");
+        assert_eq!(lots_after(121, |_| {}), 0, "no list lags so far");
+        assert_eq!(
+            lots_after(10, |positions| positions.on_exit(6)),
+            0,
+            "its exit was heard of"
+        );
+        let fed = |positions: &mut Positions| {
+            positions.on_feed_up();
+            positions.on_row(
+                Source::Push,
+                &row(3, PositionSide::Net, 0, 11),
+                Wall(2_000 * NS_PER_SEC),
+            );
+        };
+        assert_eq!(lots_after(10, fed), 0, "a push says so");
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Gate {
             orders: OrderBook::default(),
             brackets: BracketBook::default(),
             fills: FillBook::default(),
-            positions: Positions::default(),
+            positions: Positions::of_feed(params.private_feed),
             reconcile: Reconcile::new(params.reconcile_every_ms),
             budget: Budget::new(params.budget),
             calls: ArrayVec::new(),

@@ -37,6 +37,7 @@ impl Gate {
                 self.account.pushed = Wall(0);
                 self.account.leverage_read = LeverageRead::default();
                 self.positions.on_broken(Source::Push);
+                self.positions.on_feed_up();
                 self.reconcile.restart(now);
             }
             Some(AccountKind::SocketDown) => {

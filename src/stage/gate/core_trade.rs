@@ -12,7 +12,7 @@ use crate::orders::bracket::Ability;
 use crate::orders::lifecycle::State;
 use crate::orders::positions::{side_of, slot_of};
 use crate::orders::trade::{Stage, Trade};
-use crate::risk::bracket_plan::{self, PlanRequest};
+use crate::risk::bracket_plan::{self, Plan, PlanRequest};
 use crate::risk::trailing::{TrailStage, TrailState};
 
 /// Fills not yet in the venue's list of positions are believed for this long.
@@ -221,7 +221,11 @@ impl Gate {
                     maintenance_rate: instrument.maintenance_rate(),
                 },
             );
-            if let Ok(plan) = plan {
+            // The attached stop has stood since the fill. Where nothing is pushed that may be long ago, and a stop
+            // that stands is not loosened.
+            let loosens = |plan: &Plan| (plan.sl_ticks - trade.attached_sl_ticks) * trade.side.sign() < 0;
+            let may_loosen = self.account.private_up;
+            if let Some(plan) = plan.ok().filter(|plan| may_loosen || !loosens(plan)) {
                 trade.guard.want_sl_ticks = plan.sl_ticks;
                 trade.guard.want_tp_ticks = plan.tp_ticks;
                 trade.risk = plan.risk;
