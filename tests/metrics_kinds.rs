@@ -99,7 +99,12 @@ fn a_position_that_cannot_be_protected_or_is_too_small_says_which_and_why() {
             event.reason = reason as u16;
         });
         assert_eq!(
-            (&line["kind"], &line["side"], &line["reason"], line["size"].as_f64()),
+            (
+                &line["kind"],
+                &line["side"],
+                &line["reason"],
+                line["size"].as_f64()
+            ),
             (&name.into(), &"sell".into(), &reason.text().into(), Some(0.8))
         );
         assert_eq!(line["signal_id"], "0000000000000007");

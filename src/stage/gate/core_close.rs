@@ -208,11 +208,7 @@ impl Gate {
         line.executions = executions;
         line.score = trade.score;
         line.probability = trade.probability;
-        line.reason = if known {
-            0
-        } else {
-            Reason::ReplyItemMissing as u16
-        };
+        line.reason = if known { 0 } else { Reason::ReplyItemMissing as u16 };
         out.event(line);
         self.book_result(&trade);
         if known && trade.signal != 0 && trade.risk > 0.0 {
