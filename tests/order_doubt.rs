@@ -196,7 +196,7 @@ fn a_result_that_cannot_be_known_teaches_nothing() {
     scene.enter(Side::Buy, 60_000.1);
     scene.listed.clear();
     scene.position(0, 0.0);
-    scene.run_ms(10_001);
+    scene.run_ms(135_001);
     assert_eq!(scene.closed().len(), 1);
     assert_ne!(scene.closed()[0].reason, 0, "it says that fills are missing");
     assert!(scene.outcomes.is_empty());

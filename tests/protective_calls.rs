@@ -294,7 +294,7 @@ fn a_close_of_what_is_gone_waits_for_the_list() {
     scene.run_ms(4_900);
     assert_eq!(scene.commands.len(), 1, "no news, no call");
     scene.position(0, 0.0);
-    scene.run_ms(15_000);
+    scene.run_ms(136_000);
     assert_eq!(scene.count(CommandKind::Place), 1, "it is gone");
     assert_eq!(scene.closed().len(), 1);
 }
@@ -338,8 +338,8 @@ fn a_position_that_is_turned_around_is_protected_at_once() {
     assert!(stop.sl_ticks > 600_100, "above the short's entry");
     let leftover = scene.last(CommandKind::CancelBracket);
     assert_ne!(leftover.venue_id, 0, "the long's stop guards nothing");
-    // The old trade is told all the same.
-    scene.run_ms(12_000);
+    // The old trade is told all the same, though nobody tells its fills.
+    scene.run_ms(136_000);
     let closed = scene.closed();
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0].client_id, entry.client_id);

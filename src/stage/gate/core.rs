@@ -26,7 +26,7 @@ use crate::orders::book::OrderRole;
 use crate::orders::bracket::{Capabilities, Timing};
 use crate::orders::fills::FillBook;
 use crate::orders::positions::{SLOTS, slot_of};
-use crate::orders::trade::TRADES_MAX;
+use crate::orders::trade::{Stage, TRADES_MAX};
 use crate::orders::{BracketBook, OrderBook, Positions, Reconcile, Trade};
 use crate::risk::gate::{Market, OrderFlow};
 use crate::risk::trailing::TrailState;
@@ -105,7 +105,7 @@ pub(super) struct Desk {
     pub timer: Wall,
 }
 
-/// Result of the running UTC day.
+/// Result of the running UTC day: of the trades that are accounted for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Day {
     pub day: u64,
@@ -483,7 +483,10 @@ impl Gate {
             trail,
             timer: now,
         });
-        self.desk_of[slot] = index as u16 + 1;
+        // One that is only accounted for any more leaves the position to whoever has it.
+        if trade.stage != Stage::Settling || self.desk_of[slot] == 0 {
+            self.desk_of[slot] = index as u16 + 1;
+        }
         self.desks_top = self.desks_top.max(index + 1);
         Some(index)
     }

@@ -4,6 +4,7 @@
 //! a read is told from a push by its token.
 
 use super::core::{Desk, Gate};
+use super::core_close::SETTLE_END_MS;
 use super::core_modes::LeverageRead;
 use super::core_outputs::{Outputs, event};
 use crate::model::message::{AccountEvent, AccountKind, GateEventKind, ListKind};
@@ -14,7 +15,7 @@ use crate::orders::bracket::{Ability, CloseCause, exit_side};
 use crate::orders::lifecycle::{Event, FillDelta, Progress, Report, State, fill_between};
 use crate::orders::lookup::Lookup;
 use crate::orders::positions::{PositionReport, Source, slot_of};
-use crate::orders::trade::{ExitKind, Stage};
+use crate::orders::trade::{ExitKind, Stage, Trade};
 
 /// How long the order of a bracket that fired may take to close the position.
 const FIRED_NS: u64 = 500 * NS_PER_MS;
@@ -157,12 +158,7 @@ impl Gate {
             self.counters.foreign_instance_orders += 1;
             self.account.foreign_instance = now;
         }
-        let desk = self
-            .desk_at(slot_of(instrument, position_side))
-            .and_then(|index| self.desks[index].as_ref());
-        let trade = desk
-            .map(|desk| desk.trade)
-            .filter(|trade| fact.update_ms >= trade.decided.ms() && trade.stage != Stage::Leverage);
+        let trade = self.trade_of(fact, slot_of(instrument, position_side), side);
         let orphan = ours && !state.is_final() && fact.reduce_only == 0;
         let exits = trade.is_some() && (fact.filled_lots > 0 || fact.reduce_only == 1);
         if !orphan && !exits {
@@ -207,11 +203,38 @@ impl Gate {
         slot
     }
 
+    /// The trade that an order which is not in the book may belong to: that of the position; or one whose
+    /// position is gone and whose fills come late, when the order can have closed it.
+    fn trade_of(&self, fact: &AccountEvent, slot: usize, side: Side) -> Option<Trade> {
+        let desk = |index: usize| self.desks[index].as_ref().map(|desk| desk.trade);
+        let present = self
+            .desk_at(slot)
+            .and_then(desk)
+            .filter(|trade| fact.update_ms >= trade.decided.ms() && trade.stage != Stage::Leverage);
+        let closed_it = |trade: &Trade| {
+            let end_ms = trade.flat_since.ms() + SETTLE_END_MS as i64;
+            trade.stage == Stage::Settling
+                && slot_of(trade.instrument, trade.position_side) == slot
+                && side == exit_side(trade.side)
+                && !trade.is_settled()
+                && (trade.decided.ms()..=end_ms).contains(&fact.update_ms)
+        };
+        present.or_else(|| (0..self.desks_top).filter_map(desk).find(closed_it))
+    }
+
     fn on_fill(&mut self, slot: usize, fill: &FillDelta, now: Wall, out: &mut Outputs) {
         let Some(order) = self.orders.get(slot).copied() else {
             return;
         };
-        if let Some(row) = self.rows.get_mut(order.instrument.index()) {
+        let desk = self.desk_of_trade(order.trade);
+        // What a list tells late happened before the position was known to be gone.
+        let is_late = desk.is_some_and(|index| {
+            let desk = self.desks[index].as_ref();
+            desk.is_some_and(|desk| !self.is_at_slot(index, &desk.trade))
+        });
+        if let Some(row) = self.rows.get_mut(order.instrument.index())
+            && !is_late
+        {
             row.activity = now;
         }
         let mut line = event(GateEventKind::Fill, order.instrument, now);
@@ -223,7 +246,6 @@ impl Gate {
         line.fill_price = fill.price;
         line.fee = fill.fee;
         line.reduce_only = u8::from(order.reduce_only);
-        let desk = self.desk_of_trade(order.trade);
         if let Some(desk) = desk.and_then(|index| self.desks[index].as_ref()) {
             line.signal = desk.trade.signal;
             line.timeframe = desk.trade.timeframe;
@@ -240,8 +262,10 @@ impl Gate {
             self.on_entry_fill(index, planned, now);
             return;
         }
-        self.positions
-            .on_exit(slot_of(trade.instrument, trade.position_side));
+        if !is_late {
+            self.positions
+                .on_exit(slot_of(trade.instrument, trade.position_side));
+        }
         trade.exit.add(fill);
         let by_category = ExitKind::of_category(order.category);
         let by_us = trade.guard.closing.map(|cause| match cause {

@@ -1,6 +1,7 @@
 //! The end of a trade: closing it at market, waiting for its fills, accounting for it.
 //!
-//! A close is a reduce-only order with an id of its own, repeated until the position is gone. A
+//! A close is a reduce-only order with an id of its own, repeated until the position is gone. Fills that
+//! nobody told are read for longer than lists lag, without holding up the next trade of the instrument. A
 //! result that cannot be known is reported as such and teaches nothing.
 
 use super::core::{Desk, Gate, NEVER};
@@ -20,9 +21,12 @@ use crate::risk::Spend;
 use crate::risk::gate::{Exit, check_exit};
 use bytemuck::Zeroable;
 
-/// Reads of the history for the fills that closed a position, and when to give up.
-const SETTLE_MS: [u64; 3] = [300, 1_500, 5_000];
-const SETTLE_END_MS: u64 = 10_000;
+/// Reads of the history for the fills that closed a position. What is read may lag 120 s.
+const SETTLE_MS: [u64; 6] = [300, 1_500, 5_000, 20_000, 60_000, 125_000];
+/// The next trade of the instrument need not wait for longer than this.
+pub(super) const SETTLE_END_MS: u64 = 10_000;
+/// The fills are given up: the last read has been answered, if it ever will be.
+const LATE_END_MS: u64 = 135_000;
 /// Closing through close-position instead of an order from this attempt on, every other time.
 const CLOSE_POSITION_FROM: u8 = 2;
 
@@ -130,7 +134,7 @@ impl Gate {
         let side = side_of(self.positions.lots(slot)).filter(|_| at_slot);
         if side == Some(trade.side.opposite()) {
             // Turned around: another position, which needs its stop before this one's fills are told.
-            self.desk_of[slot] = 0;
+            self.leave_slot(index, &trade, now);
         }
         if side == Some(trade.side) {
             // It was not gone after all: a list was older than a fill.
@@ -145,22 +149,22 @@ impl Gate {
             order.trade == trade.number && order.role == OrderRole::Entry && !order.progress.state.is_final()
         });
         let since_ms = now.since(trade.flat_since) / NS_PER_MS;
-        if since_ms >= SETTLE_END_MS && !entry_open {
+        if since_ms >= LATE_END_MS && !entry_open {
             self.finish(index, now, out);
             return;
+        }
+        if since_ms >= SETTLE_END_MS && !entry_open {
+            self.leave_slot(index, &trade, now);
         }
         if trade.is_settled() && !entry_open {
             match self.read_fills(&trade, now, out) {
                 Fills::Settled => self.finish(index, now, out),
-                Fills::Wait(at) => {
-                    let end = Wall(trade.flat_since.0 + SETTLE_END_MS * NS_PER_MS);
-                    self.set_desk_timer(index, at.min(end));
-                }
+                Fills::Wait(at) => self.set_desk_timer(index, at.min(settle_end(&trade, since_ms))),
             }
             return;
         }
         let asked = usize::from(trade.history_asked);
-        let due_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
+        let due_ms = SETTLE_MS.get(asked).copied().unwrap_or(LATE_END_MS);
         if since_ms >= due_ms && asked < SETTLE_MS.len() {
             let token = self.reconcile.token();
             let mut request = fetch(ListKind::OrdersHistory, Lane::Reconcile, token, now);
@@ -176,14 +180,24 @@ impl Gate {
                 .as_ref()
                 .map_or(0, |desk| desk.trade.history_asked),
         );
-        let next_ms = SETTLE_MS.get(asked).copied().unwrap_or(SETTLE_END_MS);
+        let next_ms = SETTLE_MS.get(asked).copied().unwrap_or(LATE_END_MS);
         // Held open by an entry that may still fill: that order's own lookups wake the desk.
-        let next = Wall(trade.flat_since.0 + next_ms * NS_PER_MS);
+        let next = Wall(trade.flat_since.0 + next_ms * NS_PER_MS).min(settle_end(&trade, since_ms));
         self.set_desk_timer(index, if next > now { next } else { NEVER });
     }
 
+    /// A trade that is only accounted for any more lets go of its position: what is found there from now
+    /// on is another's. Nothing when it has done so.
+    fn leave_slot(&mut self, index: usize, trade: &Trade, now: Wall) {
+        if self.is_at_slot(index, trade) {
+            self.desk_of[slot_of(trade.instrument, trade.position_side)] = 0;
+            self.rows[trade.instrument.index()].activity = now;
+            self.remember_attached(trade, now);
+        }
+    }
+
     /// The trade is over: account for it, teach, and clear the desk.
-    fn finish(&mut self, index: usize, now: Wall, out: &mut Outputs) {
+    pub(super) fn finish(&mut self, index: usize, now: Wall, out: &mut Outputs) {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
@@ -225,11 +239,7 @@ impl Gate {
             crate::model::Reason::ReplyItemMissing as u16
         };
         out.event(line);
-        if known {
-            self.day.realised_usd += pnl;
-            let one_more = self.day.losses_in_row.saturating_add(1);
-            self.day.losses_in_row = if pnl < 0.0 { one_more } else { 0 };
-        }
+        self.book_result(&trade);
         if known && trade.signal != 0 && trade.risk > 0.0 {
             let mut outcome = TradeOutcome::zeroed();
             outcome.header.time_ns = now.0;
@@ -247,8 +257,7 @@ impl Gate {
             let _ = out.outcomes.try_push(outcome);
         }
         self.counters.trades_closed += 1;
-        self.rows[trade.instrument.index()].activity = now;
-        self.remember_attached(&trade, now);
+        self.leave_slot(index, &trade, now);
         self.clear_desk(index);
     }
 
@@ -271,6 +280,16 @@ impl Gate {
             since: now,
         });
     }
+}
+
+/// When a trade that is being accounted for is looked at at the latest, `since_ms` after its position went.
+fn settle_end(trade: &Trade, since_ms: u64) -> Wall {
+    let end_ms = if since_ms < SETTLE_END_MS {
+        SETTLE_END_MS
+    } else {
+        LATE_END_MS
+    };
+    Wall(trade.flat_since.0 + end_ms * NS_PER_MS)
 }
 
 fn close_order(

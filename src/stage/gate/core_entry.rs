@@ -278,6 +278,7 @@ impl Gate {
             margin_since: Wall(0),
             guard,
         };
+        self.spare_desk(now, out);
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
         let row = &mut self.rows[order.instrument.index()];

@@ -3,7 +3,7 @@
 //! All of it is read at the start and after every reconnect, so that an entry need not first set what
 //! is already so. What differs is set; while the modes differ, entries are off.
 
-use super::core::{Call, Gate, Purpose};
+use super::core::{Call, Desk, Gate, Purpose};
 use super::core_outputs::{Outputs, command, fetch};
 use crate::model::client_id::ClientOrderId;
 use crate::model::message::{AccountEvent, CommandKind, Lane, ListKind};
@@ -32,7 +32,12 @@ const AGAIN_NS: u64 = 30 * NS_PER_SEC;
 impl Gate {
     /// Brings the venue's modes in line once, while nothing is open; otherwise entries stay off.
     pub(super) fn set_modes(&mut self, now: Wall, out: &mut Outputs) {
-        let idle = self.positions.open().is_empty() && self.desks.iter().all(Option::is_none);
+        // A trade that is only accounted for any more holds nothing.
+        let is_over = |(index, desk): (usize, &Option<Desk>)| {
+            let over = |desk: &Desk| !self.is_at_slot(index, &desk.trade);
+            desk.as_ref().is_none_or(over)
+        };
+        let idle = self.positions.open().is_empty() && self.desks.iter().enumerate().all(is_over);
         let wanted = self.account.modes_differ && !self.account.modes_tried && self.reconcile.is_complete();
         if !wanted || !idle || out.commands.remaining_capacity() < 2 {
             return;

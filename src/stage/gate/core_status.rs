@@ -35,6 +35,7 @@ pub struct Status {
     pub equity: f64,
     pub available: f64,
     pub exposure_usd: f64,
+    /// As the loss limits see it.
     pub realised_today_usd: f64,
     pub orders_live: u32,
     pub orders_unknown: u32,
@@ -113,7 +114,7 @@ impl Gate {
         status.equity = self.account.equity;
         status.available = self.account.available;
         status.exposure_usd = self.exposure().1;
-        status.realised_today_usd = self.day.realised_usd;
+        status.realised_today_usd = self.day_so_far().0;
         status.calls_left_entry = self.budget.left(Spend::Entry, now);
         status.calls_left_protect = self.budget.left(Spend::Protect, now);
         status.entries_off = self.entries_off_reason();

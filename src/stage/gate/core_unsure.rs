@@ -29,7 +29,8 @@ impl Gate {
         let lots = self
             .positions
             .lots(slot_of(trade.instrument, trade.position_side));
-        let is_told = self.account.pushed > Wall(0) && side_of(lots) == Some(trade.side);
+        let is_own = self.is_at_slot(index, &trade);
+        let is_told = is_own && self.account.pushed > Wall(0) && side_of(lots) == Some(trade.side);
         let may_have_filled = matches!(trade.stage, Stage::Entering | Stage::Open | Stage::Settling);
         // One that is to be closed gets its stop as well, until the lists say that it may be closed.
         if !is_told || !may_have_filled || !trade.guard.is_wanted() {

@@ -404,6 +404,7 @@ impl Gate {
             now,
         );
         (trade.guard, trade.risk) = self.adopted_guard(&trade, position.lots, tick);
+        self.spare_desk(now, out);
         if self.open_desk(trade, None, now).is_none() {
             self.counters.tables_full += 1;
             return;

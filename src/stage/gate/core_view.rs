@@ -79,6 +79,7 @@ impl Gate {
             let entry = order.role == OrderRole::Entry && order.trade == 0;
             entry && order.instrument == instrument && !order.progress.state.is_final()
         });
+        let (realised_today_usd, consecutive_losses) = self.day_so_far();
         AccountView {
             kill_switch: self.kill_switch,
             shutting_down: self.shutting_down,
@@ -94,8 +95,8 @@ impl Gate {
             available_usd: self.account.available,
             last_activity: row.activity,
             entries_last_hour,
-            realised_today_usd: self.day.realised_usd,
-            consecutive_losses: self.day.losses_in_row,
+            realised_today_usd,
+            consecutive_losses,
             calls_needed,
             leverage_refused: now < row.leverage_refused,
             send_busy: self.calls.remaining_capacity() < 8 || self.orders.is_full(),

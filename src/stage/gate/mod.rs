@@ -15,6 +15,7 @@ mod core_modes;
 pub mod core_outputs;
 mod core_protect;
 mod core_reply;
+mod core_result;
 pub mod core_snapshot;
 pub mod core_status;
 mod core_stop;
