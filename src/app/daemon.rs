@@ -328,6 +328,10 @@ impl Daemon {
                 if seat.id == StageId::Gate {
                     let stage: Box<dyn std::any::Any> = seat.stage;
                     self.gate = stage.downcast().ok();
+                    // What came while the orders drained is not told or booked once more by the next run.
+                    if self.gate.as_mut().is_some_and(|gate| !gate.save()) {
+                        tracing::warn!("gate.snapshot not saved at the end; the next run asks the venue");
+                    }
                 }
             }
         }

@@ -142,6 +142,15 @@ impl GateStage {
         self.parts.core.status(now, status);
     }
 
+    /// Puts the state on record as it is, for the end of a run; false when it could not be.
+    pub fn save(&mut self) -> bool {
+        let parts = &mut self.parts;
+        parts
+            .intents
+            .as_mut()
+            .is_none_or(|intents| intents.write(&parts.core))
+    }
+
     /// Publishes what one input caused. Room was made sure of before it was taken.
     fn publish(&mut self) {
         let is_entry = |command: &OrderCommand| command.kind == CommandKind::Place as u8;
@@ -150,9 +159,11 @@ impl GateStage {
             command.lane == Lane::Protect as u8 && command.kind != CommandKind::PlaceBracket as u8
         };
         let is_accepted = |answer: &AlertAnswer| answer.decision == ACCEPTED;
+        let is_close = |event: &GateEvent| event.kind == GateEventKind::TradeClosed as u8;
         let mut may_enter = true;
         // An alert is answered only when its id is on record: a sender that asks again after a
-        // crash must not be served twice.
+        // crash must not be served twice. A trade that is accounted for is on record before it is told:
+        // it must not be told, taught and booked once more, nor a limit that it reached be forgotten.
         if let Some(intents) = self.parts.intents.as_mut()
             && (self.parts.core.take_learned()
                 || self
@@ -160,6 +171,7 @@ impl GateStage {
                     .commands
                     .iter()
                     .any(|command| is_entry(command) || moves_stop(command))
+                || self.out.events.iter().any(is_close)
                 || self.out.answers.iter().any(is_accepted))
         {
             may_enter = intents.write(&self.parts.core);
@@ -240,6 +252,8 @@ impl GateStage {
         self.status_at = Wall(0);
         if word & control::SHUT_DOWN != 0 {
             self.parts.core.set_shutting_down();
+            // Whoever ends the process may not wait for what is still coming.
+            self.save();
         }
     }
 
