@@ -11,7 +11,7 @@
 //!  alert  ──http──▶ webhook ── webhook_gate ──▶ gate ── gate_webhook (the answer)
 //!                                               gate ── gate_score (outcomes teach the bandit) ──▶ score
 //!                        decode ◀── gate_decode (what is held, to be watched closely) ── gate
-//!                        indicate ── indicate_gate (the ATR that open stops trail by) ──▶ gate
+//!                        indicate ── indicate_gate (the ATR that open stops trail by, the pace of the tape) ──▶ gate
 //!          * ── *_housekeep, score_labels, score_refusals, *_journal ──▶ housekeep
 //! ```
 //!
@@ -233,7 +233,7 @@ pub static LINKS: [Link; 28] = [
     link!(ScoreHousekeep, "score_housekeep", Score -> Housekeep, Signal, 1024, DropCount,
         "a slow disk loses lines, never time"),
     link!(IndicateGate, "indicate_gate", Indicate -> Gate, Volatility, 2048, Credit,
-        "one close of 490 instruments x 4 timeframes; gate takes it after everything else"),
+        "one close of 490 instruments x 4 timeframes, and once a second the pace of each tape; gate takes it last"),
     link!(DecodeJournal, "decode_journal", Decode -> Housekeep, JournalEntry, 32768, DropCount,
         "an entry a frame or row of history; a second of a burst; what is lost is a hole in the capture"),
     link!(GateJournal, "gate_journal", Gate -> Housekeep, JournalEntry, 32768, DropCount, "an entry an input"),

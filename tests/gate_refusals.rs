@@ -59,6 +59,7 @@ fn case() -> Case {
                 ready: true,
                 depth_bid_usd: 1e6,
                 depth_ask_usd: 1e6,
+                tape_ready: true,
                 trades_per_min: 100.0,
                 notional_per_min_usd: 1e6,
             },
@@ -194,6 +195,19 @@ const TABLE: &[(Reason, Change, Change)] = &[
         |case| {
             case.limits.order_flow.enabled = true;
             case.market.flow.ready = false;
+        },
+    ),
+    (
+        Reason::OrderFlowNotReady,
+        |case| {
+            case.limits.order_flow.enabled = true;
+            case.limits.order_flow.strict = false;
+            case.limits.order_flow.trades_per_min_min = 100.1;
+            case.market.flow.tape_ready = false;
+        },
+        |case| {
+            case.limits.order_flow.enabled = true;
+            case.market.flow.tape_ready = false;
         },
     ),
     (

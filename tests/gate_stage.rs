@@ -144,8 +144,7 @@ impl Run {
             while self.gate.poll(self.words.now) == Progress::Busy {}
             self.commands
                 .extend(std::iter::from_fn(|| self.commands_in.take()));
-            self.events
-                .extend(std::iter::from_fn(|| self.events_in.take()));
+            self.events.extend(std::iter::from_fn(|| self.events_in.take()));
             self.outcomes
                 .extend(std::iter::from_fn(|| self.outcomes_in.take()));
             let Some(request) = self.fetches_in.take() else {
@@ -212,9 +211,7 @@ impl Run {
         self.replies.publish_or_drop(reply);
         self.settle();
         let lots = entry.size_lots;
-        let filled = self
-            .words
-            .order(&entry, 77, OrderState::Filled, lots, 60_000.1);
+        let filled = self.words.order(&entry, 77, OrderState::Filled, lots, 60_000.1);
         self.push(filled);
         let (sl, tp) = (entry.sl_ticks, entry.tp_ticks);
         let mut bracket = self
@@ -244,9 +241,7 @@ impl Run {
         (gone.state, gone.detail) = (OrderState::Effective as u8, 2);
         gone.update_ms = self.words.now.ms();
         self.push(gone);
-        let fill = self
-            .words
-            .foreign_order(Side::Sell, entry.size_lots, 59_700.1, 2);
+        let fill = self.words.foreign_order(Side::Sell, entry.size_lots, 59_700.1, 2);
         self.push(fill);
         let mut told = fill;
         told.list = ListKind::OrdersHistory as u8;
@@ -329,4 +324,46 @@ fn an_orderly_stop_leaves_the_state_as_it_is_and_not_as_it_was_at_the_last_order
             "the entry has been filled"
         );
     }
+}
+
+/// Book and tape as `decode` and `indicate` tell of them.
+fn tell_flow(run: &mut Run, trades_per_min: f32, notional_per_min_usd: f64) {
+    let mut depth = Tick::new(TickKind::Depth, BTC, run.words.now.ms());
+    depth.v[..6].copy_from_slice(&[60_000.0, 60_000.1, 5.0, 5.0, 50_000.0, 50_000.0]);
+    run.ticks.publish_or_drop(depth);
+    let mut told = Volatility::zeroed();
+    (told.instrument, told.tape) = (BTC.0, tape::READY);
+    (told.trades_per_min, told.notional_per_min_usd) = (trades_per_min, notional_per_min_usd);
+    run.tapes.publish_or_drop(told);
+    run.settle();
+}
+
+#[test]
+fn the_pace_of_the_tape_is_weighed_for_alerts_and_signals_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let set = [
+        "USE_WS_ORDERFLOW=1",
+        "MIN_TRADES_PER_MIN=2",
+        "MIN_NOTIONAL_PER_MIN_USD=5000",
+        "MIN_DEPTH_NOTIONAL_USD=10000",
+    ];
+    let mut run = Run::start(folder.path(), &set, 1, Wall::from_ms(START_MS));
+    assert_eq!(run.alert(1), (2, Some(Reason::OrderFlowNotReady)));
+    for (request, trades, notional, reason) in [
+        (2, 1.9, 6_000.0, Reason::TradesFew),
+        (3, 2.0, 4_999.0, Reason::NotionalLow),
+    ] {
+        tell_flow(&mut run, trades, notional);
+        assert_eq!(run.alert(request), (2, Some(reason)));
+        run.signal(BTC);
+        assert_eq!(run.refusals(reason), 2, "{reason:?}");
+    }
+    // A book that goes on alone says nothing of the tape.
+    run.run_ms(12_001);
+    let mut depth = Tick::new(TickKind::Depth, BTC, run.words.now.ms());
+    depth.v[..6].copy_from_slice(&[60_000.0, 60_000.1, 5.0, 5.0, 50_000.0, 50_000.0]);
+    run.ticks.publish_or_drop(depth);
+    assert_eq!(run.alert(4), (2, Some(Reason::OrderFlowNotReady)));
+    tell_flow(&mut run, 2.0, 5_000.0);
+    assert_eq!(run.alert(5), (1, None));
 }

@@ -7,7 +7,7 @@ mod whole_graph;
 use serde_json::Value;
 use smart_scanner::app::graph;
 use smart_scanner::driver::{DecisionClock, Inlet, Stepper};
-use smart_scanner::model::message::Signal;
+use smart_scanner::model::message::{Signal, Volatility, tape};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{Timeframe, Wall};
 use smart_scanner::settings::Settings;
@@ -135,5 +135,56 @@ fn as_many_levels_of_the_book_are_summed_as_the_setting_says() {
             ten > one + 0.5,
             "ten levels hold more than one: e^{one} and e^{ten} USD"
         );
+    }
+}
+
+/// From the venue's bytes to the gate's link: what the tape did, and how often it is told.
+#[test]
+fn the_gate_is_told_the_pace_of_each_tape_once_a_second() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut scene = Scene::generated(17, 4, START, folder.path());
+    scene.settings.scan.scan_timeframes = vec![Timeframe::M1];
+    scene.settings.order_flow.use_ws_orderflow = true;
+    let bus = graph::plan_bus("order-flow", Stamp::process())
+        .heap()
+        .expect("a bus");
+    let plan = scene.plan(SeenHandle::default());
+    let seats = graph::build_around_gate(&bus, &plan, scene.ports()).expect("a graph");
+    let mut told: Inlet<Volatility> =
+        Inlet::new(bus.consumer(LinkId::IndicateGate.link().name).expect("an end"));
+    let mut signals: Inlet<Signal> = Inlet::new(bus.consumer(LinkId::ScoreGate.link().name).expect("an end"));
+    let clock = DecisionClock::stepped(START);
+    let mut stepper = Stepper::new(seats, clock.clone());
+    let mut words: BTreeMap<u16, Vec<Volatility>> = BTreeMap::new();
+    while clock.now().0 < START.0 + 2 * MINUTE_NS {
+        scene.shared.advance(clock.now());
+        stepper.settle().expect("it comes to rest");
+        while signals.take().is_some() {}
+        while let Some(word) = told.take() {
+            words.entry(word.instrument).or_default().push(word);
+        }
+        let soonest = Wall(clock.now().0 + 1_000_000);
+        let market = scene.shared.next_event().map(|time| time.max(soonest));
+        let next = [market, stepper.next_timer()].into_iter().flatten().min();
+        clock.advance_to(next.expect("a generated market never ends"));
+    }
+    assert_eq!(words.len(), 4, "every instrument");
+    for (instrument, words) in words {
+        let between: Vec<&Volatility> = words.iter().filter(|word| word.atr == 0.0).collect();
+        println!("{instrument}: {} words between candles", between.len());
+        assert!(between.iter().all(|word| word.tape != tape::NOT_TOLD));
+        assert_eq!(between[0].tape, tape::NOT_READY, "half a window is needed");
+        let last = between.last().expect("words");
+        assert_eq!(last.tape, tape::READY);
+        assert!(last.trades_per_min > 0.0 && last.notional_per_min_usd > 0.0);
+        let pairs = between.windows(2);
+        let ready = |word: &Volatility| word.tape == tape::READY;
+        let too_soon = |pair: &[&Volatility]| {
+            let apart_ns = pair[1].header.time_ns - pair[0].header.time_ns;
+            // Told apart by their millisecond.
+            ready(pair[0]) && ready(pair[1]) && apart_ns < NS_PER_SEC - 1_000_000
+        };
+        assert_eq!(pairs.filter(|pair| too_soon(pair)).count(), 0, "{instrument}");
+        assert!(between.len() > 20, "with the book, not with the candles");
     }
 }

@@ -684,7 +684,7 @@ fn trailing_scene(settings: &Settings) -> Scene {
     let mut volatility: Volatility = bytemuck::Zeroable::zeroed();
     volatility.timeframe = Timeframe::M5 as u8;
     volatility.atr = 240.0;
-    scene.gate.on_volatility(&volatility);
+    scene.gate.on_volatility(&volatility, scene.now);
     scene.clear();
     scene.quote(60_310.0, 60_310.2);
     scene

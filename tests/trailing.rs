@@ -238,7 +238,7 @@ fn the_trailing_distance_follows_the_atr_of_the_closed_candle_without_a_new_sign
             volatility.instrument = BTC.0;
             volatility.timeframe = timeframe as u8;
             volatility.atr = atr;
-            scene.gate.on_volatility(&volatility);
+            scene.gate.on_volatility(&volatility, scene.now);
         }
         scene.quote(60_400.0, 60_400.2);
         scene.last(CommandKind::PlaceBracket).sl_ticks

@@ -73,12 +73,15 @@ impl Market {
     }
 }
 
-/// Order flow as last known; `ready` is false when it is absent or stale.
+/// Order flow as last known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrderFlow {
+    /// False when the book is absent or stale.
     pub ready: bool,
     pub depth_bid_usd: f64,
     pub depth_ask_usd: f64,
+    /// False when the tape is absent, young, thin or stale.
+    pub tape_ready: bool,
     pub trades_per_min: f64,
     pub notional_per_min_usd: f64,
 }
@@ -287,19 +290,36 @@ fn check_market<R: Notes>(scales: &mut Scales<R>, context: &Context<'_>) -> Resu
     if limits.spread_bps_max > 0.0 {
         scales.at_most(Reason::Spread, market.spread_bps(), limits.spread_bps_max)?;
     }
-    let depth_usd = flow.depth_bid_usd.min(flow.depth_ask_usd);
-    for (gate, value, limit) in [
-        (Reason::TradesFew, flow.trades_per_min, limits.trades_per_min_min),
-        (
+    let notional_usd = flow.notional_per_min_usd;
+    if flow.tape_ready {
+        at_least_if_on(
+            scales,
+            Reason::TradesFew,
+            flow.trades_per_min,
+            limits.trades_per_min_min,
+        )?;
+        at_least_if_on(
+            scales,
             Reason::NotionalLow,
-            flow.notional_per_min_usd,
+            notional_usd,
             limits.notional_per_min_usd_min,
-        ),
-        (Reason::DepthLow, depth_usd, limits.depth_usd_min),
-    ] {
-        if limit > 0.0 {
-            scales.at_least(gate, value, limit)?;
-        }
+        )?;
+    } else {
+        scales.holds(Reason::OrderFlowNotReady, !limits.strict)?;
+    }
+    let depth_usd = flow.depth_bid_usd.min(flow.depth_ask_usd);
+    at_least_if_on(scales, Reason::DepthLow, depth_usd, limits.depth_usd_min)
+}
+
+/// A limit of 0 is off.
+fn at_least_if_on<R: Notes>(
+    scales: &mut Scales<R>,
+    gate: Reason,
+    value: f64,
+    limit: f64,
+) -> Result<(), Reason> {
+    if limit > 0.0 {
+        scales.at_least(gate, value, limit)?;
     }
     Ok(())
 }

@@ -5,12 +5,12 @@
 
 use crate::bus::Bus;
 use crate::driver::{Inlet, Outlet, Progress, Stage};
-use crate::indicators::flow::{FlowParams, OrderFlow, TapeTrade};
+use crate::indicators::flow::{FlowParams, FlowReading, OrderFlow, TapeTrade};
 use crate::indicators::funding::FundingState;
 use crate::indicators::{Board, Built, BuiltRow, Minutes, SeriesIndex, Taken};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
-use crate::model::message::{Tick, TickKind, Volatility, tick_flag};
+use crate::model::message::{Tick, TickKind, Volatility, tape, tick_flag};
 use crate::model::{Feature, FeatureRow, InstrumentId, Instruments, Timeframe, Wall};
 use crate::universe::live::InstrumentView;
 use arrayvec::ArrayVec;
@@ -20,6 +20,9 @@ use bytemuck::Zeroable;
 const TAKE_MAX: usize = 64;
 /// Rows that one tick can cause: its own series and every timeframe built from it.
 const ROWS_PER_TICK_MAX: usize = Timeframe::ALL.len();
+
+/// The pace of a tape is told this often: a limit on trades in a minute needs no more.
+const TAPE_EVERY_MS: i64 = 1_000;
 
 /// The stage.
 pub struct Indicate {
@@ -46,6 +49,8 @@ pub struct Indicate {
 struct Context {
     funding: FundingState,
     quote_volume_24h: Option<f64>,
+    /// When `gate` was last told the pace of the tape.
+    tape_told_ms: i64,
 }
 
 /// What the stage is made of.
@@ -96,6 +101,7 @@ impl Indicate {
             Some(TickKind::Depth) => {
                 if let Some(flow) = self.flows.get_mut(tick.instrument().index()) {
                     flow.on_depth(tick.v[0], tick.v[1], tick.v[4], tick.v[5], receive_ms(tick));
+                    self.tell_tape(tick);
                 }
             }
             Some(TickKind::Trade) => {
@@ -117,6 +123,11 @@ impl Indicate {
                     } else {
                         flow.invalidate();
                     }
+                    // At once: nothing may be entered on what is known to be broken.
+                    if let Some(context) = self.context.get_mut(tick.instrument().index()) {
+                        context.tape_told_ms = 0;
+                    }
+                    self.tell_tape(tick);
                 }
             }
             Some(TickKind::Quote) => {
@@ -132,6 +143,26 @@ impl Indicate {
             }
             Some(TickKind::Mark | TickKind::Fresh) | None => {}
         }
+    }
+
+    /// Tells `gate` the pace of the instrument's tape, once a second at most. Alerts come between candles,
+    /// and an order is weighed when it leaves.
+    fn tell_tape(&mut self, tick: &Tick) {
+        let instrument = tick.instrument();
+        let now_ms = receive_ms(tick);
+        let Some(context) = self.context.get_mut(instrument.index()) else {
+            return;
+        };
+        if !self.flow.is_on || now_ms - context.tape_told_ms < TAPE_EVERY_MS {
+            return;
+        }
+        context.tape_told_ms = now_ms;
+        let reading = self
+            .flows
+            .get_mut(instrument.index())
+            .and_then(|flow| flow.read(now_ms));
+        self.to_gate
+            .publish_or_drop(word_to_gate(tick, self.flow.is_on, reading));
     }
 
     fn on_candle(&mut self, tick: &Tick) {
@@ -262,16 +293,31 @@ impl Indicate {
         if !self.row.has_flag(row_flag::BACKFILL)
             && let Some(atr) = self.row.get(Feature::Atr14)
         {
-            let mut volatility = Volatility::zeroed();
-            volatility.header.receive_ns = tick.header.receive_ns;
-            volatility.header.time_ns = tick.header.time_ns;
-            volatility.instrument = instrument.0;
+            let mut volatility = word_to_gate(tick, self.flow.is_on, flow);
             volatility.timeframe = self.row.timeframe;
             volatility.open_ms = self.row.candle.open_ms;
             volatility.atr = atr;
             self.to_gate.publish_or_drop(volatility);
         }
     }
+}
+
+/// A word to `gate` about the instrument of `tick`: with order flow on, the pace of its tape.
+fn word_to_gate(tick: &Tick, is_on: bool, flow: Option<FlowReading>) -> Volatility {
+    let mut word = Volatility::zeroed();
+    word.header.receive_ns = tick.header.receive_ns;
+    word.header.time_ns = tick.header.time_ns;
+    word.instrument = tick.instrument;
+    word.tape = match flow {
+        _ if !is_on => tape::NOT_TOLD,
+        None => tape::NOT_READY,
+        Some(_) => tape::READY,
+    };
+    if let Some(flow) = flow {
+        word.trades_per_min = flow.trades_per_min as f32;
+        word.notional_per_min_usd = flow.notional_per_min_usd;
+    }
+    word
 }
 
 /// Order flow of every instrument from id `first` on.

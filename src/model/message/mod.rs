@@ -13,6 +13,7 @@ pub use market::{Holding, Tick, TickKind, tick_flag};
 pub use order::{CommandKind, Lane, OrderCommand, Outcome, PROTECTIVE_CALLS, SendReply};
 pub use signal::{
     Alert, AlertAnswer, MODEL_FEATURES_MAX, Signal, SignalLabel, TradeOutcome, VOTES_MAX, Volatility, Vote,
+    tape,
 };
 
 #[cfg(test)]

@@ -148,22 +148,34 @@ pub struct TradeOutcome {
 
 const _: () = assert!(size_of::<TradeOutcome>() == 64);
 
-/// The ATR14 of a series as of a closed candle, on `indicate_gate`: stops trail by it. 64 bytes.
+/// What `gate` needs of the indicators, on `indicate_gate`: the ATR14 of a series as of a closed candle,
+/// which stops trail by, and the pace of the tape, by which an order is weighed once more. 64 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub struct Volatility {
     pub header: Header,
     pub instrument: u16,
     pub timeframe: u8,
-    pub zero: u8,
-    pub zero_2: u32,
-    /// Open time of the candle.
+    /// `tape` code.
+    pub tape: u8,
+    pub trades_per_min: f32,
+    /// Open time of the candle; 0 when none closed.
     pub open_ms: i64,
+    /// 0 when no candle closed.
     pub atr: f64,
-    pub zero_3: u64,
+    pub notional_per_min_usd: f64,
 }
 
 const _: () = assert!(size_of::<Volatility>() == 64);
+
+/// Values of `Volatility::tape`.
+pub mod tape {
+    /// It says nothing of the tape.
+    pub const NOT_TOLD: u8 = 0;
+    /// Book or tape are absent, young, thin or stale: there are no rates.
+    pub const NOT_READY: u8 = 1;
+    pub const READY: u8 = 2;
+}
 
 /// A signal from outside, on `webhook_gate`. 192 bytes.
 #[repr(C)]

@@ -28,7 +28,7 @@ use crate::orders::fills::FillBook;
 use crate::orders::positions::{SLOTS, slot_of};
 use crate::orders::trade::{Stage, TRADES_MAX};
 use crate::orders::{BracketBook, OrderBook, Positions, Reconcile, Trade};
-use crate::risk::gate::{Market, OrderFlow};
+use crate::risk::gate::Market;
 use crate::risk::trailing::TrailState;
 use crate::risk::{BracketParams, Budget, BudgetParams, Limits, TrailParams};
 use arrayvec::ArrayVec;
@@ -117,7 +117,9 @@ pub(super) struct Day {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
     pub market: Market,
+    /// When the book was told, and the pace of the tape.
     pub flow_time: Wall,
+    pub tape_time: Wall,
     /// 24 h volume in USDT from the ticker; 0 = unknown.
     pub quote_volume: f64,
     /// Last entry or exit.
@@ -271,14 +273,6 @@ impl Gate {
         self.instruments.insert(instrument).is_some()
     }
 
-    /// Order flow measured elsewhere, for the re-check at submission.
-    pub fn set_order_flow(&mut self, instrument: InstrumentId, flow: OrderFlow, now: Wall) {
-        if let Some(row) = self.rows.get_mut(instrument.index()) {
-            row.market.flow = flow;
-            row.flow_time = now;
-        }
-    }
-
     /// Whether every condition for entries that is not about one signal holds.
     pub fn entries_enabled(&self) -> bool {
         self.entries_off_reason().is_none()
@@ -343,14 +337,10 @@ impl Gate {
                     }
                 }
                 if kind == TickKind::Depth {
-                    // Rates of trades were checked where the signal was made; here they pass.
-                    market.flow = OrderFlow {
-                        ready: true,
-                        depth_bid_usd: tick.v[4],
-                        depth_ask_usd: tick.v[5],
-                        trades_per_min: f64::INFINITY,
-                        notional_per_min_usd: f64::INFINITY,
-                    };
+                    // The rates of the tape are `indicate`'s to tell.
+                    market.flow.ready = true;
+                    market.flow.depth_bid_usd = tick.v[4];
+                    market.flow.depth_ask_usd = tick.v[5];
                     row.flow_time = now;
                 }
             }

@@ -4,7 +4,7 @@
 
 use super::core::{Desk, Gate};
 use super::core_outputs::Outputs;
-use crate::model::message::Volatility;
+use crate::model::message::{Volatility, tape};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, Wall};
 use crate::orders::book::Order;
@@ -46,9 +46,14 @@ impl Gate {
         }
     }
 
-    /// The ATR of a closed candle: the stops of trades from that series trail by it.
-    pub fn on_volatility(&mut self, volatility: &Volatility) {
+    /// The ATR of a closed candle: the stops of trades from that series trail by it. And the pace of the
+    /// instrument's tape.
+    pub fn on_volatility(&mut self, volatility: &Volatility, now: Wall) {
         let instrument = InstrumentId(volatility.instrument);
+        self.on_tape(volatility, now);
+        if volatility.atr == 0.0 && volatility.tape != tape::NOT_TOLD {
+            return;
+        }
         if !(volatility.atr.is_finite() && volatility.atr > 0.0) {
             self.counters.events_invalid += 1;
             return;
@@ -64,6 +69,20 @@ impl Gate {
                 trade.atr = volatility.atr;
             }
         }
+    }
+
+    fn on_tape(&mut self, told: &Volatility, now: Wall) {
+        let Some(row) = self.rows.get_mut(usize::from(told.instrument)) else {
+            return;
+        };
+        if told.tape == tape::NOT_TOLD {
+            return;
+        }
+        let flow = &mut row.market.flow;
+        flow.tape_ready = told.tape == tape::READY;
+        flow.trades_per_min = f64::from(told.trades_per_min);
+        flow.notional_per_min_usd = told.notional_per_min_usd;
+        row.tape_time = now;
     }
 
     pub(super) fn set_desk_timer(&mut self, index: usize, at: Wall) {

@@ -12,6 +12,8 @@ use crate::risk::Spend;
 use crate::risk::gate::{AccountView, Market};
 
 const HOUR_NS: u64 = 3_600 * NS_PER_SEC;
+/// The pace of the tape is told once a second, with a book; so it may be so much older than that.
+const TAPE_LATER_NS: u64 = 2 * NS_PER_SEC;
 
 /// A set of instruments, one bit each.
 pub(super) type InstrumentSet = [u64; INSTRUMENTS_MAX / 64];
@@ -45,8 +47,9 @@ impl Gate {
     pub(super) fn market_at(&self, instrument: InstrumentId, now: Wall) -> Market {
         let row = &self.rows[instrument.index()];
         let mut market = row.market;
-        let fresh = now.since(row.flow_time) <= Self::ms(self.params.limits.quote_age_ms_max);
-        market.flow.ready &= fresh;
+        let age_ns_max = Self::ms(self.params.limits.quote_age_ms_max);
+        market.flow.ready &= now.since(row.flow_time) <= age_ns_max;
+        market.flow.tape_ready &= now.since(row.tape_time) <= age_ns_max + TAPE_LATER_NS;
         market
     }
 

@@ -441,7 +441,7 @@ impl Inputs for GateStage {
             LinkId::IndicateGate => {
                 let volatility = parts.volatility.take()?;
                 let taken_ns = self.meter.taken(volatility.header.publish_ns);
-                parts.core.on_volatility(&volatility);
+                parts.core.on_volatility(&volatility, now);
                 (volatility.header.seq, (volatility.header.receive_ns, taken_ns))
             }
             LinkId::Timer => {
