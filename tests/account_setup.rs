@@ -6,10 +6,16 @@ mod scene;
 use scene::*;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
+use smart_scanner::risk::OrderFlowLimits;
+use smart_scanner::stage::gate::core::GateParams;
 
 /// A scene whose venue lists this leverage of BTC when it is asked for leverages.
 fn listed(leverage: u16, margin_mode: MarginMode) -> Scene {
-    let mut scene = Scene::unsynced(params());
+    listed_at(leverage, margin_mode, params())
+}
+
+fn listed_at(leverage: u16, margin_mode: MarginMode, params: GateParams) -> Scene {
+    let mut scene = Scene::unsynced(params);
     let mut row = scene.fact(AccountKind::Config);
     row.leverage = leverage;
     row.margin_mode = margin_mode as u8;
@@ -106,4 +112,95 @@ fn a_position_tells_its_leverage_too() {
         "{:?}",
         scene.kinds()
     );
+}
+
+/// What may have changed while the leverage was being set, one thing at a time.
+#[test]
+fn an_entry_that_waited_for_its_leverage_is_weighed_again_before_it_leaves() {
+    let flow = |params: &mut GateParams| {
+        params.limits.order_flow = OrderFlowLimits {
+            enabled: true,
+            strict: true,
+            ..OrderFlowLimits::default()
+        };
+    };
+    let book = |scene: &mut Scene, depth_usd: f64| {
+        let mut depth = Tick::new(TickKind::Depth, BTC, scene.now.ms());
+        depth.v[..6].copy_from_slice(&[60_000.0, 60_000.1, 5.0, 5.0, depth_usd, depth_usd]);
+        scene.tick(&depth);
+        let mut told: Volatility = bytemuck::Zeroable::zeroed();
+        told.tape = tape::READY;
+        (told.trades_per_min, told.notional_per_min_usd) = (100.0, 1e6);
+        scene.gate.on_volatility(&told, scene.now);
+    };
+    type Change<'a> = &'a dyn Fn(&mut Scene);
+    let balance = |scene: &mut Scene| {
+        let mut balance = scene.fact(AccountKind::Balance);
+        (balance.equity, balance.available) = (5.0, 5.0);
+        scene.account(balance);
+    };
+    let stale = |scene: &mut Scene| scene.tick(&Tick::new(TickKind::Stale, BTC, scene.now.ms()));
+    let held = |scene: &mut Scene| {
+        let mut held = scene.fact(AccountKind::Position);
+        held.instrument = 1;
+        // 0.48 contracts short of TRADE_MAX_EXPOSURE_USD.
+        (held.size_lots, held.average_price, held.mark_price) = (83, 60_000.0, 60_000.0);
+        scene.account(held);
+    };
+    let cases: [(Change, Option<Reason>); 7] = [
+        (&|_| {}, None),
+        (&|scene| book(scene, 9_999.0), Some(Reason::DepthLow)),
+        (&|scene| scene.quote(60_500.0, 60_500.1), Some(Reason::PriceMoved)),
+        (&stale, Some(Reason::DataStale)),
+        (&held, Some(Reason::ExposureMax)),
+        (&balance, Some(Reason::BalanceLow)),
+        (
+            &|scene| scene.gate.set_kill_switch(true),
+            Some(Reason::KillSwitch),
+        ),
+    ];
+    for (change, reason) in cases {
+        let mut params = params();
+        flow(&mut params);
+        // Its own entry must not be what stands in its way.
+        params.limits.entries_per_hour_max = 1;
+        params.limits.positions_max = 2;
+        let mut scene = listed_at(10, MarginMode::Cross, params);
+        book(&mut scene, 50_000.0);
+        scene.signal(Side::Buy);
+        let set = scene.last(CommandKind::SetLeverage);
+        scene.run_ms(500);
+        change(&mut scene);
+        scene.reply(&set, Outcome::Accepted, 0);
+        let skipped = scene
+            .events
+            .iter()
+            .filter(|event| event.kind == GateEventKind::Skipped as u8);
+        let reasons: Vec<Option<Reason>> = skipped.map(|event| Reason::from_code(event.reason)).collect();
+        match reason {
+            None => assert_eq!((reasons, scene.count(CommandKind::Place)), (vec![], 1)),
+            Some(_) => assert_eq!((reasons, scene.count(CommandKind::Place)), (vec![reason], 0)),
+        }
+        let mut status = Default::default();
+        scene.gate.status(scene.now, &mut status);
+        assert_eq!(
+            status.entries_in_flight,
+            u32::from(reason.is_none()),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
+fn what_leaves_after_the_leverage_is_priced_and_sized_by_the_market_of_then() {
+    let mut scene = listed(10, MarginMode::Cross);
+    scene.signal(Side::Buy);
+    let set = scene.last(CommandKind::SetLeverage);
+    scene.run_ms(500);
+    scene.quote(59_950.0, 59_950.1);
+    scene.reply(&set, Outcome::Accepted, 0);
+    let entry = scene.last(CommandKind::Place);
+    assert_eq!(entry.price_ticks, (59_950.1_f64 * 1.0008 * 10.0).floor() as i64);
+    assert_eq!(entry.sl_ticks, 596_504, "50 bps below the ask of then");
+    assert_eq!(entry.leverage, 3);
 }

@@ -10,6 +10,7 @@
 //! on_tick ─▶ quotes, trailing            on_timer ─▶ lookups, reconcile, sweeps, time limits
 //! ```
 
+use super::core_again::Waiting;
 use super::core_call::{CALLS_MAX, open_call};
 pub(super) use super::core_call::{Call, Purpose};
 use super::core_modes::LeverageRead;
@@ -101,6 +102,8 @@ pub(super) const NEVER: Wall = Wall(u64::MAX);
 pub(super) struct Desk {
     pub trade: Trade,
     pub trail: Option<TrailState>,
+    /// While its leverage is being set.
+    pub waiting: Option<Waiting>,
     /// When it wants to be looked at; `NEVER` = only after an input.
     pub timer: Wall,
 }
@@ -471,6 +474,7 @@ impl Gate {
         self.desks[index] = Some(Desk {
             trade,
             trail,
+            waiting: None,
             timer: now,
         });
         // One that is only accounted for any more leaves the position to whoever has it.

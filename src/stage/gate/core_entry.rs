@@ -4,6 +4,7 @@
 //! gathers what the check needs, and turns an approval into commands.
 
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
+use super::core_again::Waiting;
 use super::core_call::open_call;
 use super::core_outputs::{Outputs, command, event};
 use crate::model::client_id::Role;
@@ -78,7 +79,7 @@ impl Gate {
         };
         let entered = self.check(&proposal, now, None).and_then(|approved| {
             self.remember([signal.id, 0], now);
-            self.enter(approved, &origin, now, out)
+            self.enter(approved, &proposal, &origin, now, out)
         });
         if let Err(reason) = entered {
             self.refuse(&proposal, &origin, reason, now, out);
@@ -138,7 +139,8 @@ impl Gate {
         };
         let entered = checked.and_then(|approved| {
             self.remember(alert.id_hash, now);
-            self.enter(approved, &origin, now, out).map(|()| approved)
+            self.enter(approved, &proposal, &origin, now, out)
+                .map(|()| approved)
         });
         match entered {
             Ok(approved) => self.fill_answer(&mut answer, &approved.get(), signal),
@@ -204,7 +206,7 @@ impl Gate {
         }
     }
 
-    fn check(
+    pub(super) fn check(
         &mut self,
         proposal: &Proposal,
         now: Wall,
@@ -233,6 +235,7 @@ impl Gate {
     fn enter(
         &mut self,
         approved: Approved<Order>,
+        proposal: &Proposal,
         origin: &Origin,
         now: Wall,
         out: &mut Outputs,
@@ -282,14 +285,21 @@ impl Gate {
         let index = self.open_desk(trade, None, now).ok_or(Reason::PositionsMax)?;
         self.next_trade += 1;
         let row = &mut self.rows[order.instrument.index()];
-        row.activity = now;
+        let is_set = row.leverage == order.leverage;
+        let activity = std::mem::replace(&mut row.activity, now);
         if self.entries.is_full() {
             self.entries.remove(0);
         }
         self.entries.push(now);
-        let sent = if row.leverage == order.leverage {
+        let sent = if is_set {
             self.send_entry(index, now, out)
         } else {
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.waiting = Some(Waiting {
+                    proposal: *proposal,
+                    activity,
+                });
+            }
             self.send_leverage(index, now, out)
         };
         if sent.is_err() {
@@ -299,7 +309,7 @@ impl Gate {
     }
 
     /// The triggers that an order's plan wants; with two targets the farther is for the whole.
-    fn planned_guard(&self, order: &Order) -> Guard {
+    pub(super) fn planned_guard(&self, order: &Order) -> Guard {
         if !self.params.brackets.enabled {
             return Guard::new(0, 0);
         }

@@ -117,15 +117,17 @@ impl Gate {
             return;
         }
         let late = now > trade.expires;
-        if outcome == Outcome::Accepted && !late && self.entries_enabled() {
-            if let Err(reason) = self.send_entry(index, now, out) {
+        if outcome == Outcome::Accepted && !late {
+            let sent = self
+                .decide_again(index, now)
+                .and_then(|()| self.send_entry(index, now, out));
+            if let Err(reason) = sent {
                 self.skip(index, reason, 0, now, out);
             }
             return;
         }
         let reason = match outcome {
-            Outcome::Accepted if late => Reason::Expired,
-            Outcome::Accepted => self.entries_off_reason().unwrap_or(Reason::Expired),
+            Outcome::Accepted => Reason::Expired,
             Outcome::RateLimited => Reason::BudgetSpent,
             Outcome::NotSent => Reason::SendBusy,
             Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous | Outcome::FatalAuth => {

@@ -2,6 +2,7 @@
 
 pub mod core;
 mod core_account;
+mod core_again;
 mod core_bracket;
 mod core_call;
 mod core_close;
