@@ -8,9 +8,10 @@ use smart_scanner::app::params;
 use smart_scanner::model::message::*;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
-use smart_scanner::settings::keys::{KEYS, Section};
+use smart_scanner::orders::trade::{OWN_TRADES_MAX, TRADES_MAX};
+use smart_scanner::settings::keys::{KEYS, Kind, Section};
 use smart_scanner::settings::{LoadOptions, Settings};
-use smart_scanner::stage::gate::core::GateParams;
+use smart_scanner::stage::gate::core::{ENTRIES_MAX, GateParams};
 use std::ffi::OsString;
 
 /// What a gate with these settings does, in words.
@@ -117,7 +118,7 @@ const CASES: &[Case] = &[
         "MAX_ENTRIES_PER_HOUR",
         &[],
         second,
-        &[("2", ENTRY), ("1", "entries_per_hour")],
+        &[("2", ENTRY), ("0", ENTRY), ("1", "entries_per_hour")],
     ),
     case(
         "DAILY_LOSS_LIMIT_USD",
@@ -452,6 +453,22 @@ fn every_key_has_a_case() {
         let cases = CASES.iter().filter(|case| case.key == key.name).count();
         assert_eq!(cases, usize::from(wanted), "{}", key.name);
     }
+}
+
+/// A limit above what the gate can count would be none.
+#[test]
+fn counts_that_can_be_set_can_be_counted() {
+    for (name, most) in [
+        ("TRADE_MAX_POSITIONS", OWN_TRADES_MAX),
+        ("MAX_ENTRIES_PER_HOUR", ENTRIES_MAX),
+    ] {
+        let key = KEYS.iter().find(|key| key.name == name).expect("a key");
+        assert!(
+            matches!(key.kind, Kind::Whole(_, last) if last as usize == most),
+            "{name}: {most}"
+        );
+    }
+    const { assert!(OWN_TRADES_MAX < TRADES_MAX) }
 }
 
 fn gate_params(settings: &Settings) -> GateParams {

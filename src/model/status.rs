@@ -4,7 +4,7 @@
 use super::header::Header;
 use bytemuck::{Pod, Zeroable};
 
-/// Rows of the position table. TRADE_MAX_POSITIONS is far below it; adopted ones fit too.
+/// Rows of the position table. TRADE_MAX_POSITIONS is below it; adopted ones fit too.
 pub const POSITION_ROWS: usize = 64;
 
 /// One open position. A row with `lots` 0 is free.

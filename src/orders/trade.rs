@@ -8,8 +8,11 @@ use super::lifecycle::FillDelta;
 use crate::model::client_id::ClientOrderId;
 use crate::model::{InstrumentId, OrderType, PositionSide, Side, Wall};
 
-/// Trades that may be open at a time; TRADE_MAX_POSITIONS and the user's own positions fit in.
+/// Trades that may be open at a time.
 pub const TRADES_MAX: usize = 64;
+/// Trades of ours among them, the most that TRADE_MAX_POSITIONS allows: the rest is for positions that the
+/// user opens, which need their desks too.
+pub const OWN_TRADES_MAX: usize = 48;
 
 /// How far a trade has come.
 #[repr(u8)]

@@ -194,7 +194,7 @@ fn settings(dice: &mut ChaCha8Rng) -> Vec<String> {
         "SCAN_TIMEFRAMES=1m".to_owned(),
         "WARMUP_BARS=60".to_owned(),
         "SIGNAL_COOLDOWN_SEC=0".to_owned(),
-        "MAX_ENTRIES_PER_HOUR=100000".to_owned(),
+        "MAX_ENTRIES_PER_HOUR=0".to_owned(),
         "DEDUPE_TTL_SEC=3600".to_owned(),
         "SCORE_MIN=0.2".to_owned(),
         "TRADE_MIN_SCORE=0.2".to_owned(),

@@ -92,8 +92,9 @@ impl Default for GateParams {
 
 /// Opinions remembered against doubles.
 pub(super) const SEEN_MAX: usize = 256;
-/// Entries of the last hour that are counted one by one.
-pub(super) const ENTRIES_MAX: usize = 256;
+/// Entries of the last hour that are counted one by one, the most that MAX_ENTRIES_PER_HOUR allows: more
+/// than that no limit could see.
+pub const ENTRIES_MAX: usize = 256;
 /// Far enough: no timer.
 pub(super) const NEVER: Wall = Wall(u64::MAX);
 
