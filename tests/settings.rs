@@ -105,6 +105,14 @@ fn warns(settings: &Settings, words: &[&str]) {
 }
 
 #[test]
+fn one_position_a_side_needs_a_mode_that_has_sides() {
+    let case = Case::new().set("SINGLE_POSITION_PER_SYMBOL=0");
+    warns(&case.loads(), &["SINGLE_POSITION_PER_SYMBOL=0", "long_short"]);
+    let case = case.set("TRADING_POSITION_MODE=long_short");
+    assert!(case.loads().warnings.is_empty());
+}
+
+#[test]
 fn each_source_overrides_the_one_below() {
     let mut case = Case::new();
     assert_eq!(case.loads().scan.top_symbols, 80, "default");

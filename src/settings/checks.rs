@@ -6,7 +6,7 @@
 use super::Settings;
 use super::fault::SettingsFault;
 use super::sections::BanditExplore;
-use super::sections::Gateway;
+use super::sections::{Gateway, PositionMode};
 
 /// What the checks found.
 #[derive(Default)]
@@ -92,6 +92,10 @@ pub(super) fn numbers(settings: &Settings) -> Findings {
     });
     found.warn_if(trade.enable_autotrade && !bracket.enable_tpsl, || {
         "ENABLE_TPSL=0: positions are opened without a stop".to_owned()
+    });
+    let is_net = trade.trading_position_mode == PositionMode::Net;
+    found.warn_if(!trade.single_position_per_symbol && is_net, || {
+        "SINGLE_POSITION_PER_SYMBOL=0 does nothing with TRADING_POSITION_MODE=net, where an instrument has one position; set long_short for one a side".to_owned()
     });
     found
 }
