@@ -130,6 +130,21 @@ const TABLE: &[(Reason, Change, Change)] = &[
         |case| case.account.row_unreadable = true,
     ),
     (
+        Reason::ModesDiffer,
+        |_| {},
+        |case| case.account.modes_differ = true,
+    ),
+    (
+        Reason::AuthRefused,
+        |_| {},
+        |case| case.account.auth_refused = true,
+    ),
+    (
+        Reason::OtherInstance,
+        |_| {},
+        |case| case.account.other_instance = true,
+    ),
+    (
         Reason::AccountUnsynced,
         |_| {},
         |case| case.account.synced = false,

@@ -401,7 +401,7 @@ fn modes_that_differ_keep_entries_off_until_they_are_set() {
         vec![CommandKind::SetPositionMode, CommandKind::SetMarginMode]
     );
     scene.signal(Side::Buy);
-    assert_eq!(scene.refusals(Reason::AccountUnsynced), 1);
+    assert_eq!(scene.refusals(Reason::ModesDiffer), 1);
     config.margin_mode = MarginMode::Cross as u8;
     scene.account(config);
     scene.signal(Side::Buy);
@@ -457,7 +457,7 @@ fn another_daemon_on_the_account_stops_entries() {
     order.size_lots = 1;
     scene.account(order);
     scene.signal(Side::Buy);
-    assert_eq!(scene.refusals(Reason::AccountUnsynced), 1);
+    assert_eq!(scene.refusals(Reason::OtherInstance), 1);
     assert_eq!(scene.gate.counters().foreign_instance_orders, 1);
     assert!(scene.commands.is_empty(), "its orders are not ours to cancel");
     scene.run_ms(31_000);
@@ -487,5 +487,5 @@ fn trigger_orders_of_the_user_are_read_and_left_alone() {
     assert!(scene.gate.entries_enabled());
     row.client_id = scene.id_of("sscZZ000001B000000001");
     scene.account(row);
-    assert_eq!(scene.gate.entries_off_reason(), Some(Reason::AccountUnsynced));
+    assert_eq!(scene.gate.entries_off_reason(), Some(Reason::OtherInstance));
 }

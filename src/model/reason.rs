@@ -47,6 +47,12 @@ pub enum Reason {
     HoldingUnknown = 39,
     // A row of the account about this instrument cannot be read.
     RowUnreadable = 40,
+    // Margin or position mode of the account is not the one of the settings.
+    ModesDiffer = 41,
+    // The venue refused our credentials.
+    AuthRefused = 42,
+    // Another daemon has orders on the account.
+    OtherInstance = 43,
     // Score's refusals of a candidate.
     ComponentsFew = 64,
     ScoreBelowMin = 65,
@@ -133,6 +139,9 @@ impl Reason {
         Reason::SendBusy,
         Reason::HoldingUnknown,
         Reason::RowUnreadable,
+        Reason::ModesDiffer,
+        Reason::AuthRefused,
+        Reason::OtherInstance,
         Reason::ComponentsFew,
         Reason::ScoreBelowMin,
         Reason::SidesTied,
@@ -227,6 +236,9 @@ impl Reason {
             Reason::SendBusy => "send_busy",
             Reason::HoldingUnknown => "holding_unknown",
             Reason::RowUnreadable => "row_unreadable",
+            Reason::ModesDiffer => "modes_differ",
+            Reason::AuthRefused => "auth_refused",
+            Reason::OtherInstance => "other_instance",
             Reason::ComponentsFew => "components_few",
             Reason::ScoreBelowMin => "score_below_min",
             Reason::SidesTied => "sides_tied",

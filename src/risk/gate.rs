@@ -93,6 +93,12 @@ pub struct AccountView {
     pub shutting_down: bool,
     pub journal_full: bool,
     pub synced: bool,
+    /// Margin or position mode of the account is not ours.
+    pub modes_differ: bool,
+    /// The venue refused our credentials.
+    pub auth_refused: bool,
+    /// Another daemon has orders on the account.
+    pub other_instance: bool,
     /// The account holds something in an instrument that is not followed.
     pub holding_unknown: bool,
     /// A row of the account about this instrument cannot be read.
@@ -238,6 +244,9 @@ fn check_switches<R: Notes>(
     scales.holds(Reason::JournalFull, !account.journal_full)?;
     scales.holds(Reason::Duplicate, !duplicate)?;
     scales.holds(Reason::PrivateFeedDown, account.private_feed_up)?;
+    scales.holds(Reason::AuthRefused, !account.auth_refused)?;
+    scales.holds(Reason::ModesDiffer, !account.modes_differ)?;
+    scales.holds(Reason::OtherInstance, !account.other_instance)?;
     scales.holds(Reason::AccountUnsynced, account.synced)?;
     scales.holds(Reason::HoldingUnknown, !account.holding_unknown)?;
     scales.holds(Reason::RowUnreadable, !account.row_unreadable)?;

@@ -292,7 +292,13 @@ impl Gate {
             Some(Reason::JournalFull)
         } else if !self.is_feed_up() {
             Some(Reason::PrivateFeedDown)
-        } else if !self.is_synced() {
+        } else if self.account.fatal_auth {
+            Some(Reason::AuthRefused)
+        } else if self.account.modes_differ {
+            Some(Reason::ModesDiffer)
+        } else if self.account.foreign_instance > Wall(0) {
+            Some(Reason::OtherInstance)
+        } else if !self.reconcile.is_whole() {
             Some(Reason::AccountUnsynced)
         } else if self.holds_unknown() {
             Some(Reason::HoldingUnknown)
@@ -305,13 +311,6 @@ impl Gate {
 
     pub(super) fn is_feed_up(&self) -> bool {
         self.account.private_up || !self.params.private_feed
-    }
-
-    pub(super) fn is_synced(&self) -> bool {
-        self.reconcile.is_whole()
-            && !self.account.modes_differ
-            && !self.account.fatal_auth
-            && self.account.foreign_instance == Wall(0)
     }
 
     /// A quote, mark or change of trust of one instrument. Other ticks change nothing.

@@ -130,9 +130,8 @@ impl Gate {
             Outcome::Accepted => Reason::Expired,
             Outcome::RateLimited => Reason::BudgetSpent,
             Outcome::NotSent => Reason::SendBusy,
-            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous | Outcome::FatalAuth => {
-                Reason::LeverageHigh
-            }
+            Outcome::FatalAuth => Reason::AuthRefused,
+            Outcome::Rejected | Outcome::Duplicate | Outcome::Ambiguous => Reason::LeverageHigh,
         };
         self.skip(index, reason, reply.venue_code, now, out);
     }
