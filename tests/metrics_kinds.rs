@@ -100,6 +100,17 @@ fn orders_and_skips_say_what_and_why() {
         (order["sl"].as_f64(), order["tp"].is_null()),
         (Some(59_700.1), true)
     );
+    for (command, text) in [
+        (CommandKind::Cancel, "cancel"),
+        (CommandKind::SetLeverage, "leverage"),
+        (CommandKind::SetMarginMode, "margin_mode"),
+        (CommandKind::SetPositionMode, "position_mode"),
+    ] {
+        let call = line(GateEventKind::OrderSent, false, |event| {
+            event.command = command as u8;
+        });
+        assert_eq!((&call["kind"], &call["command"]), (&"order".into(), &text.into()));
+    }
     for kind in [GateEventKind::Refused, GateEventKind::Skipped] {
         let skip = line(kind, false, |event| event.reason = Reason::Cooldown as u16);
         assert_eq!(

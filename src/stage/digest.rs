@@ -4,7 +4,7 @@
 //! order). No ids and no wall time go in, so the digest survives a restart and another machine.
 
 use crate::model::Instruments;
-use crate::model::message::{GateEvent, GateEventKind, Tick};
+use crate::model::message::{CommandKind, GateEvent, GateEventKind, Tick};
 
 /// Hash of the market data that entered a run.
 #[derive(Clone, Default)]
@@ -40,7 +40,9 @@ impl OrderDigest {
     pub fn take(&mut self, event: &GateEvent, instruments: &Instruments) {
         use std::fmt::Write;
         let word = match GateEventKind::from_code(event.kind) {
-            Some(GateEventKind::OrderSent) => {
+            Some(GateEventKind::OrderSent)
+                if CommandKind::from_code(event.command).is_some_and(CommandKind::is_order) =>
+            {
                 self.order_count += 1;
                 "order"
             }
@@ -88,6 +90,7 @@ mod tests {
     fn digest_of(change: impl Fn(&mut GateEvent, &mut Tick)) -> String {
         let (mut event, mut tick) = (GateEvent::zeroed(), Tick::zeroed());
         event.kind = GateEventKind::OrderSent as u8;
+        event.command = CommandKind::Place as u8;
         change(&mut event, &mut tick);
         let (mut orders, mut ticks) = (OrderDigest::default(), TickDigest::default());
         orders.take(&event, &Instruments::new());
@@ -108,6 +111,12 @@ mod tests {
         );
         assert_ne!(plain, digest_of(|event, _| event.price_ticks = 1));
         assert_ne!(plain, digest_of(|event, _| event.sl_ticks = 1));
+        let set_up = digest_of(|event, _| event.command = CommandKind::SetLeverage as u8);
+        let longer = digest_of(|event, _| {
+            event.command = CommandKind::SetLeverage as u8;
+            event.size_lots = 1;
+        });
+        assert!(set_up != plain && set_up == longer, "it is no order");
         assert_ne!(plain, digest_of(|_, tick| tick.v[4] = 1.0));
     }
 }

@@ -175,6 +175,15 @@ impl Scene {
         let mut out = Outputs::default();
         act(&mut self.gate, self.now, &mut out);
         self.gate.check_invariants().expect("the gate's invariants");
+        let is_sent = |event: &&GateEvent| event.kind == GateEventKind::OrderSent as u8;
+        let told: Vec<u8> = out
+            .events
+            .iter()
+            .filter(is_sent)
+            .map(|event| event.command)
+            .collect();
+        let sent: Vec<u8> = out.commands.iter().map(|command| command.kind).collect();
+        assert_eq!(told, sent, "a line for every command, in their order");
         self.commands.extend(out.commands.iter().copied());
         self.events.extend(out.events.iter().copied());
         self.outcomes.extend(out.outcomes.iter().copied());

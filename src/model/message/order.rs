@@ -38,6 +38,16 @@ impl CommandKind {
         .into_iter()
         .find(|kind| *kind as u8 == code)
     }
+
+    /// Whether it counts as an order: it places, moves or takes away something for a position. Setting the
+    /// account up does not, nor does taking back what has not been filled.
+    pub fn is_order(self) -> bool {
+        use CommandKind::*;
+        match self {
+            Place | PlaceBracket | CancelBracket | ClosePosition | AmendBracket => true,
+            Cancel | SetLeverage | SetMarginMode | SetPositionMode => false,
+        }
+    }
 }
 
 /// Protective calls that may be out at once, each on a connection that nothing else uses: one that hangs

@@ -6,7 +6,7 @@
 use super::core::{Call, Desk, Gate, NEVER, Purpose};
 use super::core_again::Waiting;
 use super::core_call::open_call;
-use super::core_outputs::{Outputs, command, event};
+use super::core_outputs::{Outputs, command, event, sent};
 use crate::model::client_id::Role;
 use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
 use crate::model::time::NS_PER_SEC;
@@ -343,7 +343,11 @@ impl Gate {
         set.call = self
             .open_call(call_of(Purpose::Leverage, &trade, now))
             .ok_or(Reason::SendBusy)?;
-        out.commands.try_push(set).map_err(|_| Reason::SendBusy)
+        out.commands.try_push(set).map_err(|_| Reason::SendBusy)?;
+        let mut line = sent(&set, now);
+        line.timeframe = trade.timeframe;
+        out.event(line);
+        Ok(())
     }
 
     /// Hands the entry of a desk over. The order is in the book before its command exists.

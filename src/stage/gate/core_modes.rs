@@ -4,9 +4,9 @@
 //! is already so. What differs is set; while the modes differ, entries are off.
 
 use super::core::{Call, Desk, Gate, Purpose};
-use super::core_outputs::{Outputs, command, fetch};
+use super::core_outputs::{Outputs, command, fetch, sent};
 use crate::model::client_id::ClientOrderId;
-use crate::model::message::{AccountEvent, CommandKind, Lane, ListKind};
+use crate::model::message::{AccountEvent, CommandKind, Lane, ListKind, NO_INSTRUMENT};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, MarginMode, PositionMode, PositionSide, Wall};
 use crate::risk::Spend;
@@ -65,6 +65,10 @@ impl Gate {
             let Some(call) = call else { return };
             set.call = call;
             let _ = out.commands.try_push(set);
+            let mut line = sent(&set, now);
+            // It is about the account and no instrument.
+            line.instrument = NO_INSTRUMENT;
+            out.event(line);
         }
     }
 

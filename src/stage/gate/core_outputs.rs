@@ -103,6 +103,23 @@ pub(super) fn command(kind: CommandKind, lane: Lane, instrument: InstrumentId, n
     command
 }
 
+/// The line about `command` that has been handed over.
+pub(super) fn sent(command: &OrderCommand, now: Wall) -> GateEvent {
+    let mut line = event(GateEventKind::OrderSent, InstrumentId(command.instrument), now);
+    line.command = command.kind;
+    line.side = command.side;
+    line.order_type = command.order_type;
+    line.reduce_only = command.reduce_only;
+    line.signal = command.signal;
+    line.client_id = command.client_id;
+    line.venue_id = command.venue_id;
+    line.price_ticks = command.price_ticks;
+    line.size_lots = command.size_lots;
+    line.sl_ticks = command.sl_ticks;
+    line.tp_ticks = command.tp_ticks;
+    line
+}
+
 /// A request for a list or a lookup at `now`.
 pub(super) fn fetch(list: ListKind, lane: Lane, token: u32, now: Wall) -> FetchRequest {
     let mut request = FetchRequest::zeroed();

@@ -4,7 +4,7 @@
 //! when there is no room or no budget.
 
 use super::core::{Call, Gate, NEVER, Purpose};
-use super::core_outputs::{Outputs, command, event, fetch};
+use super::core_outputs::{Outputs, command, event, fetch, sent};
 use crate::model::client_id::ClientOrderId;
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, PROTECTIVE_CALLS};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
@@ -261,6 +261,17 @@ impl Gate {
             cancel.venue_id = order.progress.venue_id;
             cancel.order_type = OrderType::Limit as u8;
             let _ = out.commands.try_push(cancel);
+            let mut line = sent(&cancel, now);
+            line.side = order.side as u8;
+            line.size_lots = order.progress.size_lots;
+            line.price_ticks = order.price_ticks;
+            if let Some(index) = self.desk_of_trade(order.trade)
+                && let Some(desk) = &self.desks[index]
+            {
+                line.signal = desk.trade.signal;
+                line.timeframe = desk.trade.timeframe;
+            }
+            out.event(line);
             self.apply(slot, Event::CancelSent, now);
             if let Some(order) = self.orders.get_mut(slot) {
                 order.cancel_sent = now;
@@ -358,6 +369,9 @@ impl Gate {
             cancel.client_id = row.client_id;
             cancel.position_side = row.position_side as u8;
             let _ = out.commands.try_push(cancel);
+            let mut line = sent(&cancel, now);
+            (line.side, line.reduce_only, line.size_lots) = (row.side as u8, 1, row.lots);
+            out.event(line);
             if let Some(at) = self.brackets.find(&ClientOrderId::default(), row.venue_id)
                 && let Some(row) = self.brackets.get_mut(at)
             {

@@ -339,7 +339,10 @@ fn is_halted(word: u64) -> bool {
 impl Counts {
     fn take(&mut self, event: &GateEvent) {
         match GateEventKind::from_code(event.kind) {
-            Some(GateEventKind::OrderSent) => self.orders += 1,
+            Some(GateEventKind::OrderSent) => {
+                let is_order = CommandKind::from_code(event.command).is_some_and(CommandKind::is_order);
+                self.orders += u64::from(is_order);
+            }
             Some(GateEventKind::Fill) => {
                 self.fills += 1;
                 self.entries_filled += u64::from(event.reduce_only == 0);

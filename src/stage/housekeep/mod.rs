@@ -14,7 +14,7 @@ use super::digest::OrderDigest;
 use crate::driver::{Inlet, Progress, Stage};
 use crate::gateway::AlertLine;
 use crate::model::Wall;
-use crate::model::message::{GateEvent, GateEventKind, Signal, SignalLabel, Tick};
+use crate::model::message::{CommandKind, GateEvent, GateEventKind, Signal, SignalLabel, Tick};
 use crate::universe::live::InstrumentView;
 use bad_input::BadInput;
 use crossbeam::channel::Receiver;
@@ -204,6 +204,11 @@ fn remember(seen: &mut Seen, event: &GateEvent, line: &serde_json::Value) {
         other => other.to_string(),
     };
     let words = match GateEventKind::from_code(event.kind) {
+        Some(GateEventKind::OrderSent)
+            if !CommandKind::from_code(event.command).is_some_and(CommandKind::is_order) =>
+        {
+            format!("call   {} {}", text("symbol"), text("command"))
+        }
         Some(GateEventKind::OrderSent) => {
             format!(
                 "order  {} {} {} tp {} sl {}",
