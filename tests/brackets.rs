@@ -360,6 +360,29 @@ fn leftovers_are_swept_until_they_are_gone() {
 }
 
 #[test]
+fn a_position_that_is_closed_for_want_of_a_stop_is_told_with_its_side_and_size() {
+    for side in [Side::Buy, Side::Sell] {
+        let mut scene = Scene::new(params());
+        let (entry, bracket) = scene.enter(side, 60_000.1);
+        scene.leave(&entry, bracket);
+        let line = scene
+            .events
+            .iter()
+            .find(|event| event.kind == GateEventKind::NakedClose as u8)
+            .expect("a line");
+        assert_eq!(
+            (line.side, line.size_lots, line.reason, line.signal),
+            (
+                side as u8,
+                entry.size_lots,
+                Reason::StopAbsent as u16,
+                entry.signal
+            )
+        );
+    }
+}
+
+#[test]
 fn a_close_that_is_refused_is_repeated_another_way() {
     let mut scene = Scene::new(params());
     scene.enter(Side::Buy, 60_000.1);

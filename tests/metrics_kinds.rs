@@ -85,6 +85,29 @@ fn a_closed_trade_says_what_it_earned_or_that_it_is_not_known() {
 }
 
 #[test]
+fn a_position_that_cannot_be_protected_or_is_too_small_says_which_and_why() {
+    for (kind, name, reason) in [
+        (GateEventKind::NakedClose, "naked_close", Reason::StopAbsent),
+        (GateEventKind::MarginLow, "margin_low", Reason::MarginLow),
+    ] {
+        let line = line(kind, false, |event| {
+            event.side = Side::Sell as u8;
+            event.reason = reason as u16;
+        });
+        assert_eq!(
+            (
+                &line["kind"],
+                &line["side"],
+                &line["reason"],
+                line["size"].as_f64()
+            ),
+            (&name.into(), &"sell".into(), &reason.text().into(), Some(0.8))
+        );
+        assert_eq!(line["signal_id"], "0000000000000007");
+    }
+}
+
+#[test]
 fn orders_and_skips_say_what_and_why() {
     let order = line(GateEventKind::OrderSent, false, |event| {
         event.command = CommandKind::PlaceBracket as u8;

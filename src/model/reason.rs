@@ -53,6 +53,10 @@ pub enum Reason {
     AuthRefused = 42,
     // Another daemon has orders on the account.
     OtherInstance = 43,
+    // Side or timeframe of a signal or alert is none.
+    OpinionInvalid = 44,
+    // A position is closed because no stop could be made to stand.
+    StopAbsent = 45,
     // Score's refusals of a candidate.
     ComponentsFew = 64,
     ScoreBelowMin = 65,
@@ -142,6 +146,8 @@ impl Reason {
         Reason::ModesDiffer,
         Reason::AuthRefused,
         Reason::OtherInstance,
+        Reason::OpinionInvalid,
+        Reason::StopAbsent,
         Reason::ComponentsFew,
         Reason::ScoreBelowMin,
         Reason::SidesTied,
@@ -239,6 +245,8 @@ impl Reason {
             Reason::ModesDiffer => "modes_differ",
             Reason::AuthRefused => "auth_refused",
             Reason::OtherInstance => "other_instance",
+            Reason::OpinionInvalid => "opinion_invalid",
+            Reason::StopAbsent => "stop_absent",
             Reason::ComponentsFew => "components_few",
             Reason::ScoreBelowMin => "score_below_min",
             Reason::SidesTied => "sides_tied",

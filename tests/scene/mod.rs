@@ -504,6 +504,17 @@ impl Scene {
         self.position(0, 0.0);
     }
 
+    /// The bracket fires and the venue refuses its order: the gate closes the position. Returns the close.
+    pub fn leave(&mut self, entry: &OrderCommand, bracket_id: u64) -> OrderCommand {
+        let side = Side::from_code(entry.side).expect("a side").opposite();
+        let (sl, tp) = (entry.sl_ticks, entry.tp_ticks);
+        let failed = OrderState::OrderFailed;
+        let row = self.bracket(bracket_id, side, entry.size_lots, sl, tp, failed);
+        self.clear();
+        self.account(row);
+        self.commands[0]
+    }
+
     pub fn closed(&self) -> Vec<GateEvent> {
         self.events
             .iter()

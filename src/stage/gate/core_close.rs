@@ -10,7 +10,7 @@ use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
 use crate::model::time::NS_PER_MS;
-use crate::model::{OrderType, Side, Wall};
+use crate::model::{OrderType, Reason, Side, Wall};
 use crate::orders::book::{Attachment, FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
 use crate::orders::lifecycle::Progress;
@@ -92,8 +92,11 @@ impl Gate {
         if cause == CloseCause::Naked && attempt == 0 {
             self.counters.naked_closes += 1;
             let mut line = event(GateEventKind::NakedClose, trade.instrument, now);
+            line.side = trade.side as u8;
+            line.timeframe = trade.timeframe;
             line.signal = trade.signal;
-            line.size_lots = lots;
+            line.size_lots = lots.abs();
+            line.reason = Reason::StopAbsent as u16;
             out.event(line);
         }
         self.send_guard(index, PendingKind::Close, close, now, out);
@@ -233,11 +236,7 @@ impl Gate {
         line.executions = executions;
         line.score = trade.score;
         line.probability = trade.probability;
-        line.reason = if known {
-            0
-        } else {
-            crate::model::Reason::ReplyItemMissing as u16
-        };
+        line.reason = if known { 0 } else { Reason::ReplyItemMissing as u16 };
         out.event(line);
         self.book_result(&trade);
         if known && trade.signal != 0 && trade.risk > 0.0 {
