@@ -52,6 +52,15 @@ fn an_alert_goes_through_the_same_gate() {
     alert.instrument = 99;
     scene.send_alert(&alert);
     assert_eq!(scene.answers[4].reason, Reason::InstrumentUnknown as u16);
+    alert.instrument = BTC.0;
+    alert.side = 9;
+    scene.send_alert(&alert);
+    assert_eq!(scene.answers[5].reason, Reason::OpinionInvalid as u16);
+    for (answer, reason) in [(4, Reason::InstrumentUnknown), (5, Reason::OpinionInvalid)] {
+        assert_eq!(scene.refusals(reason), 1);
+        let told = |event: &&GateEvent| event.signal == scene.answers[answer].signal;
+        assert_eq!(scene.events.iter().filter(told).count(), 1, "{reason:?}");
+    }
     assert_eq!(scene.count(CommandKind::Place), 1);
 }
 
@@ -145,7 +154,14 @@ fn nonsense_is_counted_and_dropped() {
     scene.account(fact);
     fact.kind = 99;
     scene.account(fact);
-    assert_eq!(scene.gate.counters().events_invalid, 7);
+    assert_eq!(scene.gate.counters().events_invalid, 4);
+    assert_eq!(scene.refusals(Reason::OpinionInvalid), 2);
+    assert_eq!(scene.refusals(Reason::InstrumentUnknown), 1);
+    let skips = scene.events.iter().filter(|event| {
+        let named = event.signal == signal.id && event.reason != 0;
+        event.kind == GateEventKind::Refused as u8 && named
+    });
+    assert_eq!(skips.count(), 3, "a line each");
     // A crossed quote does not replace a good one.
     scene.quote(70_000.0, 60_000.0);
     scene.signal(Side::Buy);

@@ -8,7 +8,7 @@ use super::core_again::Waiting;
 use super::core_call::open_call;
 use super::core_outputs::{Outputs, command, event, sent};
 use crate::model::client_id::Role;
-use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEventKind, Lane, Signal};
+use crate::model::message::{Alert, AlertAnswer, CommandKind, GateEvent, GateEventKind, Lane, Signal};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{InstrumentId, OrderType, Reason, Side, Timeframe, Wall};
 use crate::orders::book::{FillRead, Order as BookOrder, OrderRole};
@@ -47,7 +47,11 @@ impl Gate {
             Timeframe::from_code(signal.timeframe),
             known,
         ) else {
-            self.counters.events_invalid += 1;
+            let mut line = event(GateEventKind::Refused, instrument, now);
+            (line.side, line.timeframe) = (signal.side, signal.timeframe);
+            (line.score, line.probability) = (signal.score, signal.probability);
+            line.signal = signal.id;
+            self.refuse_as(nonsense(known), line, out);
             return;
         };
         let panic = self.params.regime_aware
@@ -105,16 +109,24 @@ impl Gate {
         let known = self.instruments.get(instrument).is_some();
         let timeframe =
             alert.timeframe == TIMEFRAME_EXTERNAL || Timeframe::from_code(alert.timeframe).is_some();
+        // Alerts get numbers of their own, apart from those of signals: the top bit is set.
+        let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
         let (Some(side), true, true) = (Side::from_code(alert.side), timeframe, known) else {
-            self.counters.events_invalid += 1;
             answer.decision = 2;
-            answer.reason = Reason::InstrumentUnknown as u16;
+            answer.reason = nonsense(known) as u16;
+            if !is_dry {
+                self.next_alert += 1;
+                answer.signal = signal;
+                let mut line = event(GateEventKind::Refused, instrument, now);
+                (line.side, line.timeframe) = (alert.side, alert.timeframe);
+                (line.score, line.probability) = (alert.score, alert.probability);
+                line.signal = signal;
+                self.refuse_as(nonsense(known), line, out);
+            }
             let _ = out.answers.try_push(answer);
             return;
         };
         let proposal = self.proposal_of(alert, instrument, side, now);
-        // Alerts get numbers of their own, apart from those of signals: the top bit is set.
-        let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
         let mut report = GateReport::new();
         let checked = self.check(&proposal, now, Some(&mut report));
         answer.reference = self.last_price(instrument);
@@ -414,14 +426,19 @@ impl Gate {
     }
 
     fn refuse(&mut self, proposal: &Proposal, origin: &Origin, reason: Reason, now: Wall, out: &mut Outputs) {
-        self.counters.refusals[reason.index()] += 1;
         let mut line = event(GateEventKind::Refused, proposal.instrument, now);
-        line.reason = reason as u16;
         line.side = proposal.side as u8;
         line.timeframe = origin.timeframe;
         line.signal = origin.signal;
         line.score = proposal.score;
         line.probability = proposal.probability;
+        self.refuse_as(reason, line, out);
+    }
+
+    /// Counts a refusal and tells it with `line`, which says whose it is.
+    fn refuse_as(&mut self, reason: Reason, mut line: GateEvent, out: &mut Outputs) {
+        self.counters.refusals[reason.index()] += 1;
+        line.reason = reason as u16;
         out.event(line);
     }
 
@@ -497,6 +514,15 @@ impl Gate {
                 None
             }
         }
+    }
+}
+
+/// Why an opinion that names no instrument, no side or no timeframe is refused.
+fn nonsense(is_instrument_known: bool) -> Reason {
+    if is_instrument_known {
+        Reason::OpinionInvalid
+    } else {
+        Reason::InstrumentUnknown
     }
 }
 
