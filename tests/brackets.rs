@@ -385,10 +385,8 @@ fn a_position_that_is_closed_for_want_of_a_stop_is_told_with_its_side_and_size()
 #[test]
 fn a_close_that_is_refused_is_repeated_another_way() {
     let mut scene = Scene::new(params());
-    scene.enter(Side::Buy, 60_000.1);
-    let mut out = smart_scanner::stage::gate::core_outputs::Outputs::default();
-    assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let first = out.commands[0];
+    let (entry, bracket) = scene.enter(Side::Buy, 60_000.1);
+    let first = scene.leave(&entry, bracket);
     assert_eq!((first.kind, first.reduce_only), (CommandKind::Place as u8, 1));
     scene.reply_code(&first, Outcome::Rejected, 0, 152_002);
     scene.run_ms(300);

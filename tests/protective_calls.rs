@@ -9,7 +9,6 @@ use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::*;
 use smart_scanner::orders::bracket::Capabilities;
 use smart_scanner::risk::MarginAction;
-use smart_scanner::stage::gate::core_outputs::Outputs;
 
 const ETH: InstrumentId = InstrumentId(1);
 
@@ -274,12 +273,10 @@ fn a_position_pushed_before_its_order_is_not_taken_for_the_whole() {
 #[test]
 fn a_close_of_what_is_gone_waits_for_the_list() {
     let mut scene = Scene::new(params());
-    scene.enter(Side::Buy, 60_000.1);
+    let (entry, bracket) = scene.enter(Side::Buy, 60_000.1);
     scene.answers_lists = false;
+    let first = scene.leave(&entry, bracket);
     scene.clear();
-    let mut out = Outputs::default();
-    assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let first = out.commands[0];
     scene.run_ms(10);
     scene.reply_code(&first, Outcome::Rejected, 0, 102_022);
     scene.fetches.clear();
@@ -302,11 +299,9 @@ fn a_close_of_what_is_gone_waits_for_the_list() {
 #[test]
 fn a_close_that_is_refused_waits_twice_as_long_each_time() {
     let mut scene = Scene::new(params());
-    scene.enter(Side::Buy, 60_000.1);
+    let (entry, bracket) = scene.enter(Side::Buy, 60_000.1);
+    let mut refused = scene.leave(&entry, bracket);
     scene.clear();
-    let mut out = Outputs::default();
-    assert!(scene.gate.close(BTC, Side::Buy, scene.now, &mut out));
-    let mut refused = out.commands[0];
     for wait_ms in [300, 600, 1_200, 2_400, 4_800, 4_800] {
         scene.reply_code(&refused, Outcome::Rejected, 0, 152_002);
         scene.run_ms(wait_ms - 1);

@@ -103,30 +103,6 @@ impl Gate {
         self.reconcile.want(ListKind::Positions, now);
     }
 
-    /// Asks for one open position to be closed at market; false when there is none.
-    pub fn close(
-        &mut self,
-        instrument: crate::model::InstrumentId,
-        side: Side,
-        now: Wall,
-        out: &mut Outputs,
-    ) -> bool {
-        let slot = slot_of(instrument, self.position_side(side));
-        let Some(index) = self.desk_at(slot) else {
-            return false;
-        };
-        let Some(desk) = self.desks[index].as_mut() else {
-            return false;
-        };
-        if desk.trade.stage != Stage::Open || desk.trade.side != side {
-            return false;
-        }
-        desk.trade.guard.close(CloseCause::Asked);
-        desk.timer = now;
-        self.pump(now, out);
-        true
-    }
-
     /// The position is gone: wait for its fills, then say how the trade ended.
     pub(super) fn step_settling(&mut self, index: usize, now: Wall, out: &mut Outputs) {
         let Some(Desk { trade, .. }) = self.desks[index] else {

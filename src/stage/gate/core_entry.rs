@@ -187,17 +187,6 @@ impl Gate {
         }
     }
 
-    /// What the gate would say to `proposal` now, comparison by comparison. Changes nothing.
-    pub fn explain(
-        &mut self,
-        proposal: &Proposal,
-        now: Wall,
-        report: &mut GateReport,
-    ) -> Result<Order, Reason> {
-        self.check(proposal, now, Some(report))
-            .map(|approved| approved.get())
-    }
-
     /// The order of an approved alert. `signal` is 0 for a dry one, which entered nothing.
     fn fill_answer(&self, answer: &mut AlertAnswer, order: &Order, signal: u64) {
         let is_dry = signal == 0;

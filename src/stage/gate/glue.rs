@@ -127,11 +127,6 @@ impl GateStage {
         })
     }
 
-    /// The order of its inputs: how a repeat went.
-    pub fn input_order(&self) -> &InputOrder {
-        &self.parts.order
-    }
-
     /// What it decides with, to be looked at.
     pub fn core(&self) -> &Gate {
         &self.parts.core
