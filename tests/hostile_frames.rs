@@ -259,7 +259,11 @@ fn depth_length_and_number_of_rows_have_limits() {
     );
     let many = format!(r#"{{"code":"0","data":[{}]}}"#, vec!["0"; 200_000].join(","));
     readers.all(many.as_bytes());
-    assert_eq!(readers.reply(many.as_bytes()), Outcome::Ambiguous, "one item was asked for");
+    assert_eq!(
+        readers.reply(many.as_bytes()),
+        Outcome::Ambiguous,
+        "one item was asked for"
+    );
 }
 
 #[test]

@@ -513,7 +513,9 @@ fn a_scripted_day_over_the_wire_leaves_lines_position_and_ledger_agreed() {
     day.quote(ASK, 3);
     day.enter();
     day.wait("a partial fill", |day| day.held() == 3);
-    day.wait("its bracket", |day| (day.stop(), day.target()) == (597_001, 604_801));
+    day.wait("its bracket", |day| {
+        (day.stop(), day.target()) == (597_001, 604_801)
+    });
     day.agree("partial fill", &["tp"]);
     // One R is 3,000 ticks. Break-even pays both fees, 6 bps above the entry; the trail is still below it.
     day.quote(ASK + 3_100, 1_000);

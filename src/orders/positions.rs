@@ -10,7 +10,7 @@ use crate::model::{INSTRUMENTS_MAX, InstrumentId, PositionSide, Side, Wall};
 /// How far what is read may lie behind what is so (E18 of the failure modes). A position that was known
 /// to be open since is not called flat by a list that lacks it, unless something else says that it was
 /// closed: believed, such a list would take the stops of a position that stands, and let another entry in.
-const READ_LAG_NS: u64 = 120 * NS_PER_SEC;
+pub const READ_LAG_NS: u64 = 120 * NS_PER_SEC;
 
 /// How far a pushed set may lie behind a list. What only a list has shown so far, and that lately, is not flat
 /// because a set lacks it that was made before the position was opened.
@@ -46,6 +46,8 @@ pub struct Position {
     opened: Wall,
     /// When a list showed it that no push has named yet; 0 = one has, or it is flat.
     listed: Wall,
+    /// When a push called it flat; 0 = it is open, or the feed broke off since.
+    pushed_flat: Wall,
     seen: [u32; 2],
 }
 
@@ -134,7 +136,10 @@ impl Positions {
         let generation = self.generation[source as usize];
         let row = &mut self.slots[slot];
         row.seen[source as usize] = generation;
-        if report.update_ms < row.update_ms {
+        // A list that lags shows what a push has called flat since, and as it was then.
+        let is_over = row.pushed_flat > Wall(0) && now.since(row.pushed_flat) < READ_LAG_NS;
+        let is_old = source == Source::Read && is_over && report.update_ms <= row.update_ms;
+        if report.update_ms < row.update_ms || is_old {
             return;
         }
         row.update_ms = report.update_ms;
@@ -162,6 +167,9 @@ impl Positions {
     /// was open for longer than lists lag.
     pub fn on_feed_lost(&mut self) {
         self.is_unfed = true;
+        for row in &mut self.slots {
+            row.pushed_flat = Wall(0);
+        }
         for slot in &self.open {
             let row = &mut self.slots[usize::from(*slot)];
             row.stood = row.stood.min(row.opened);
@@ -197,6 +205,9 @@ impl Positions {
             } else {
                 self.slots[slot].heard = now;
                 self.set_lots(slot, 0, now);
+                if source == Source::Push {
+                    self.slots[slot].pushed_flat = now;
+                }
             }
         }
         self.generation[source as usize] += 1;
@@ -229,6 +240,7 @@ impl Positions {
         if row.lots == lots {
             return;
         }
+        row.pushed_flat = Wall(0);
         if lots == 0 {
             (row.stood, row.opened, row.listed) = (Wall(0), Wall(0), Wall(0));
         } else if row.lots.signum() != lots.signum() {
@@ -423,6 +435,29 @@ mod tests {
             );
         };
         assert_eq!(lots_after(10, fed), 0, "a push says so");
+    }
+
+    #[test]
+    fn a_list_that_lags_does_not_bring_back_what_a_push_has_closed() {
+        let closed = 1_000 * NS_PER_SEC;
+        let lots_after = |seconds: u64, update_ms: i64, act: fn(&mut Positions)| {
+            let mut positions = Positions::default();
+            positions.on_row(Source::Push, &row(3, PositionSide::Net, 5, 10), Wall(100));
+            positions.on_complete(Source::Push, Wall(100), Wall(100));
+            positions.on_complete(Source::Push, Wall(closed), Wall(closed));
+            act(&mut positions);
+            let at = Wall(closed + seconds * NS_PER_SEC);
+            positions.on_row(Source::Read, &row(3, PositionSide::Net, 5, update_ms), at);
+            positions.lots(6)
+        };
+        assert_eq!(lots_after(119, 10, |_| {}), 0, "as it was");
+        assert_eq!(lots_after(119, 11, |_| {}), 5, "it was opened again");
+        assert_eq!(lots_after(121, 10, |_| {}), 5, "no list lags so far");
+        assert_eq!(
+            lots_after(119, 10, Positions::on_feed_lost),
+            5,
+            "nothing is pushed that could say so"
+        );
     }
 
     #[test]

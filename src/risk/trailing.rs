@@ -86,6 +86,11 @@ impl TrailState {
         self.last_move = now;
     }
 
+    /// How long ago it was last sent to a new place, in ns; for ever when it never was.
+    pub fn rested_for(&self, now: Wall) -> u64 {
+        now.since(self.last_move)
+    }
+
     /// Where the stop should be moved to, `None` when it stays. Never looser than
     /// `input.sl_ticks`, never within the trigger epsilon of the last price.
     pub fn step(&mut self, params: &TrailParams, input: &TrailInput, now: Wall) -> Option<i64> {
@@ -108,7 +113,7 @@ impl TrailState {
         let reachable = floor_tick(last - eps).min(ceil_tick(last) - 1);
         let stop = wanted.min(reachable);
         let step = (params.step_bps_min * self.entry.abs() / 1e4).max(1.0);
-        let due = now.since(self.last_move) >= u64::from(params.interval_ms_min) * NS_PER_MS;
+        let due = self.rested_for(now) >= u64::from(params.interval_ms_min) * NS_PER_MS;
         ((stop - current) as f64 >= step && due).then_some(sign * stop)
     }
 

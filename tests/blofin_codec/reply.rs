@@ -147,7 +147,9 @@ fn replies_fall_into_their_class() {
         assert!(reply.reason.is_some() && reply.venue_id == 0, "{body}");
     }
     // Never asked for, so never unpacked: a small body that would become a large one.
-    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 0x04, 0, 0, 0, 0, 0];
+    let gzip = [
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 0x04, 0, 0, 0, 0, 0,
+    ];
     let packed = ReplyReader::new().classify(200, &gzip, &command(Place));
     assert_eq!(packed.outcome, Ambiguous);
     let bad_request = classify(400, &outer("\"152002\""), Place);

@@ -64,7 +64,7 @@ struct Held {
 #[derive(Clone, Copy, Debug)]
 struct Orphan {
     since: Wall,
-    /// The gate has known of it, and of the position's end, since then; 0 = it does not.
+    /// The gate has known of it and of the position's end, and could act, since then; 0 = not so.
     known: Wall,
 }
 
@@ -294,10 +294,12 @@ impl Checker {
     /// knows of both, later where it must find out.
     fn orphans(&mut self, exchange: &Exchange, alive: Option<&Alive<'_>>, watch: &mut Watch) {
         let positions = exchange.positions(self.account);
+        // It would close a position of the other side; one that was turned around leaves it without any.
+        let guards = |row: &Bracket, lots: i64| lots.signum() == -row.side.sign();
         let is_held = |row: &Bracket| {
             let slot = slot_of(row.instrument, row.position_side);
             let mut rows = positions.iter();
-            rows.any(|held| slot_of(held.instrument, held.position_side) == slot)
+            rows.any(|held| slot_of(held.instrument, held.position_side) == slot && guards(row, held.lots.0))
         };
         let is_ours = |row: &&Bracket| row.parent_id != 0 || row.client_id.is_of(self.instance);
         let rows = exchange.brackets_open(self.account).filter(is_ours);
@@ -314,20 +316,24 @@ impl Checker {
                 let slot = slot_of(row.instrument, row.position_side);
                 let mut brackets = alive.gate.brackets().iter();
                 let is_seen = brackets.any(|seen| seen.venue_id == row.id && seen.is_own(self.instance));
-                is_seen && alive.gate.positions().lots(slot) == 0 && !alive.gate.awaits_truth()
+                is_seen && !guards(&row, alive.gate.positions().lots(slot)) && !alive.gate.awaits_truth()
             });
-            orphan.known = match (is_known, orphan.known) {
+            let can_act =
+                alive.is_some_and(|alive| alive.status.calls_left_protect > 0) && !watch.is_sweeping();
+            orphan.known = match (is_known && can_act, orphan.known) {
                 (false, _) => Wall(0),
                 (true, Wall(0)) => now,
                 (true, since) => since,
             };
-            let Some(alive) = alive else { continue };
+            if alive.is_none() {
+                continue;
+            }
             let tried = watch.swept_at.get(&row.id).copied().unwrap_or(Wall(0));
-            let can_act = alive.status.calls_left_protect > 0 && !watch.is_sweeping();
             let known_for = now.since(orphan.known.max(tried).max(self.reachable_since));
             let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
             let stood_for = now.since(orphan.since.max(tried).max(could_hear));
-            if (is_known && can_act && known_for > ORPHAN_NS) || stood_for > NOTICE_NS {
+            let is_late = orphan.known > Wall(0) && known_for > ORPHAN_NS;
+            if is_late || stood_for > NOTICE_NS {
                 let text = format!(
                     "bracket {} guards nothing on {} for {} ms, {} by the gate, and was not cancelled",
                     row.id,

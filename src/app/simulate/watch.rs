@@ -140,15 +140,15 @@ pub struct Watch {
     pub protected_at: BTreeMap<u16, Wall>,
     /// When the cancel of a bracket was last sent, by the venue's number.
     pub swept_at: BTreeMap<u64, Wall>,
-    /// The lane of each order call on its way, by number of the call.
-    under_way: BTreeMap<u64, u8>,
+    /// The lane of each order call on its way and when it left, by number of the call.
+    under_way: BTreeMap<u64, (u8, Wall)>,
     /// Until when reads may rest after a 429 or 403, when the last of these came, and how long reads may
     /// rest after another 429.
     pub reads_rest_until: Wall,
     reads_refused: Wall,
     reads_pause_ns: u64,
-    /// The last order call that was answered for what it is was refused.
-    orders_refused: bool,
+    /// When an order call was last refused, and how often in a row; 0 = served since.
+    orders_refused: (Wall, u32),
     /// An order call has been written since this was last cleared.
     pub call_left: bool,
     /// An entry has been put on record and handed to `send`.
@@ -181,7 +181,7 @@ impl Watch {
             reads_rest_until: Wall(0),
             reads_refused: Wall(0),
             reads_pause_ns: PAUSE_NS_MIN,
-            orders_refused: false,
+            orders_refused: (Wall(0), 0),
             call_left: false,
             intent_made: false,
             ears: None,
@@ -222,7 +222,7 @@ impl Watch {
         self.delays.forget();
         (self.reads_rest_until, self.reads_refused) = (Wall(0), Wall(0));
         self.reads_pause_ns = PAUSE_NS_MIN;
-        self.orders_refused = false;
+        self.orders_refused = (Wall(0), 0);
         self.counts.lives += 1;
         Ok(())
     }
@@ -393,7 +393,7 @@ impl Watch {
         self.counts.calls += 1;
         self.delays.on_left(call, self.now);
         self.call_left = true;
-        self.under_way.insert(call, lane);
+        self.under_way.insert(call, (lane, self.now));
         self.story.note("wire >", format_args!("{path} {body}"));
         if path == "/api/v1/trade/cancel-tpsl"
             && let Some(id) = text_of(body, "tpslId").and_then(|text| text.parse().ok())
@@ -447,14 +447,16 @@ impl Watch {
 
     /// Whether a connection for protective calls is free.
     pub fn can_protect(&self) -> bool {
-        let is_protective = |lane: &&u8| **lane == Lane::Protect as u8 || **lane == Lane::Close as u8;
-        self.under_way.values().filter(is_protective).count() < PROTECTIVE_CALLS
+        self.under_way
+            .values()
+            .filter(|(lane, _)| is_protective(*lane))
+            .count()
+            < PROTECTIVE_CALLS
     }
 
     /// Whether the connection of sweeps, which they share with entries, is taken.
     pub fn is_sweeping(&self) -> bool {
-        let is_protective = |lane: &u8| *lane == Lane::Protect as u8 || *lane == Lane::Close as u8;
-        self.under_way.values().any(|lane| !is_protective(lane))
+        self.under_way.values().any(|(lane, _)| !is_protective(*lane))
     }
 
     /// Something for `instrument` was sent that protects or closes.
@@ -494,20 +496,28 @@ impl Watch {
     /// An order call ended; `status` of its answer, 0 without one. Reads come from the same address: an
     /// order call that is refused rests them for a window, or, banned or refused again, for five minutes.
     pub fn on_order_end(&mut self, call: u64, status: u16, how: std::fmt::Arguments<'_>) {
-        self.under_way.remove(&call);
+        let sent = self.under_way.remove(&call).map_or(Wall(0), |(_, sent)| sent);
         self.story.note("wire <", how);
-        let rest_ns = match status {
-            403 => SUSPENSION_NS,
-            429 if self.orders_refused => SUSPENSION_NS,
-            429 => OUR_WINDOW_NS,
-            _ => 0,
-        };
+        let (refused, count) = &mut self.orders_refused;
+        // What was out at a refusal is no second one when it is refused, nor does it end the first when it is
+        // served.
+        let is_new = sent > *refused;
         match status {
-            403 | 429 => self.orders_refused = true,
-            200 => self.orders_refused = false,
+            403 | 429 => {
+                if is_new {
+                    (*refused, *count) = (self.now, *count + 1);
+                }
+                let is_suspended = status == 403 || *count > 1;
+                let rest_ns = if is_suspended {
+                    SUSPENSION_NS
+                } else {
+                    OUR_WINDOW_NS
+                };
+                self.reads_rest_until = self.reads_rest_until.max(Wall(self.now.0 + rest_ns));
+            }
+            200 if is_new => (*refused, *count) = (Wall(0), 0),
             _ => {}
         }
-        self.reads_rest_until = self.reads_rest_until.max(Wall(self.now.0 + rest_ns));
     }
 
     /// The venue refused to serve a read sent at `sent`. Reads then rest a minute, and twice as long after
@@ -542,6 +552,11 @@ impl Watch {
             *read |= is_good && *name == path;
         }
     }
+}
+
+/// Whether calls of `lane` have connections of their own.
+fn is_protective(lane: u8) -> bool {
+    lane == Lane::Protect as u8 || lane == Lane::Close as u8
 }
 
 /// The text of a member of a flat JSON object of ours.

@@ -152,8 +152,9 @@ pub(super) struct Account {
     pub leverage_read: LeverageRead,
     /// Another instance's live order was seen at.
     pub foreign_instance: Wall,
-    /// A complete set of positions was heard.
-    pub positions_heard: Wall,
+    /// When a complete set of positions was last pushed, and when one was asked for that was read.
+    pub positions_pushed: Wall,
+    pub positions_listed: Wall,
 }
 
 /// The decision core.
@@ -477,8 +478,9 @@ impl Gate {
             waiting: None,
             timer: now,
         });
-        // One that is only accounted for any more leaves the position to whoever has it.
-        if trade.stage != Stage::Settling || self.desk_of[slot] == 0 {
+        // One that is only accounted for any more, after a restart, leaves what is found there to another: it
+        // may have been opened since.
+        if trade.stage != Stage::Settling {
             self.desk_of[slot] = index as u16 + 1;
         }
         self.desks_top = self.desks_top.max(index + 1);

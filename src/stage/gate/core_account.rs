@@ -492,6 +492,7 @@ impl Gate {
             if self.positions.on_complete(Source::Push, now, now) {
                 self.reconcile.want(ListKind::Positions, now);
             }
+            self.account.positions_pushed = now;
             self.on_positions_known(now, now);
             if self.account.private_up && self.account.pushed == Wall(0) {
                 self.account.pushed = now;
@@ -502,7 +503,6 @@ impl Gate {
 
     /// The whole of the positions, as of `asked`.
     pub(super) fn on_positions_known(&mut self, asked: Wall, now: Wall) {
-        self.account.positions_heard = now;
         for desk in self.desks[..self.desks_top].iter_mut().flatten() {
             desk.trade.guard.on_positions(asked, now);
             if desk.trade.guard.closing.is_some() {

@@ -34,7 +34,7 @@ impl Gate {
         if order.leverage != trade.leverage {
             // The terms changed while it was set: the next entry sets it anew.
             self.rows[trade.instrument.index()].leverage = 0;
-            return Err(Reason::LeverageHigh);
+            return Err(Reason::Expired);
         }
         if let Some(desk) = self.desks[index].as_mut() {
             desk.waiting = None;

@@ -9,7 +9,7 @@ use super::core_fills::Fills;
 use super::core_outputs::{Outputs, command, event, fetch};
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
-use crate::model::time::NS_PER_MS;
+use crate::model::time::{NS_PER_MS, NS_PER_SEC};
 use crate::model::{OrderType, Reason, Side, Wall};
 use crate::orders::book::{Attachment, FillRead, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, PendingKind, exit_side};
@@ -125,7 +125,15 @@ impl Gate {
         });
         let since_ms = now.since(trade.flat_since) / NS_PER_MS;
         if since_ms >= LATE_END_MS && !entry_open {
-            self.finish(index, now, out);
+            if trade.history_asked > 0 && !self.is_reading_refused(now) {
+                self.finish(index, now, out);
+                return;
+            }
+            // Nothing could be read meanwhile, in a ban or before the account was known: the clock starts now.
+            if let Some(desk) = self.desks[index].as_mut() {
+                (desk.trade.flat_since, desk.trade.history_asked) = (now, 0);
+                desk.timer = Wall(now.0 + NS_PER_SEC);
+            }
             return;
         }
         if since_ms >= SETTLE_END_MS && !entry_open {
@@ -147,7 +155,9 @@ impl Gate {
             request.from_ms = trade.decided.ms();
             let _ = out.fetches.try_push(request);
             if let Some(desk) = self.desks[index].as_mut() {
-                desk.trade.history_asked += 1;
+                // One answer serves every rung that is due.
+                let due = SETTLE_MS.iter().filter(|due_ms| since_ms >= **due_ms).count();
+                desk.trade.history_asked = due as u8;
             }
         }
         let asked = usize::from(
@@ -158,7 +168,17 @@ impl Gate {
         let next_ms = SETTLE_MS.get(asked).copied().unwrap_or(LATE_END_MS);
         // Held open by an entry that may still fill: that order's own lookups wake the desk.
         let next = Wall(trade.flat_since.0 + next_ms * NS_PER_MS).min(settle_end(&trade, since_ms));
-        self.set_desk_timer(index, if next > now { next } else { NEVER });
+        let timer = match (next > now, entry_open) {
+            (true, _) => next,
+            (false, true) => NEVER,
+            (false, false) => Wall(now.0 + NS_PER_SEC),
+        };
+        self.set_desk_timer(index, timer);
+    }
+
+    /// Whether the venue refuses our reads, or did until so lately that none can have been answered.
+    fn is_reading_refused(&self, now: Wall) -> bool {
+        now.0 < self.budget.penalty_until().0 + SETTLE_END_MS * NS_PER_MS
     }
 
     /// A trade that is only accounted for any more lets go of its position: what is found there from now

@@ -27,6 +27,7 @@ impl Gate {
         match end.list {
             ListKind::Positions => {
                 self.positions.on_complete(Source::Read, end.asked, now);
+                self.account.positions_listed = end.asked;
                 self.on_positions_known(end.asked, now);
             }
             ListKind::OrdersPending => self.on_orders_listed(fact.token, end.asked, now),

@@ -12,7 +12,7 @@ use crate::model::{OrderState, Wall};
 use crate::orders::bracket::{Ability, CloseCause, Cover, PendingKind, Step, cover, decide};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::Spend;
-use crate::risk::trailing::{TrailInput, TrailStage};
+use crate::risk::trailing::{TrailInput, TrailStage, TrailState};
 
 /// When a desk whose turn it is not looks again.
 pub(super) const TURN_NS: u64 = 20 * NS_PER_MS;
@@ -243,10 +243,6 @@ impl Gate {
         // SL_MIN of quant §7.1: half the stop, the costs, and three spreads of the moment.
         let market = &self.rows[trade.instrument.index()].market;
         let mut params = self.params.trail;
-        let shared_ms = self
-            .budget
-            .trailing_interval_ms(self.stops_moving(), self.calls_per_move());
-        params.interval_ms_min = params.interval_ms_min.max(shared_ms);
         if market.has_quote() {
             params.distance_bps_min = params.distance_bps_min.max(3.0 * market.spread_bps());
         }
@@ -262,16 +258,23 @@ impl Gate {
             },
             now,
         );
-        // Without the calls for it the ratchet waits where it is.
-        let affordable = self.budget.left(Spend::Trailing, now) >= self.calls_per_move();
+        let moved = moved.filter(|_| steady && self.may_move(&state, now));
         let Some(desk) = self.desks[index].as_mut() else {
             return;
         };
-        if let (Some(sl_ticks), true, true) = (moved, steady, affordable) {
+        if let Some(sl_ticks) = moved {
             state.moved(now);
             desk.trade.guard.want_sl_ticks = sl_ticks;
         }
         desk.trail = Some(state);
+    }
+
+    /// Whether it is this stop's turn, and the calls for it are left; without them the ratchet waits where it is.
+    fn may_move(&mut self, state: &TrailState, now: Wall) -> bool {
+        let calls = self.calls_per_move();
+        let shared_ms = self.budget.trailing_interval_ms(self.stops_moving(), calls);
+        let is_turn = state.rested_for(now) >= u64::from(shared_ms) * NS_PER_MS;
+        is_turn && self.budget.left(Spend::Trailing, now) >= calls
     }
 
     /// Stops that have begun to move with the price.

@@ -16,7 +16,6 @@ use super::core_image::{
 use super::core_trust::Distrust;
 use crate::model::instrument::SYMBOL_MAX;
 use crate::model::message::{ListKind, NO_INSTRUMENT};
-use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, InstrumentId, OrderType, PositionSide, Reason, Side, Symbol, Wall};
 use crate::orders::book::{BRACKETS_MAX, BracketRow, FillRead, ORDERS_MAX, Order, OrderRole};
 use crate::orders::bracket::{CloseCause, Guard};
@@ -361,8 +360,7 @@ impl Gate {
             exit_kind: ExitKind::from_code(image.exit_kind),
             decided: Wall(image.decided),
             first_fill: Wall(image.first_fill),
-            // Far enough back for the venue's first list of positions to be believed.
-            last_fill: Wall(image.last_fill.min(now.0.saturating_sub(60 * NS_PER_SEC))),
+            last_fill: Wall(image.last_fill),
             seen_open: false,
             flat_since: if stage == Stage::Settling { now } else { Wall(0) },
             history_asked: 0,

@@ -203,9 +203,12 @@ impl Gate {
             tp_ticks: trade.guard.want_tp_ticks,
         };
         let Ok(approved) = check_exit(exit, lots) else {
-            // The one that stands protects better.
+            // The one that stands protects better, and is the wanted one again.
             self.counters.exits_refused += 1;
-            self.set_desk_timer(index, Wall(now.0 + NS_PER_SEC));
+            if let Some(desk) = self.desks[index].as_mut() {
+                desk.trade.guard.want_sl_ticks = cover.own_sl_ticks;
+                desk.timer = Wall(now.0 + NS_PER_SEC);
+            }
             return;
         };
         if self.pay(index, spend_of(cover), now) {

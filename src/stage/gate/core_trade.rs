@@ -10,7 +10,7 @@ use crate::model::{Instrument, InstrumentId, Wall};
 use crate::orders::book::Order;
 use crate::orders::bracket::Ability;
 use crate::orders::lifecycle::State;
-use crate::orders::positions::{side_of, slot_of};
+use crate::orders::positions::{READ_LAG_NS, side_of, slot_of};
 use crate::orders::trade::{Stage, Trade};
 use crate::risk::bracket_plan::{self, Plan, PlanRequest};
 use crate::risk::trailing::{TrailStage, TrailState};
@@ -239,7 +239,7 @@ impl Gate {
 
     /// Signed lots of a trade's position: the venue's word, or the fills' while it lags.
     pub(super) fn position_lots(&mut self, index: usize, now: Wall) -> i64 {
-        let heard = self.account.positions_heard;
+        let (pushed, listed) = (self.account.positions_pushed, self.account.positions_listed);
         let Some(desk) = self.desks[index].as_mut() else {
             return 0;
         };
@@ -251,8 +251,13 @@ impl Gate {
             trade.seen_open = true;
             return venue;
         }
+        // A push that lacks it is believed soon, a list when it cannot lag so far, and the venue's own word
+        // that there is nothing to close at once.
         let believed = trade.last_fill.0 + FILL_GUARD_NS;
-        let disproved = now.0 > believed && heard.0 > trade.last_fill.0 + NS_PER_SEC;
+        let by_push = pushed.0 > trade.last_fill.0 + NS_PER_SEC;
+        let by_list = listed.0 > trade.last_fill.0 + READ_LAG_NS;
+        let by_refusal = trade.guard.no_position.0 > believed;
+        let disproved = now.0 > believed && (by_push || by_list || by_refusal);
         if trade.seen_open || disproved {
             return 0;
         }

@@ -5,13 +5,14 @@
 //! orders.
 
 use super::core::Gate;
+use super::core_image;
 use super::core_snapshot::{SNAPSHOT_MAX, SnapshotFault};
 use crate::model::Wall;
 use crate::store::{SnapshotError, SnapshotStore};
 use std::path::Path;
 
-/// Raised whenever the image changes its layout.
-const VERSION: u64 = 3;
+/// A file holds one layout of the image.
+const VERSION: u64 = core_image::VERSION as u64;
 
 /// Why the gate's state could not be opened or put back.
 #[derive(Debug, thiserror::Error)]
