@@ -168,7 +168,7 @@ fn the_gate_is_told_the_pace_of_each_tape_once_a_second() {
         let next = [market, stepper.next_timer()].into_iter().flatten().min();
         clock.advance_to(next.expect("a generated market never ends"));
     }
-    assert_eq!(words.len(), 4, "every instrument");
+    assert_eq!(words.len(), scene.instruments.iter().count(), "every instrument");
     for (instrument, words) in words {
         let between: Vec<&Volatility> = words.iter().filter(|word| word.atr == 0.0).collect();
         println!("{instrument}: {} words between candles", between.len());
