@@ -108,6 +108,16 @@ impl Desk {
         assert_eq!(taken, Ok(()), "the last call is answered");
     }
 
+    /// Which of the orders sent `fill` belongs to, from 1.
+    fn number_of(&self, fill: &Fill) -> usize {
+        let id = self.venue.with(|venue| {
+            let order = venue.exchange().order(AccountId(0), fill.order_id);
+            order.expect("it is known").client_id
+        });
+        let is_it = |number: &u64| ClientOrderId::new(1, 1, Role::Entry, *number) == id;
+        (1..=self.sent).find(is_it).expect("one of ours") as usize
+    }
+
     fn fills(&self) -> Vec<Fill> {
         self.venue
             .with(|venue| venue.exchange().fills(AccountId(0)).copied().collect())
@@ -127,8 +137,9 @@ fn a_fill_takes_the_touch_of_its_moment_and_no_more() {
     let mut desk = Desk::new();
     let mut shown: Vec<Shown> = Vec::new();
     let (mut ms, mut bid) = (START.ms(), 60_000);
-    let (mut orders, mut next_ms) = (0, 0);
-    while orders < 300 {
+    let mut sent_ms: Vec<i64> = Vec::new();
+    let mut next_ms = 0;
+    while sent_ms.len() < 300 {
         let from = shown.len();
         // Up to 60 ms of quotes, some at an instant apart; an order takes 10 to 40 ms.
         for _ in 0..dice.random_range(1..=6) {
@@ -159,7 +170,8 @@ fn a_fill_takes_the_touch_of_its_moment_and_no_more() {
                 Side::Sell => quote.bid - 60,
             };
             desk.order(side, lots, dice.random_bool(0.5).then_some(limit), now);
-            (orders, next_ms) = (orders + 1, ms + 400);
+            sent_ms.push(ms);
+            next_ms = ms + 400;
         }
     }
     let end = Wall(Wall::from_ms(ms).0 + 1_000 * NS_PER_MS);
@@ -171,6 +183,12 @@ fn a_fill_takes_the_touch_of_its_moment_and_no_more() {
     let mut given = vec![[0, 0]; shown.len()];
     let mut emptied = 0;
     for fill in &fills {
+        let number = desk.number_of(fill);
+        let under_way_ms = fill.time_ms - sent_ms[number - 1];
+        assert!(
+            (10..=40).contains(&under_way_ms),
+            "order {number} took {under_way_ms} ms to arrive"
+        );
         let (index, quote) = shown_at(&shown, fill);
         let price = to_f64(fill.price);
         let (best, side, is_worse) = match fill.side {

@@ -98,6 +98,12 @@ fn entries_on(home: &Path) -> String {
     metrics()
 }
 
+/// The line that says which stages run on which threads.
+fn layout_of(said: &str) -> &str {
+    let layout = said.lines().find(|line| line.starts_with("layout: "));
+    layout.expect("a layout")
+}
+
 /// The user buys a little by hand, without a stop.
 fn buy(venue: &LoopbackServer) {
     venue.with(|venue| {
@@ -235,6 +241,12 @@ fn both_opt_ins_and_credentials_trade_at_the_configured_address() {
         let (daemon, said): (Running, String) =
             start_until(&mut run(home.path(), &venue, words, set, &keys), "\nbus: ");
         assert!(said.contains("LIVE: orders are real"), "{said}");
+        // Who would open the socket has no thread without it.
+        assert_eq!(
+            layout_of(&said).contains("account"),
+            private_sessions > 0,
+            "{said}"
+        );
         entries_on(home.path());
         assert_eq!(stops(&venue), 0);
         buy(&venue);
@@ -289,8 +301,7 @@ fn a_demo_without_the_private_socket_knows_what_its_exchange_holds() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
         assert!(output.status.success(), "{set}: {said} {summary}");
-        let layout = said.lines().find(|line| line.starts_with("layout: "));
-        (layout.expect("a layout").to_owned(), summary)
+        (layout_of(&said).to_owned(), summary)
     };
     let (layout, summary) = run("ENABLE_PRIVATE_WS=1");
     assert!(layout.contains("account"), "{layout}");
