@@ -86,6 +86,8 @@ pub struct Guard {
     pub next_close: Wall,
     /// When the venue last said that there is no position to close; 0 = it did not, or was heard since.
     pub no_position: Wall,
+    /// When it last refused a stop or a close for that reason.
+    pub told_flat: Wall,
     pub external_cancels: u8,
     /// Taken over from a snapshot, which may be older than the stop that stands.
     pub restored: bool,
@@ -119,6 +121,7 @@ impl Guard {
             close_attempts: 0,
             next_close: Wall(0),
             no_position: Wall(0),
+            told_flat: Wall(0),
             external_cancels: 0,
             restored: false,
             kept: false,

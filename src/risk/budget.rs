@@ -129,6 +129,20 @@ impl Budget {
         self.calls.try_push(paid).is_ok()
     }
 
+    /// As if everything but the reserve had just left: what a run before this one called is not known, and the
+    /// venue counts it.
+    pub fn assume_spent(&mut self, now: Wall) {
+        let unreserved = self.params.calls_max.saturating_sub(self.params.reserve) as usize;
+        while self.calls.len() < unreserved && !self.calls.is_full() {
+            self.calls.push(Paid {
+                decided: now,
+                left: now,
+                trailing: false,
+                answered: true,
+            });
+        }
+    }
+
     /// A call decided at `decided` left at `left`, or never left (`None`). Calls of one decision time are
     /// alike.
     pub fn on_answer(&mut self, decided: Wall, left: Option<Wall>) {
@@ -240,6 +254,20 @@ mod tests {
             budget.on_answer(now, Some(now));
         }
         paid
+    }
+
+    #[test]
+    fn after_a_restart_a_window_has_only_its_reserve() {
+        let mut budget = Budget::new(BudgetParams::default());
+        budget.assume_spent(at(0));
+        let left = |budget: &mut Budget, ms| {
+            (
+                budget.left(Spend::Entry, at(ms)),
+                budget.left(Spend::Protect, at(ms)),
+            )
+        };
+        assert_eq!(left(&mut budget, 10_499), (0, 6));
+        assert_eq!(left(&mut budget, 10_500), (24, 30));
     }
 
     #[test]

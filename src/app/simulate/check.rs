@@ -313,10 +313,8 @@ impl Checker {
             };
             let orphan = self.orphans.entry(row.id).or_insert(fresh);
             let is_known = alive.is_some_and(|alive| {
-                let slot = slot_of(row.instrument, row.position_side);
                 let mut brackets = alive.gate.brackets().iter();
-                let is_seen = brackets.any(|seen| seen.venue_id == row.id && seen.is_own(self.instance));
-                is_seen && !guards(&row, alive.gate.positions().lots(slot)) && !alive.gate.awaits_truth()
+                brackets.any(|seen| seen.venue_id == row.id && alive.gate.is_orphan(seen))
             });
             let can_act =
                 alive.is_some_and(|alive| alive.status.calls_left_protect > 0) && !watch.is_sweeping();

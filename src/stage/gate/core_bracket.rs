@@ -211,6 +211,7 @@ impl Gate {
         let guard = &mut desk.trade.guard;
         let naked = guard.naked_since > Wall(0);
         if is_no_position(venue_code) {
+            guard.told_flat = now;
             guard.back_off(now);
             self.positions.on_exit(slot_of(instrument, position_side));
             self.reconcile.want(ListKind::Positions, now);

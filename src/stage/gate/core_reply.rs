@@ -307,6 +307,7 @@ impl Gate {
             // close would be a call for nothing.
             Outcome::Rejected if is_no_position(reply.venue_code) => {
                 desk.trade.guard.no_position = now;
+                desk.trade.guard.told_flat = now;
                 desk.trade.guard.next_close = soon(NO_POSITION_NS);
                 self.reconcile.want(ListKind::Positions, now);
             }

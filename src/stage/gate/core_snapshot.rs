@@ -186,6 +186,8 @@ impl Gate {
             fresh.entries.push(Wall(reader.take()?));
         }
         fresh.drop_unsent();
+        // The run before this may have called until a moment ago.
+        fresh.budget.assume_spent(now);
         fresh.awaits_truth = true;
         fresh.reconcile.restart(now);
         *self = fresh;

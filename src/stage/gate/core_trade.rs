@@ -251,12 +251,12 @@ impl Gate {
             trade.seen_open = true;
             return venue;
         }
-        // A push that lacks it is believed soon, a list when it cannot lag so far, and the venue's own word
-        // that there is nothing to close at once.
+        // A push that lacks it is believed soon, a list when it cannot lag so far, or when the venue has refused
+        // a stop or a close since because there is nothing.
         let believed = trade.last_fill.0 + FILL_GUARD_NS;
         let by_push = pushed.0 > trade.last_fill.0 + NS_PER_SEC;
         let by_list = listed.0 > trade.last_fill.0 + READ_LAG_NS;
-        let by_refusal = trade.guard.no_position.0 > believed;
+        let by_refusal = trade.guard.told_flat.0 > believed && listed.0 > believed;
         let disproved = now.0 > believed && (by_push || by_list || by_refusal);
         if trade.seen_open || disproved {
             return 0;

@@ -306,8 +306,9 @@ impl Gate {
         }
     }
 
-    /// Whether a bracket of ours guards nothing any more.
-    fn is_orphan(&self, row: &BracketRow) -> bool {
+    /// Whether a bracket of ours guards nothing any more, as far as the account is known: by lists, or by the
+    /// positions that were pushed since the socket is up.
+    pub fn is_orphan(&self, row: &BracketRow) -> bool {
         let slot = slot_of(row.instrument, row.position_side);
         let used = self
             .desk_at(slot)
@@ -316,7 +317,9 @@ impl Gate {
         // It may be left of a position that was turned around.
         let side = side_of(self.positions.lots(slot));
         let is_flat = side.is_none_or(|side| side == row.side);
-        row.is_own(self.instance) && !used && is_flat && self.reconcile.is_complete()
+        let is_pushed = self.account.pushed > Wall(0) && !self.awaits_truth;
+        let is_known = self.reconcile.is_complete() || is_pushed;
+        row.is_own(self.instance) && !used && is_flat && is_known
     }
 
     /// Since when a bracket guards nothing.
