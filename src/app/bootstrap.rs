@@ -8,6 +8,7 @@ use crate::model::{InstrumentId, Instruments, Symbol};
 use crate::settings::{Scan, Settings, Venue};
 use crate::sys;
 use crate::sys::clock::Stamp;
+use crate::sys::lock::{InstanceLock, LockError};
 use crate::universe::live::Version;
 use crate::universe::{self, Origin, Patience, Patterns, Rules, Selection, Source, Universe};
 use crate::venue::blofin::bans::Bans;
@@ -209,14 +210,23 @@ pub fn bus(settings: &Settings) -> Result<Bus, Failure> {
 
 /// The next run number, durable before anything is sent.
 pub fn epoch(state_dir: &Path) -> Result<u32, Failure> {
-    let refused = |fault: &dyn std::fmt::Display| {
-        Failure::state(format!(
-            "STATE_DIR={}: {fault}; set STATE_DIR to a directory that this user can write",
-            state_dir.display()
-        ))
-    };
-    sys::file::create_private_dir(state_dir).map_err(|fault| refused(&fault))?;
-    daemon::next_epoch(state_dir).map_err(|fault| refused(&fault))
+    sys::file::create_private_dir(state_dir).map_err(|fault| unwritable(state_dir, &fault))?;
+    daemon::next_epoch(state_dir).map_err(|fault| unwritable(state_dir, &fault))
+}
+
+/// STATE_DIR for this process alone: two that write one snapshot of the gate would lose each other's orders.
+pub fn hold_state(state_dir: &Path) -> Result<InstanceLock, Failure> {
+    InstanceLock::acquire(&state_dir.join("lock")).map_err(|fault| match fault {
+        LockError::Held { .. } => Failure::state(fault),
+        LockError::Region(fault) => unwritable(state_dir, &fault),
+    })
+}
+
+fn unwritable(state_dir: &Path, fault: &dyn std::fmt::Display) -> Failure {
+    Failure::state(format!(
+        "STATE_DIR={}: {fault}; set STATE_DIR to a directory that this user can write",
+        state_dir.display()
+    ))
 }
 
 /// The credentials for signing, out of the settings.

@@ -23,7 +23,6 @@ use crate::stage::decode::CandleSource;
 use crate::stage::housekeep::SeenHandle;
 use crate::stage::outside::Outside;
 use crate::sys;
-use crate::sys::lock::InstanceLock;
 use crate::universe::live::Table;
 use crate::venue::blofin::bans::Bans;
 use crate::venue::loopback::{InProcessCalls, InProcessFrames, SharedVenue};
@@ -65,7 +64,7 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
     sys::memory::without_huge_pages();
     let stop = Stop::listen().map_err(Failure::venue)?;
     announce(settings);
-    let _state = hold_state(&settings.daemon.state_dir)?;
+    let _state = bootstrap::hold_state(&settings.daemon.state_dir)?;
     let clock = venue_clock::of(settings);
     let mut outside = Outside::default();
     let Some(followed) = open_universe(settings, &clock, &mut outside, &stop)? else {
@@ -208,11 +207,6 @@ fn start(settings: &Settings, scan: bool, source: CandleSource) -> Result<Exit, 
         eprintln!("{line}");
     }
     Ok(Exit::Done)
-}
-
-/// STATE_DIR for this process alone: two that write one snapshot of the gate would lose each other's orders.
-fn hold_state(state_dir: &Path) -> Result<InstanceLock, Failure> {
-    InstanceLock::acquire(&state_dir.join("lock")).map_err(Failure::state)
 }
 
 /// The universe, with what the account holds. While the venue serves nobody it comes out of the cache; without
