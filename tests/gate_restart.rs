@@ -96,6 +96,8 @@ fn a_restart_with_an_unanswered_entry_looks_it_up() {
 fn a_restart_after_the_stop_fired_settles_the_trade() {
     let mut scene = Scene::new(params());
     scene.enter(Side::Buy, 60_000.1);
+    // Old enough for a list that lacks the position to be believed.
+    scene.run_ms(121_000);
     restart(&mut scene, params());
     scene.listed.clear();
     let mut fill = scene.foreign_order(Side::Sell, 8, 59_700.1, 2);

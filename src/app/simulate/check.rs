@@ -80,6 +80,8 @@ pub struct Checker {
     limited: u64,
     /// Since when the process has been up and the venue within reach.
     pub reachable_since: Wall,
+    /// How far reads have lagged in a run without a private socket, in ns: so much later anything is noticed.
+    pub unheard_ns: u64,
 }
 
 impl Checker {
@@ -94,6 +96,7 @@ impl Checker {
             orphans: BTreeMap::new(),
             limited: 0,
             reachable_since: start,
+            unheard_ns: 0,
         }
     }
 
@@ -331,7 +334,7 @@ impl Checker {
             let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
             let stood_for = now.since(orphan.since.max(tried).max(could_hear));
             let is_late = orphan.known > Wall(0) && known_for > ORPHAN_NS;
-            if is_late || stood_for > NOTICE_NS {
+            if is_late || stood_for > NOTICE_NS + self.unheard_ns {
                 let text = format!(
                     "bracket {} guards nothing on {} for {} ms, {} by the gate, and was not cancelled",
                     row.id,
@@ -380,7 +383,7 @@ impl Checker {
         let could_hear = self.reachable_since.max(watch.reads_rest_until.min(now));
         let bare_for = now.since(held.bare.max(tried).max(could_hear));
         let late = is_known && can_act && known_for > ACT_NS;
-        if late || bare_for > NOTICE_NS {
+        if late || bare_for > NOTICE_NS + self.unheard_ns {
             let text = format!(
                 "the position on {} has had no full stop for {} ms, {} by the gate, and nothing was sent",
                 row.instrument.0,

@@ -325,6 +325,9 @@ impl World {
                 Window::Lag { ns } => lag_ns = lag_ns.max(*ns),
             }
         }
+        if !self.settings.trade.enable_private_ws {
+            self.checker.unheard_ns = self.checker.unheard_ns.max(lag_ns);
+        }
         if !self.settling {
             rules.extend(self.draw.rules.iter().cloned());
         }

@@ -67,12 +67,14 @@ impl Gate {
     /// The stop that stands is believed before a looser one that is wanted: after a restart, as the
     /// snapshot may be older than it, and when the fill that asked for the looser one is long past.
     fn keep_standing(&mut self, index: usize, cover: &Cover, now: Wall) {
+        // A fill that nobody pushed may be old when it is heard of.
+        let is_polled = !self.account.private_up;
         let Some(desk) = self.desks[index].as_mut().filter(|_| cover.covered) else {
             return;
         };
         let (sign, last_fill) = (desk.trade.side.sign(), desk.trade.last_fill);
         let guard = &mut desk.trade.guard;
-        let is_late = guard.call.is_none() && now.since(last_fill) > LOOSEN_NS;
+        let is_late = guard.call.is_none() && (is_polled || now.since(last_fill) > LOOSEN_NS);
         let is_believed = std::mem::take(&mut guard.restored) || is_late;
         let standing = cover.own_sl_ticks;
         let is_tighter = (standing - guard.want_sl_ticks) * sign > 0;
