@@ -124,7 +124,7 @@ impl Run {
         let set = [
             "TRADE_MAX_POSITIONS=8",
             "TRADE_MAX_EXPOSURE_USD=10000",
-            "MAX_ENTRIES_PER_HOUR=1000",
+            "MAX_ENTRIES_PER_HOUR=0",
             "TRADE_COOLDOWN_SEC=0",
             "TRADE_MIN_SCORE=1",
             "TRADE_MIN_PROB=0.5",
