@@ -520,7 +520,7 @@ fn a_scripted_day_over_the_wire_leaves_lines_position_and_ledger_agreed() {
     // One R is 3,000 ticks. Break-even pays both fees, 6 bps above the entry; the trail is still below it.
     day.quote(ASK + 3_100, 1_000);
     let break_even = day.stop_above(ASK);
-    assert_eq!(break_even, 600_362);
+    assert_eq!(break_even, 600_361);
     // 57 bps behind the best mark.
     day.quote(ASK + 4_500, 1_000);
     let trailed = day.stop_above(break_even);

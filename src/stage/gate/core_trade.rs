@@ -17,6 +17,8 @@ use crate::risk::trailing::{TrailStage, TrailState};
 
 /// Fills not yet in the venue's list of positions are believed for this long.
 const FILL_GUARD_NS: u64 = 5 * NS_PER_SEC;
+/// A fill that the venue's clock puts further back than this was heard of late.
+const FRESH_MS: i64 = 10_000;
 /// The bracket is planned anew when the fill is off by more than this part of R.
 const REPLAN_R: f64 = 0.1;
 
@@ -164,7 +166,7 @@ impl Gate {
         let frozen = trail.is_some_and(|trail| trail.stage == TrailStage::Trailing);
         if by_us && !frozen && !trade.adopted && average > 0.0 {
             if !trade.guard.kept {
-                self.replan(&mut trade, average, instrument);
+                self.replan(&mut trade, average, instrument, now);
             }
             trail = Some(TrailState::new(trade.side, average / tick, trade.risk / tick));
         }
@@ -194,7 +196,7 @@ impl Gate {
     }
 
     /// Moves the wanted triggers when the fill is off by more than 0.1 R, and freezes R.
-    fn replan(&self, trade: &mut Trade, average: f64, instrument: &Instrument) {
+    fn replan(&self, trade: &mut Trade, average: f64, instrument: &Instrument, now: Wall) {
         if trade.attached_sl_ticks == 0 {
             return;
         }
@@ -221,10 +223,10 @@ impl Gate {
                     maintenance_rate: instrument.maintenance_rate(),
                 },
             );
-            // The attached stop has stood since the fill. Where nothing is pushed that may be long ago, and a stop
+            // The attached stop has stood since the fill. That may be long ago where it was not pushed, and a stop
             // that stands is not loosened.
             let loosens = |plan: &Plan| (plan.sl_ticks - trade.attached_sl_ticks) * trade.side.sign() < 0;
-            let may_loosen = self.account.private_up;
+            let may_loosen = self.account.private_up && self.is_fresh(trade, now);
             if let Some(plan) = plan.ok().filter(|plan| may_loosen || !loosens(plan)) {
                 trade.guard.want_sl_ticks = plan.sl_ticks;
                 trade.guard.want_tp_ticks = plan.tp_ticks;
@@ -235,6 +237,15 @@ impl Gate {
         trade.guard.want_sl_ticks = trade.attached_sl_ticks;
         trade.guard.want_tp_ticks = trade.attached_tp_ticks;
         trade.risk = (average - trade.attached_sl_ticks as f64 * tick).abs();
+    }
+
+    /// Whether the venue changed the entry, or the position where that came first, a moment ago.
+    fn is_fresh(&self, trade: &Trade, now: Wall) -> bool {
+        let slot = slot_of(trade.instrument, trade.position_side);
+        let of_position = self.positions.get(slot).update_ms;
+        let told = self.entry_order(trade).map(|order| order.progress.update_ms);
+        let update_ms = told.filter(|ms| *ms > 0).unwrap_or(of_position);
+        now.ms() - update_ms <= FRESH_MS || update_ms == 0
     }
 
     /// Signed lots of a trade's position: the venue's word, or the fills' while it lags.
