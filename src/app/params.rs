@@ -168,7 +168,6 @@ pub fn brackets(settings: &Settings) -> BracketParams {
         trigger_eps_bps: bracket.trigger_eps_bps,
         take_passed_target: bracket.tp_breach == settings::TpBreach::Close,
         retry_mult: bracket.tpsl_retry_mult,
-        ..BracketParams::default()
     }
 }
 
