@@ -21,8 +21,8 @@
 use crate::bus::BusBuilder;
 use crate::model::FeatureRow;
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, JournalEntry, OrderCommand,
-    SendReply, Signal, SignalLabel, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, IndicatorUpdate, JournalEntry,
+    OrderCommand, SendReply, Signal, SignalLabel, Tick, TradeOutcome,
 };
 
 /// A stage; the code stands in journals (append only).
@@ -232,7 +232,7 @@ pub static LINKS: [Link; 28] = [
         "orders and fills are never lost: entries turn off when full"),
     link!(ScoreHousekeep, "score_housekeep", Score -> Housekeep, Signal, 1024, DropCount,
         "a slow disk loses lines, never time"),
-    link!(IndicateGate, "indicate_gate", Indicate -> Gate, Volatility, 4096, Credit,
+    link!(IndicateGate, "indicate_gate", Indicate -> Gate, IndicatorUpdate, 4096, Credit,
         "one close of 490 instruments x 4 timeframes, and once a second the pace of each tape; gate takes it last"),
     link!(DecodeJournal, "decode_journal", Decode -> Housekeep, JournalEntry, 32768, DropCount,
         "an entry a frame or row of history; a second of a burst; what is lost is a hole in the capture"),

@@ -128,10 +128,10 @@ fn an_entry_that_waited_for_its_leverage_is_weighed_again_before_it_leaves() {
         let mut depth = Tick::new(TickKind::Depth, BTC, scene.now.ms());
         depth.v[..6].copy_from_slice(&[60_000.0, 60_000.1, 5.0, 5.0, depth_usd, depth_usd]);
         scene.tick(&depth);
-        let mut told: Volatility = bytemuck::Zeroable::zeroed();
+        let mut told: IndicatorUpdate = bytemuck::Zeroable::zeroed();
         told.tape = tape::READY;
         (told.trades_per_min, told.notional_per_min_usd) = (100.0, 1e6);
-        scene.gate.on_volatility(&told, scene.now);
+        scene.gate.on_indicators(&told, scene.now);
     };
     type Change<'a> = &'a dyn Fn(&mut Scene);
     let balance = |scene: &mut Scene| {

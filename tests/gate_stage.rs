@@ -29,7 +29,7 @@ struct Run {
     words: Scene,
     control: ControlWord,
     ticks: Outlet<Tick>,
-    tapes: Outlet<Volatility>,
+    tapes: Outlet<IndicatorUpdate>,
     signals: Outlet<Signal>,
     alerts: Outlet<Alert>,
     pushes: Outlet<AccountEvent>,
@@ -331,7 +331,7 @@ fn tell_flow(run: &mut Run, trades_per_min: f32, notional_per_min_usd: f64) {
     let mut depth = Tick::new(TickKind::Depth, BTC, run.words.now.ms());
     depth.v[..6].copy_from_slice(&[60_000.0, 60_000.1, 5.0, 5.0, 50_000.0, 50_000.0]);
     run.ticks.publish_or_drop(depth);
-    let mut told = Volatility::zeroed();
+    let mut told = IndicatorUpdate::zeroed();
     (told.instrument, told.tape) = (BTC.0, tape::READY);
     (told.trades_per_min, told.notional_per_min_usd) = (trades_per_min, notional_per_min_usd);
     run.tapes.publish_or_drop(told);

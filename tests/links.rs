@@ -10,8 +10,8 @@ use smart_scanner::app::taping::{Recording, Taping};
 use smart_scanner::bus::{Bus, BusBuilder, BusError, Record};
 use smart_scanner::driver::{DecisionClock, Inlet, Outlet, Progress, Seat, Stage, Stepper};
 use smart_scanner::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, JournalEntry, OrderCommand,
-    SendReply, Signal, SignalLabel, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, IndicatorUpdate, JournalEntry,
+    OrderCommand, SendReply, Signal, SignalLabel, Tick, TradeOutcome,
 };
 use smart_scanner::model::{FeatureRow, Wall};
 use smart_scanner::stage::housekeep::SeenHandle;
@@ -174,7 +174,11 @@ fn row_of(id: LinkId) -> (LinkId, Carry, Free) {
         (LinkId::DecodePaper, carry::<Tick>, free::<Tick>),
         (LinkId::GateHousekeep, carry::<GateEvent>, free::<GateEvent>),
         (LinkId::ScoreHousekeep, carry::<Signal>, free::<Signal>),
-        (LinkId::IndicateGate, carry::<Volatility>, free::<Volatility>),
+        (
+            LinkId::IndicateGate,
+            carry::<IndicatorUpdate>,
+            free::<IndicatorUpdate>,
+        ),
         (LinkId::DecodeJournal, carry::<JournalEntry>, free::<JournalEntry>),
         (LinkId::GateJournal, carry::<JournalEntry>, free::<JournalEntry>),
         (LinkId::ScoreJournal, carry::<JournalEntry>, free::<JournalEntry>),

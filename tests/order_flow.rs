@@ -7,7 +7,7 @@ mod whole_graph;
 use serde_json::Value;
 use smart_scanner::app::graph;
 use smart_scanner::driver::{DecisionClock, Inlet, Stepper};
-use smart_scanner::model::message::{Signal, Volatility, tape};
+use smart_scanner::model::message::{IndicatorUpdate, Signal, tape};
 use smart_scanner::model::time::NS_PER_SEC;
 use smart_scanner::model::{Timeframe, Wall};
 use smart_scanner::settings::Settings;
@@ -150,12 +150,12 @@ fn the_gate_is_told_the_pace_of_each_tape_once_a_second() {
         .expect("a bus");
     let plan = scene.plan(SeenHandle::default());
     let seats = graph::build_around_gate(&bus, &plan, scene.ports()).expect("a graph");
-    let mut told: Inlet<Volatility> =
+    let mut told: Inlet<IndicatorUpdate> =
         Inlet::new(bus.consumer(LinkId::IndicateGate.link().name).expect("an end"));
     let mut signals: Inlet<Signal> = Inlet::new(bus.consumer(LinkId::ScoreGate.link().name).expect("an end"));
     let clock = DecisionClock::stepped(START);
     let mut stepper = Stepper::new(seats, clock.clone());
-    let mut words: BTreeMap<u16, Vec<Volatility>> = BTreeMap::new();
+    let mut words: BTreeMap<u16, Vec<IndicatorUpdate>> = BTreeMap::new();
     while clock.now().0 < START.0 + 2 * MINUTE_NS {
         scene.shared.advance(clock.now());
         stepper.settle().expect("it comes to rest");
@@ -170,7 +170,7 @@ fn the_gate_is_told_the_pace_of_each_tape_once_a_second() {
     }
     assert_eq!(words.len(), scene.instruments.iter().count(), "every instrument");
     for (instrument, words) in words {
-        let between: Vec<&Volatility> = words.iter().filter(|word| word.atr == 0.0).collect();
+        let between: Vec<&IndicatorUpdate> = words.iter().filter(|word| word.atr == 0.0).collect();
         println!("{instrument}: {} words between candles", between.len());
         assert!(between.iter().all(|word| word.tape != tape::NOT_TOLD));
         assert_eq!(between[0].tape, tape::NOT_READY, "half a window is needed");
@@ -178,8 +178,8 @@ fn the_gate_is_told_the_pace_of_each_tape_once_a_second() {
         assert_eq!(last.tape, tape::READY);
         assert!(last.trades_per_min > 0.0 && last.notional_per_min_usd > 0.0);
         let pairs = between.windows(2);
-        let ready = |word: &Volatility| word.tape == tape::READY;
-        let too_soon = |pair: &[&Volatility]| {
+        let ready = |word: &IndicatorUpdate| word.tape == tape::READY;
+        let too_soon = |pair: &[&IndicatorUpdate]| {
             let apart_ns = pair[1].header.time_ns - pair[0].header.time_ns;
             // Told apart by their millisecond.
             ready(pair[0]) && ready(pair[1]) && apart_ns < NS_PER_SEC - 1_000_000

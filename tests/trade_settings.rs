@@ -734,10 +734,10 @@ fn trailing_scene(settings: &Settings) -> Scene {
     let mut scene = ready(settings);
     scene.enter(Side::Buy, 60_000.1);
     scene.run_ms(2_000);
-    let mut volatility: Volatility = bytemuck::Zeroable::zeroed();
-    volatility.timeframe = Timeframe::M5 as u8;
-    volatility.atr = 240.0;
-    scene.gate.on_volatility(&volatility, scene.now);
+    let mut update: IndicatorUpdate = bytemuck::Zeroable::zeroed();
+    update.timeframe = Timeframe::M5 as u8;
+    update.atr = 240.0;
+    scene.gate.on_indicators(&update, scene.now);
     scene.clear();
     scene.quote(60_310.0, 60_310.2);
     scene

@@ -184,11 +184,11 @@ fn the_trailing_distance_follows_the_atr_of_the_closed_candle_without_a_new_sign
         scene.enter(Side::Buy, 60_000.1);
         scene.run_ms(2_000);
         if let Some((timeframe, atr)) = atr {
-            let mut volatility: Volatility = bytemuck::Zeroable::zeroed();
-            volatility.instrument = BTC.0;
-            volatility.timeframe = timeframe as u8;
-            volatility.atr = atr;
-            scene.gate.on_volatility(&volatility, scene.now);
+            let mut update: IndicatorUpdate = bytemuck::Zeroable::zeroed();
+            update.instrument = BTC.0;
+            update.timeframe = timeframe as u8;
+            update.atr = atr;
+            scene.gate.on_indicators(&update, scene.now);
         }
         scene.quote(60_400.0, 60_400.2);
         scene.last(CommandKind::PlaceBracket).sl_ticks

@@ -434,7 +434,7 @@ fn gate_stage(ends: &Ends<'_>, plan: &Plan<'_>) -> Result<GateStage, GraphError>
         instruments: ends.table.view(),
         ticks: ends.inlet(LinkId::DecodeGate)?,
         signals: ends.inlet(LinkId::ScoreGate)?,
-        volatility: ends.inlet(LinkId::IndicateGate)?,
+        indicators: ends.inlet(LinkId::IndicateGate)?,
         replies: ends.inlet(LinkId::SendGate)?,
         pushes: ends.inlet(LinkId::AccountGate)?,
         pages: ends.inlet(LinkId::FetchGate)?,

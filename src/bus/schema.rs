@@ -7,8 +7,8 @@ use super::record::{Record, Row};
 use crate::model::Candle;
 use crate::model::feature::FeatureRow;
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, JournalEntry, OrderCommand,
-    SendReply, Signal, SignalLabel, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, FetchRequest, GateEvent, Holding, IndicatorUpdate, JournalEntry,
+    OrderCommand, SendReply, Signal, SignalLabel, Tick, TradeOutcome,
 };
 use crate::model::status::{PositionRow, StatusRow};
 
@@ -43,7 +43,7 @@ records! {
     JournalEntry = 0x0c02,
     PositionRow = 0x0d01,
     StatusRow = 0x0e01,
-    Volatility = 0x0f01,
+    IndicatorUpdate = 0x0f01,
     SignalLabel = 0x1002,
     Holding = 0x1101,
 }

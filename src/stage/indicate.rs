@@ -10,7 +10,7 @@ use crate::indicators::funding::FundingState;
 use crate::indicators::{Board, Built, BuiltRow, Minutes, SeriesIndex, Taken};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::feature::row_flag;
-use crate::model::message::{Tick, TickKind, Volatility, tape, tick_flag};
+use crate::model::message::{IndicatorUpdate, Tick, TickKind, tape, tick_flag};
 use crate::model::{Feature, FeatureRow, InstrumentId, Instruments, Timeframe, Wall};
 use crate::universe::live::InstrumentView;
 use arrayvec::ArrayVec;
@@ -28,7 +28,7 @@ const TAPE_EVERY_MS: i64 = 1_000;
 pub struct Indicate {
     ticks: Inlet<Tick>,
     rows: Outlet<FeatureRow>,
-    to_gate: Outlet<Volatility>,
+    to_gate: Outlet<IndicatorUpdate>,
     board: Board,
     minutes: Minutes,
     /// What is known of an instrument beside its candles.
@@ -57,7 +57,7 @@ struct Context {
 pub struct Parts {
     pub ticks: Inlet<Tick>,
     pub rows: Outlet<FeatureRow>,
-    pub to_gate: Outlet<Volatility>,
+    pub to_gate: Outlet<IndicatorUpdate>,
     pub board: Board,
     /// Timeframes to build from 1m rows; empty when all are subscribed.
     pub built: Vec<Timeframe>,
@@ -293,18 +293,18 @@ impl Indicate {
         if !self.row.has_flag(row_flag::BACKFILL)
             && let Some(atr) = self.row.get(Feature::Atr14)
         {
-            let mut volatility = word_to_gate(tick, self.flow.is_on, flow);
-            volatility.timeframe = self.row.timeframe;
-            volatility.open_ms = self.row.candle.open_ms;
-            volatility.atr = atr;
-            self.to_gate.publish_or_drop(volatility);
+            let mut update = word_to_gate(tick, self.flow.is_on, flow);
+            update.timeframe = self.row.timeframe;
+            update.open_ms = self.row.candle.open_ms;
+            update.atr = atr;
+            self.to_gate.publish_or_drop(update);
         }
     }
 }
 
 /// A word to `gate` about the instrument of `tick`: with order flow on, the pace of its tape.
-fn word_to_gate(tick: &Tick, is_on: bool, flow: Option<FlowReading>) -> Volatility {
-    let mut word = Volatility::zeroed();
+fn word_to_gate(tick: &Tick, is_on: bool, flow: Option<FlowReading>) -> IndicatorUpdate {
+    let mut word = IndicatorUpdate::zeroed();
     word.header.receive_ns = tick.header.receive_ns;
     word.header.time_ns = tick.header.time_ns;
     word.instrument = tick.instrument;

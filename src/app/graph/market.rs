@@ -9,7 +9,7 @@ use crate::bus::Bus;
 use crate::capture::Stream;
 use crate::driver::{Inlet, Progress, Seat, Stage};
 use crate::indicators::{Board, SeriesPlan, context_of};
-use crate::model::message::Volatility;
+use crate::model::message::IndicatorUpdate;
 use crate::model::time::NS_PER_SEC;
 use crate::model::{INSTRUMENTS_MAX, Timeframe, Wall};
 use crate::settings::Settings;
@@ -49,7 +49,7 @@ pub fn build_rows(
         Seat {
             id: StageId::Gate,
             stage: Box::new(NoGate {
-                volatilities: ends.inlet(LinkId::IndicateGate)?,
+                updates: ends.inlet(LinkId::IndicateGate)?,
             }),
         },
     ])
@@ -57,7 +57,7 @@ pub fn build_rows(
 
 /// Stands where `gate` would: takes what only a trader needs, so that its ring never fills.
 struct NoGate {
-    volatilities: Inlet<Volatility>,
+    updates: Inlet<IndicatorUpdate>,
 }
 
 impl Stage for NoGate {
@@ -67,7 +67,7 @@ impl Stage for NoGate {
 
     fn poll(&mut self, _now: Wall) -> Progress {
         let mut progress = Progress::Idle;
-        while self.volatilities.take().is_some() {
+        while self.updates.take().is_some() {
             progress = Progress::Busy;
         }
         progress
@@ -90,7 +90,7 @@ pub fn build_indicators(bus: &Bus, plan: &Plan<'_>) -> Result<Vec<Seat>, GraphEr
         Seat {
             id: StageId::Gate,
             stage: Box::new(NoGate {
-                volatilities: ends.inlet(LinkId::IndicateGate)?,
+                updates: ends.inlet(LinkId::IndicateGate)?,
             }),
         },
     ])

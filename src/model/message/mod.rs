@@ -12,8 +12,8 @@ pub use event::{GateEvent, GateEventKind, JournalEntry};
 pub use market::{Holding, Tick, TickKind, tick_flag};
 pub use order::{CommandKind, Lane, OrderCommand, Outcome, PROTECTIVE_CALLS, SendReply};
 pub use signal::{
-    Alert, AlertAnswer, MODEL_FEATURES_MAX, Signal, SignalLabel, TradeOutcome, VOTES_MAX, Volatility, Vote,
-    tape,
+    Alert, AlertAnswer, IndicatorUpdate, MODEL_FEATURES_MAX, Signal, SignalLabel, TradeOutcome, VOTES_MAX,
+    Vote, tape,
 };
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ const _: () = assert!(size_of::<TradeOutcome>() == 64);
 /// which stops trail by, and the pace of the tape, by which an order is weighed once more. 64 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-pub struct Volatility {
+pub struct IndicatorUpdate {
     pub header: Header,
     pub instrument: u16,
     pub timeframe: u8,
@@ -166,9 +166,9 @@ pub struct Volatility {
     pub notional_per_min_usd: f64,
 }
 
-const _: () = assert!(size_of::<Volatility>() == 64);
+const _: () = assert!(size_of::<IndicatorUpdate>() == 64);
 
-/// Values of `Volatility::tape`.
+/// Values of `IndicatorUpdate::tape`.
 pub mod tape {
     /// It says nothing of the tape.
     pub const NOT_TOLD: u8 = 0;

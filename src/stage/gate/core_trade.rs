@@ -4,7 +4,7 @@
 
 use super::core::{Desk, Gate};
 use super::core_outputs::Outputs;
-use crate::model::message::{Volatility, tape};
+use crate::model::message::{IndicatorUpdate, tape};
 use crate::model::time::NS_PER_SEC;
 use crate::model::{Instrument, InstrumentId, Wall};
 use crate::orders::book::Order;
@@ -50,13 +50,13 @@ impl Gate {
 
     /// The ATR of a closed candle: the stops of trades from that series trail by it. And the pace of the
     /// instrument's tape.
-    pub fn on_volatility(&mut self, volatility: &Volatility, now: Wall) {
-        let instrument = InstrumentId(volatility.instrument);
-        self.on_tape(volatility, now);
-        if volatility.atr == 0.0 && volatility.tape != tape::NOT_TOLD {
+    pub fn on_indicators(&mut self, update: &IndicatorUpdate, now: Wall) {
+        let instrument = InstrumentId(update.instrument);
+        self.on_tape(update, now);
+        if update.atr == 0.0 && update.tape != tape::NOT_TOLD {
             return;
         }
-        if !(volatility.atr.is_finite() && volatility.atr > 0.0) {
+        if !(update.atr.is_finite() && update.atr > 0.0) {
             self.counters.events_invalid += 1;
             return;
         }
@@ -64,16 +64,16 @@ impl Gate {
             let trade = &mut desk.trade;
             // R and the planned triggers are frozen; only the trailing distance reads it from here on.
             if trade.instrument == instrument
-                && trade.timeframe == volatility.timeframe
+                && trade.timeframe == update.timeframe
                 && !trade.adopted
                 && trade.first_fill > Wall(0)
             {
-                trade.atr = volatility.atr;
+                trade.atr = update.atr;
             }
         }
     }
 
-    fn on_tape(&mut self, told: &Volatility, now: Wall) {
+    fn on_tape(&mut self, told: &IndicatorUpdate, now: Wall) {
         let Some(row) = self.rows.get_mut(usize::from(told.instrument)) else {
             return;
         };

@@ -10,8 +10,8 @@ use crate::bus::{Bus, BusError, TableWriter};
 use crate::driver::{Inlet, InputOrder, Inputs, Outlet, Progress, Stage, run_inputs};
 use crate::metrics::{Counter, StageMeter};
 use crate::model::message::{
-    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, Holding, Lane,
-    OrderCommand, SendReply, Signal, Tick, TradeOutcome, Volatility,
+    AccountEvent, Alert, AlertAnswer, CommandKind, FetchRequest, GateEvent, GateEventKind, Holding,
+    IndicatorUpdate, Lane, OrderCommand, SendReply, Signal, Tick, TradeOutcome,
 };
 use crate::model::status::{POSITION_ROWS, PositionRow, StatusRow};
 use crate::model::{INSTRUMENTS_MAX, Price, Reason, Wall};
@@ -54,7 +54,7 @@ pub struct Parts {
     pub instruments: InstrumentView,
     pub ticks: Inlet<Tick>,
     pub signals: Inlet<Signal>,
-    pub volatility: Inlet<Volatility>,
+    pub indicators: Inlet<IndicatorUpdate>,
     pub replies: Inlet<SendReply>,
     pub pushes: Inlet<AccountEvent>,
     pub pages: Inlet<AccountEvent>,
@@ -438,10 +438,10 @@ impl Inputs for GateStage {
                 (alert.header.seq, (alert.header.receive_ns, taken_ns))
             }
             LinkId::IndicateGate => {
-                let volatility = parts.volatility.take()?;
-                let taken_ns = self.meter.taken(volatility.header.publish_ns);
-                parts.core.on_volatility(&volatility, now);
-                (volatility.header.seq, (volatility.header.receive_ns, taken_ns))
+                let update = parts.indicators.take()?;
+                let taken_ns = self.meter.taken(update.header.publish_ns);
+                parts.core.on_indicators(&update, now);
+                (update.header.seq, (update.header.receive_ns, taken_ns))
             }
             LinkId::Timer => {
                 let is_due = parts.core.next_timer().is_some_and(|time| time <= now);
