@@ -58,8 +58,8 @@ pub struct Positions {
     /// Slots that are not flat, ascending.
     open: Vec<u16>,
     generation: [u32; 2],
-    /// Nothing is pushed: what a list shows first may be missing from the next, which lags.
-    is_unfed: bool,
+    /// What changes is pushed. Else what a list shows first may be missing from the next, which lags.
+    is_fed: bool,
     /// Slots whose lots changed since `take_changed`.
     changed: Vec<u16>,
 }
@@ -70,7 +70,7 @@ impl Default for Positions {
             slots: vec![Position::default(); SLOTS],
             open: Vec::with_capacity(SLOTS),
             generation: [1, 1],
-            is_unfed: false,
+            is_fed: true,
             changed: Vec::with_capacity(SLOTS),
         }
     }
@@ -103,7 +103,7 @@ impl Positions {
     /// None yet. Without `is_fed` nothing will ever be pushed.
     pub fn of_feed(is_fed: bool) -> Self {
         Positions {
-            is_unfed: !is_fed,
+            is_fed,
             ..Positions::default()
         }
     }
@@ -152,7 +152,7 @@ impl Positions {
         match source {
             _ if lots == 0 => {}
             Source::Push => (row.stood, row.listed) = (now, Wall(0)),
-            Source::Read if row.opened == now && self.is_unfed => row.stood = now,
+            Source::Read if row.opened == now && !self.is_fed => row.stood = now,
             Source::Read if row.opened == now => row.listed = now,
             Source::Read => {}
         }
@@ -160,13 +160,13 @@ impl Positions {
 
     /// What changes is pushed from now on.
     pub fn on_feed_up(&mut self) {
-        self.is_unfed = false;
+        self.is_fed = true;
     }
 
     /// The feed broke off, or there is none: what it said may have changed unheard. A list still shows whatever
     /// was open for longer than lists lag.
     pub fn on_feed_lost(&mut self) {
-        self.is_unfed = true;
+        self.is_fed = false;
         for row in &mut self.slots {
             row.pushed_flat = Wall(0);
         }

@@ -7,6 +7,7 @@
 use super::core::{Desk, Gate, NEVER};
 use super::core_fills::Fills;
 use super::core_outputs::{Outputs, command, event, fetch};
+use super::core_stop::exit_of;
 use crate::model::client_id::{ClientOrderId, Role};
 use crate::model::message::{CommandKind, GateEventKind, Lane, ListKind, TradeOutcome};
 use crate::model::time::{NS_PER_MS, NS_PER_SEC};
@@ -18,7 +19,7 @@ use crate::orders::lookup::Lookup;
 use crate::orders::positions::{side_of, slot_of};
 use crate::orders::trade::{ExitKind, Stage, Trade};
 use crate::risk::Spend;
-use crate::risk::gate::{Exit, check_exit};
+use crate::risk::gate::check_exit;
 use bytemuck::Zeroable;
 
 /// Reads of the history for the fills that closed a position. What is read may lag 120 s.
@@ -42,14 +43,7 @@ impl Gate {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: lots.abs(),
-            sl_ticks: 0,
-            tp_ticks: 0,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
+        let Ok(approved) = check_exit(exit_of(&trade, lots.abs(), (0, 0)), lots) else {
             self.counters.exits_refused += 1;
             return;
         };

@@ -52,7 +52,7 @@ impl Gate {
             (line.side, line.timeframe) = (signal.side, signal.timeframe);
             (line.score, line.probability) = (signal.score, signal.probability);
             line.signal = signal.id;
-            self.refuse_as(nonsense(known), line, out);
+            self.refuse_as(invalid_reason(known), line, out);
             return;
         };
         let panic = self.params.regime_aware
@@ -114,7 +114,7 @@ impl Gate {
         let signal = (1 << 63) | (u64::from(self.epoch) << 32) | self.next_alert;
         let (Some(side), true, true) = (Side::from_code(alert.side), timeframe, known) else {
             answer.decision = 2;
-            answer.reason = nonsense(known) as u16;
+            answer.reason = invalid_reason(known) as u16;
             if !is_dry {
                 self.next_alert += 1;
                 answer.signal = signal;
@@ -122,7 +122,7 @@ impl Gate {
                 (line.side, line.timeframe) = (alert.side, alert.timeframe);
                 (line.score, line.probability) = (alert.score, alert.probability);
                 line.signal = signal;
-                self.refuse_as(nonsense(known), line, out);
+                self.refuse_as(invalid_reason(known), line, out);
             }
             let _ = out.answers.try_push(answer);
             return;
@@ -484,7 +484,7 @@ impl Gate {
 }
 
 /// Why an opinion that names no instrument, no side or no timeframe is refused.
-fn nonsense(is_instrument_known: bool) -> Reason {
+fn invalid_reason(is_instrument_known: bool) -> Reason {
     if is_instrument_known {
         Reason::OpinionInvalid
     } else {

@@ -47,14 +47,7 @@ impl Gate {
             }
             return;
         }
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: -1,
-            sl_ticks,
-            tp_ticks,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
+        let Ok(approved) = check_exit(exit_of(&trade, -1, (sl_ticks, tp_ticks)), lots) else {
             self.counters.exits_refused += 1;
             if let Some(desk) = self.desks[index].as_mut() {
                 // Crossed triggers protect nothing.
@@ -195,14 +188,8 @@ impl Gate {
         let Some(Desk { trade, .. }) = self.desks[index] else {
             return;
         };
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: -1,
-            sl_ticks: trade.guard.want_sl_ticks,
-            tp_ticks: trade.guard.want_tp_ticks,
-        };
-        let Ok(approved) = check_exit(exit, lots) else {
+        let wanted = (trade.guard.want_sl_ticks, trade.guard.want_tp_ticks);
+        let Ok(approved) = check_exit(exit_of(&trade, -1, wanted), lots) else {
             // The one that stands protects better, and is the wanted one again.
             self.counters.exits_refused += 1;
             if let Some(desk) = self.desks[index].as_mut() {
@@ -325,6 +312,17 @@ impl Gate {
             });
             desk.timer = anew;
         }
+    }
+}
+
+/// A wish to leave `trade`: `lots` of it, −1 = all, at its stop and target; both 0 = now.
+pub(super) fn exit_of(trade: &Trade, lots: i64, (sl_ticks, tp_ticks): (i64, i64)) -> Exit {
+    Exit {
+        instrument: trade.instrument,
+        side: exit_side(trade.side),
+        lots,
+        sl_ticks,
+        tp_ticks,
     }
 }
 

@@ -6,13 +6,14 @@
 
 use super::core::{Desk, Gate, NEVER};
 use super::core_outputs::Outputs;
+use super::core_stop::exit_of;
 use crate::model::Wall;
 use crate::model::time::NS_PER_SEC;
-use crate::orders::bracket::{Cover, PendingKind, exit_side};
+use crate::orders::bracket::{Cover, PendingKind};
 use crate::orders::positions::{side_of, slot_of};
 use crate::orders::trade::Stage;
 use crate::risk::Spend;
-use crate::risk::gate::{Exit, check_exit};
+use crate::risk::gate::check_exit;
 
 /// The lists have this long after the first push of all positions: most come within two seconds, and
 /// what they tell is better.
@@ -69,14 +70,7 @@ impl Gate {
         let Ok((sl_ticks, tp_ticks)) = self.settled_triggers(&trade, cover) else {
             return;
         };
-        let exit = Exit {
-            instrument: trade.instrument,
-            side: exit_side(trade.side),
-            lots: -1,
-            sl_ticks,
-            tp_ticks,
-        };
-        match check_exit(exit, lots) {
+        match check_exit(exit_of(&trade, -1, (sl_ticks, tp_ticks)), lots) {
             Ok(approved) => self.send_bracket(index, approved, Spend::Protect, now, out),
             Err(_) => self.counters.exits_refused += 1,
         }
