@@ -4,36 +4,16 @@
 //! The venue is the embedded exchange on loopback, in this process; the commands are the binary.
 
 mod replayed;
+mod served;
 mod shared;
 
 use flate2::read::GzDecoder;
-use smart_scanner::app::exchange::{ExchangeOptions, serve};
-use smart_scanner::exchange::{AttachPolicy, TwoStops};
-use smart_scanner::venue::loopback::{Credential, LoopbackServer};
+use served::venue;
+use smart_scanner::venue::loopback::LoopbackServer;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-fn venue() -> LoopbackServer {
-    serve(&ExchangeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        accounts: vec![Credential::new("key", "secret", "pass")],
-        balance: 10_000.0,
-        market: None,
-        instruments: 4,
-        seed: 1,
-        speed: 1.0,
-        tls: false,
-        ca_file: None,
-        attach: AttachPolicy::FirstFill,
-        two_stops: TwoStops::Allow,
-        amend: false,
-        listed_after: Vec::new(),
-        delisted_after: Vec::new(),
-    })
-    .expect("the exchange serves")
-}
 
 /// The program in a directory of its own, asking `venue`.
 fn program(directory: &Path, venue: &LoopbackServer, arguments: &[&str]) -> Output {
@@ -78,7 +58,7 @@ fn now_ms() -> i64 {
 
 #[test]
 fn a_download_goes_on_where_it_was() {
-    let venue = venue();
+    let venue = venue(4, 1, 1.0);
     let directory = tempfile::tempdir().expect("a directory");
     let line = [
         "download",
@@ -132,7 +112,7 @@ fn a_download_goes_on_where_it_was() {
 
 #[test]
 fn a_symbol_that_is_not_listed_is_named() {
-    let venue = venue();
+    let venue = venue(4, 1, 1.0);
     let directory = tempfile::tempdir().expect("a directory");
     let line = ["download", "--symbols", "BTC-USDT,NOSUCH-USDT", "--days", "1"];
     let (out, err) = text(&program(directory.path(), &venue, &line), 3);
@@ -146,7 +126,7 @@ fn a_symbol_that_is_not_listed_is_named() {
 
 #[test]
 fn a_backtest_works_as_typed_and_says_where_its_candles_are_from() {
-    let venue = venue();
+    let venue = venue(4, 1, 1.0);
     let directory = tempfile::tempdir().expect("a directory");
     let mut metrics = String::new();
     for index in 0..60 {
@@ -199,7 +179,7 @@ fn a_backtest_works_as_typed_and_says_where_its_candles_are_from() {
 
 #[test]
 fn what_cannot_be_tested_ends_with_code_2_and_a_next_step() {
-    let venue = venue();
+    let venue = venue(4, 1, 1.0);
     let directory = tempfile::tempdir().expect("a directory");
     let (_, err) = text(
         &program(directory.path(), &venue, &["backtest", "--metrics", "none.jsonl"]),
@@ -296,7 +276,7 @@ fn check_layouts(market: &Path, options: &[&str]) {
 
 #[test]
 fn a_replay_begins_where_it_is_told() {
-    let venue = venue();
+    let venue = venue(4, 1, 1.0);
     let directory = tempfile::tempdir().expect("a directory");
     let line = ["download", "--symbols", "BTC-USDT", "--days", "1", "--out", "rec"];
     text(&program(directory.path(), &venue, &line), 0);

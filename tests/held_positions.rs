@@ -5,71 +5,16 @@
 //! the test waits for what it wants to see.
 
 mod running;
+mod served;
 
 use running::{program, start_until};
-use smart_scanner::app::exchange::{ExchangeOptions, serve};
-use smart_scanner::exchange::{AttachPolicy, NewOrder, TwoStops};
-use smart_scanner::model::client_id::ClientOrderId;
-use smart_scanner::model::{InstrumentId, Lots, MarginMode, OrderType, PositionSide, Side};
-use smart_scanner::venue::loopback::{Credential, LoopbackServer};
+use served::{buy, id_of, point_at, venue, wait};
+use smart_scanner::venue::loopback::LoopbackServer;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const HELD: &str = "ETH-USDT";
 const LATER: &str = "SOL-USDT";
-
-fn venue() -> LoopbackServer {
-    serve(&ExchangeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        accounts: vec![Credential::new("key", "secret", "pass")],
-        balance: 10_000.0,
-        market: None,
-        instruments: 8,
-        seed: 3,
-        // Five minutes between two readings of the universe are five seconds.
-        speed: 60.0,
-        tls: false,
-        ca_file: None,
-        attach: AttachPolicy::FirstFill,
-        two_stops: TwoStops::Allow,
-        amend: false,
-        listed_after: Vec::new(),
-        delisted_after: Vec::new(),
-    })
-    .expect("the exchange serves")
-}
-
-fn id_of(venue: &LoopbackServer, symbol: &str) -> InstrumentId {
-    let id = venue.with(|venue| venue.exchange().instruments().id_of(symbol.as_bytes()));
-    id.expect("listed")
-}
-
-/// The user buys a little by hand, without a stop.
-fn buy(venue: &LoopbackServer, symbol: &str) {
-    let instrument = id_of(venue, symbol);
-    let order = NewOrder {
-        instrument,
-        margin_mode: MarginMode::Cross,
-        position_side: PositionSide::Net,
-        side: Side::Buy,
-        order_type: OrderType::Market,
-        price: None,
-        lots: Lots(20),
-        reduce_only: false,
-        client_id: ClientOrderId::default(),
-        take_profit: None,
-        stop_loss: None,
-    };
-    venue.with(|venue| {
-        let now = venue.now();
-        let account = venue.exchange().account_of("key").expect("the account");
-        venue
-            .exchange_mut()
-            .place(account, now, &order)
-            .expect("a manual order")
-    });
-}
 
 /// Whether a stop for `symbol` rests at the venue.
 fn has_stop(venue: &LoopbackServer, symbol: &str) -> bool {
@@ -83,14 +28,6 @@ fn has_stop(venue: &LoopbackServer, symbol: &str) -> bool {
     })
 }
 
-fn wait(mut look: impl FnMut() -> bool, complaint: impl Fn() -> String) {
-    let began = Instant::now();
-    while !look() {
-        assert!(began.elapsed() < Duration::from_secs(90), "{}", complaint());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn live(home: &Path, venue: &LoopbackServer) -> Command {
     let mut command = program(home);
     command
@@ -98,14 +35,7 @@ fn live(home: &Path, venue: &LoopbackServer) -> Command {
         .env("BLOFIN_API_SECRET", "secret")
         .env("BLOFIN_API_PASSPHRASE", "pass")
         .args(["run", "--live"]);
-    for pair in [
-        format!("BLOFIN_BASE_URL={}", venue.rest_url()),
-        format!("BLOFIN_WS_PUBLIC={}", venue.ws_url("public")),
-        format!("BLOFIN_WS_PRIVATE={}", venue.ws_url("private")),
-        format!("BUS_PATH={}", home.join("bus").display()),
-    ] {
-        command.args(["--set", &pair]);
-    }
+    point_at(&mut command, venue, home);
     for pair in [
         "PAPER_TRADING=0",
         "MIN_QUOTE_VOL_USDT=0",
@@ -128,7 +58,8 @@ fn live(home: &Path, venue: &LoopbackServer) -> Command {
 #[test]
 fn what_the_account_holds_is_followed_and_protected_whatever_the_rules_say() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut venue = venue();
+    // Five minutes between two readings of the universe are five seconds.
+    let mut venue = venue(8, 3, 60.0);
     buy(&venue, HELD);
     assert!(!has_stop(&venue, HELD));
     let (daemon, said) = start_until(&mut live(home.path(), &venue), "bus: ");

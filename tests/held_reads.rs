@@ -7,7 +7,7 @@ mod whole_graph;
 use smart_scanner::app::bans::SharedBans;
 use smart_scanner::app::graph;
 use smart_scanner::app::held::{Leave, of_venue};
-use smart_scanner::bus::{Observed, Observer};
+use smart_scanner::bus::{Bus, Observed, Observer};
 use smart_scanner::driver::{DecisionClock, Stepper};
 use smart_scanner::exchange::amount::Amount;
 use smart_scanner::exchange::{Exchange, ExchangeConfig, Generated, GeneratedOptions, Market};
@@ -152,14 +152,20 @@ fn a_refusal_at_a_start_ends_the_reads() {
     }
 }
 
-#[test]
-fn while_running_fetch_grants_each_read_and_shares_its_bans() {
+/// A venue with four instruments, and an observer of what `fetch` tells the gate; the directory is the run's.
+fn ground() -> (tempfile::TempDir, Scene, Bus, Observer<AccountEvent>) {
     let out = tempfile::tempdir().expect("a directory");
     let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
     let bus = graph::plan_bus("held-reads", Stamp::process())
         .heap()
         .expect("a bus");
-    let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+    let told = bus.observer("fetch_gate").expect("a ring");
+    (out, scene, bus, told)
+}
+
+#[test]
+fn while_running_fetch_grants_each_read_and_shares_its_bans() {
+    let (_out, scene, bus, mut told) = ground();
     let plan = scene.plan(SeenHandle::default());
     let calls = Arc::clone(&plan.outside.calls);
     let seats = graph::build(&bus, plan, scene.ports()).expect("a graph");
@@ -208,12 +214,7 @@ fn while_running_fetch_grants_each_read_and_shares_its_bans() {
 #[test]
 fn a_refusal_at_a_start_is_what_fetch_hears_first() {
     for refusal in [Refusal::TooMany, Refusal::Forbidden] {
-        let out = tempfile::tempdir().expect("a directory");
-        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
-        let bus = graph::plan_bus("held-reads", Stamp::process())
-            .heap()
-            .expect("a bus");
-        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let (_out, scene, bus, mut told) = ground();
         let plan = scene.plan(SeenHandle::default());
         let until = Wall(scene.start.0 + 60 * NS_PER_SEC);
         plan.outside.calls.refuse(refusal, until);
@@ -260,12 +261,7 @@ fn a_429_upon_another_is_no_ban_however_long_the_pause() {
         // Those of two that were out together, twice.
         (Fault::Forbidden, [300, 300, 300, 300], 1),
     ] {
-        let out = tempfile::tempdir().expect("a directory");
-        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
-        let bus = graph::plan_bus("held-reads", Stamp::process())
-            .heap()
-            .expect("a bus");
-        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let (_out, scene, bus, mut told) = ground();
         let plan = scene.plan(SeenHandle::default());
         let clock = DecisionClock::stepped(scene.start);
         let bans = SharedBans::of(&plan.outside, &clock);
@@ -298,12 +294,7 @@ fn a_429_upon_another_is_no_ban_however_long_the_pause() {
 #[test]
 fn a_refused_call_of_the_public_side_silences_reads_and_tells_the_gate() {
     for refusal in [Refusal::TooMany, Refusal::Forbidden] {
-        let out = tempfile::tempdir().expect("a directory");
-        let scene = Scene::generated(5, 4, Wall::from_ms(1_767_225_600_000), out.path());
-        let bus = graph::plan_bus("held-reads", Stamp::process())
-            .heap()
-            .expect("a bus");
-        let mut told = bus.observer::<AccountEvent>("fetch_gate").expect("a ring");
+        let (_out, scene, bus, mut told) = ground();
         let plan = scene.plan(SeenHandle::default());
         let clock = DecisionClock::stepped(scene.start);
         let bans = SharedBans::of(&plan.outside, &clock);

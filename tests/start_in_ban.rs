@@ -5,37 +5,19 @@
 //! The venue is the embedded exchange behind its sockets; the daemon is the binary, live.
 
 mod running;
+mod served;
 
 use running::{Running, Speaking, program, start_until};
+use served::{point_at, venue};
 use smart_scanner::app::capturing::find_runs;
-use smart_scanner::app::exchange::{ExchangeOptions, serve};
 use smart_scanner::app::parity::judge;
-use smart_scanner::exchange::{AttachPolicy, TwoStops};
-use smart_scanner::venue::loopback::{Credential, Fault, FaultRule, LoopbackServer};
+use smart_scanner::venue::loopback::{Fault, FaultRule, LoopbackServer};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-fn venue() -> LoopbackServer {
-    serve(&ExchangeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        accounts: vec![Credential::new("key", "secret", "pass")],
-        balance: 10_000.0,
-        market: None,
-        instruments: 8,
-        seed: 3,
-        // A minute's rest is six seconds, a ban of five half a minute.
-        speed: 10.0,
-        tls: false,
-        ca_file: None,
-        attach: AttachPolicy::FirstFill,
-        two_stops: TwoStops::Allow,
-        amend: false,
-        listed_after: Vec::new(),
-        delisted_after: Vec::new(),
-    })
-    .expect("the exchange serves")
-}
+/// A minute's rest is six seconds, a ban of five half a minute.
+const SPEED: f64 = 10.0;
 
 fn live(home: &Path, venue: &LoopbackServer) -> Command {
     let mut command = program(home);
@@ -44,15 +26,9 @@ fn live(home: &Path, venue: &LoopbackServer) -> Command {
         .env("BLOFIN_API_SECRET", "secret")
         .env("BLOFIN_API_PASSPHRASE", "pass")
         .args(["run", "--live"]);
-    for pair in [
-        format!("BLOFIN_BASE_URL={}", venue.rest_url()),
-        format!("BLOFIN_WS_PUBLIC={}", venue.ws_url("public")),
-        format!("BLOFIN_WS_PRIVATE={}", venue.ws_url("private")),
-        format!("BUS_PATH={}", home.join("bus").display()),
-        format!("CAPTURE_DIR={}", home.join("capture").display()),
-    ] {
-        command.args(["--set", &pair]);
-    }
+    point_at(&mut command, venue, home);
+    let capture = format!("CAPTURE_DIR={}", home.join("capture").display());
+    command.args(["--set", &capture]);
     for pair in [
         "PAPER_TRADING=0",
         "MIN_QUOTE_VOL_USDT=0",
@@ -114,7 +90,7 @@ const BEFORE_TICKERS: u64 = 6;
 #[test]
 fn a_start_that_is_refused_asks_nothing_more_and_its_capture_repeats() {
     let home = tempfile::tempdir().expect("a directory");
-    let venue = venue();
+    let venue = venue(8, 3, SPEED);
 
     // Without a cache there is nothing to begin with: it waits, and then reads everything.
     refuse_next(&venue, Fault::TooMany, "/trade/orders-pending");
@@ -159,7 +135,7 @@ fn a_start_that_is_refused_asks_nothing_more_and_its_capture_repeats() {
 #[test]
 fn a_universe_that_is_refused_silences_the_stages_too() {
     let home = tempfile::tempdir().expect("a directory");
-    let venue = venue();
+    let venue = venue(8, 3, SPEED);
 
     // The account could be read, the tickers are refused: no other try, and no stage that asks.
     refuse_next(&venue, Fault::TooMany, "/market/tickers");
@@ -194,7 +170,7 @@ fn a_universe_that_is_refused_silences_the_stages_too() {
 #[test]
 fn what_a_ban_does_not_explain_ends_a_refused_start_at_once() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut venue = venue();
+    let mut venue = venue(8, 3, SPEED);
     // The cache of an earlier run.
     let (daemon, _) = start_until(&mut live(home.path(), &venue), "bus: ");
     drop(daemon);

@@ -6,16 +6,13 @@
 //! waits for what it wants to see.
 
 mod running;
+mod served;
 
 use running::{Running, program, start_until};
-use smart_scanner::app::exchange::{ExchangeOptions, serve};
-use smart_scanner::exchange::{AttachPolicy, NewOrder, TwoStops};
-use smart_scanner::model::client_id::ClientOrderId;
-use smart_scanner::model::{Lots, MarginMode, OrderType, PositionSide, Side};
-use smart_scanner::venue::loopback::{Credential, LoopbackServer, Traffic};
+use served::{buy, point_at, venue, wait};
+use smart_scanner::venue::loopback::{LoopbackServer, Traffic};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const CREDENTIALS: [(&str, &str); 3] = [
     ("BLOFIN_API_KEY", "key"),
@@ -23,26 +20,6 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("BLOFIN_API_PASSPHRASE", "pass"),
 ];
 const HELD: &str = "ETH-USDT";
-
-fn venue() -> LoopbackServer {
-    serve(&ExchangeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        accounts: vec![Credential::new("key", "secret", "pass")],
-        balance: 10_000.0,
-        market: None,
-        instruments: 4,
-        seed: 3,
-        speed: 10.0,
-        tls: false,
-        ca_file: None,
-        attach: AttachPolicy::FirstFill,
-        two_stops: TwoStops::Allow,
-        amend: false,
-        listed_after: Vec::new(),
-        delisted_after: Vec::new(),
-    })
-    .expect("the exchange serves")
-}
 
 fn traffic(venue: &LoopbackServer) -> Traffic {
     venue.with(|venue| venue.traffic())
@@ -55,14 +32,7 @@ fn run(home: &Path, venue: &LoopbackServer, words: &[&str], set: &[&str], keys: 
     for (key, value) in CREDENTIALS.iter().filter(|(key, _)| keys.contains(key)) {
         command.env(key, value);
     }
-    for pair in [
-        format!("BLOFIN_BASE_URL={}", venue.rest_url()),
-        format!("BLOFIN_WS_PUBLIC={}", venue.ws_url("public")),
-        format!("BLOFIN_WS_PRIVATE={}", venue.ws_url("private")),
-        format!("BUS_PATH={}", home.join("bus").display()),
-    ] {
-        command.args(["--set", &pair]);
-    }
+    point_at(&mut command, venue, home);
     let quiet = [
         "MIN_QUOTE_VOL_USDT=0",
         "MIN_LAST_PRICE=0",
@@ -78,14 +48,6 @@ fn run(home: &Path, venue: &LoopbackServer, words: &[&str], set: &[&str], keys: 
         command.args(["--set", pair]);
     }
     command
-}
-
-fn wait(mut look: impl FnMut() -> bool, complaint: impl Fn() -> String) {
-    let began = Instant::now();
-    while !look() {
-        assert!(began.elapsed() < Duration::from_secs(90), "{}", complaint());
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The metrics of a run in `home`, once entries are on.
@@ -104,34 +66,6 @@ fn layout_of(said: &str) -> &str {
     layout.expect("a layout")
 }
 
-/// The user buys a little by hand, without a stop.
-fn buy(venue: &LoopbackServer) {
-    venue.with(|venue| {
-        let instrument = venue
-            .exchange()
-            .instruments()
-            .id_of(HELD.as_bytes())
-            .expect("listed");
-        let order = NewOrder {
-            instrument,
-            margin_mode: MarginMode::Cross,
-            position_side: PositionSide::Net,
-            side: Side::Buy,
-            order_type: OrderType::Market,
-            price: None,
-            lots: Lots(20),
-            reduce_only: false,
-            client_id: ClientOrderId::default(),
-            take_profit: None,
-            stop_loss: None,
-        };
-        let now = venue.now();
-        let account = venue.exchange().account_of("key").expect("the account");
-        let placed = venue.exchange_mut().place(account, now, &order);
-        placed.expect("a manual order")
-    });
-}
-
 /// Stops that rest at the venue.
 fn stops(venue: &LoopbackServer) -> usize {
     venue.with(|venue| {
@@ -145,7 +79,7 @@ fn stops(venue: &LoopbackServer) -> usize {
 fn what_is_not_asked_for_twice_and_with_credentials_is_refused() {
     let all = CREDENTIALS.map(|(key, _)| key);
     let [key, secret, passphrase] = all;
-    let mut venue = venue();
+    let mut venue = venue(4, 3, 10.0);
     for (words, set, keys, named) in [
         // The second opt-in is missing.
         (
@@ -206,7 +140,7 @@ fn one_opt_in_alone_trades_on_paper_whatever_the_credentials() {
         (&["--live"], &["PAPER_TRADING=1"]),
     ] {
         let home = tempfile::tempdir().expect("a directory");
-        let mut venue = venue();
+        let mut venue = venue(4, 3, 10.0);
         let keys = CREDENTIALS.map(|(key, _)| key);
         let (daemon, said) = start_until(&mut run(home.path(), &venue, words, set, &keys), "\nbus: ");
         assert!(said.contains("paper: no order leaves this process"), "{said}");
@@ -237,7 +171,7 @@ fn both_opt_ins_and_credentials_trade_at_the_configured_address() {
         (&["--live"], &["PAPER_TRADING=0", "ENABLE_PRIVATE_WS=0"], 0),
     ] {
         let home = tempfile::tempdir().expect("a directory");
-        let mut venue = venue();
+        let mut venue = venue(4, 3, 10.0);
         let (daemon, said): (Running, String) =
             start_until(&mut run(home.path(), &venue, words, set, &keys), "\nbus: ");
         assert!(said.contains("LIVE: orders are real"), "{said}");
@@ -249,7 +183,7 @@ fn both_opt_ins_and_credentials_trade_at_the_configured_address() {
         );
         entries_on(home.path());
         assert_eq!(stops(&venue), 0);
-        buy(&venue);
+        buy(&venue, HELD);
         wait(
             || stops(&venue) == 1,
             || format!("{words:?} {set:?}: the position never got its stop"),
@@ -265,7 +199,7 @@ fn both_opt_ins_and_credentials_trade_at_the_configured_address() {
 #[test]
 fn a_second_daemon_is_kept_out_of_the_state_of_the_first() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut venue = venue();
+    let mut venue = venue(4, 3, 10.0);
     let (daemon, _) = start_until(&mut run(home.path(), &venue, &[], &[], &[]), "\nbus: ");
     let other_bus = format!("BUS_PATH={}", home.path().join("other.bus").display());
     let mut second = run(home.path(), &venue, &[], &[&other_bus], &[]);

@@ -5,14 +5,15 @@
 //! The venue is the embedded exchange behind its sockets, a minute of its clock in a second of ours; the
 //! daemon is the binary. Nothing is timed: the test waits for what it wants to see, 60 s at most.
 
-use smart_scanner::app::exchange::{ExchangeOptions, serve};
+mod served;
+
+use served::venue;
 use smart_scanner::app::{bootstrap, history, ws_tickers};
-use smart_scanner::exchange::{AttachPolicy, TwoStops};
 use smart_scanner::model::{Symbol, Timeframe, Wall};
 use smart_scanner::settings::Settings;
 use smart_scanner::universe::{self, DayTicker, Patience};
 use smart_scanner::venue::blofin::bans::Alone;
-use smart_scanner::venue::loopback::{Credential, LoopbackServer};
+use smart_scanner::venue::loopback::LoopbackServer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -21,27 +22,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const HELD: &str = "ETH-USDT";
-
-/// The exchange with six instruments.
-fn venue(speed: f64) -> LoopbackServer {
-    serve(&ExchangeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        accounts: vec![Credential::new("key", "secret", "pass")],
-        balance: 10_000.0,
-        market: None,
-        instruments: 6,
-        seed: 3,
-        speed,
-        tls: false,
-        ca_file: None,
-        attach: AttachPolicy::FirstFill,
-        two_stops: TwoStops::Allow,
-        amend: false,
-        listed_after: Vec::new(),
-        delisted_after: Vec::new(),
-    })
-    .expect("the exchange serves")
-}
 
 /// The symbols of `venue`, in the order of its ids.
 fn symbols(venue: &LoopbackServer) -> Vec<String> {
@@ -169,7 +149,7 @@ fn newest_ms(home: &Path, symbol: &str) -> Option<i64> {
 #[test]
 fn listings_come_delistings_go_and_a_position_stays() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut venue = venue(60.0);
+    let mut venue = venue(6, 3, 60.0);
     let all = symbols(&venue);
     assert!(all.contains(&HELD.to_owned()), "{all:?}");
     let (new, gone) = (all[5].clone(), all[4].clone());
@@ -245,7 +225,7 @@ fn listings_come_delistings_go_and_a_position_stays() {
 #[test]
 fn volumes_come_from_the_websocket_when_the_settings_say_so() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut venue = venue(1.0);
+    let mut venue = venue(6, 3, 1.0);
     let mut settings = Settings::research(None, &[], home.path()).expect("settings");
     settings.venue.blofin_base_url = venue.rest_url();
     settings.venue.blofin_ws_public = venue.ws_url("public");

@@ -138,155 +138,92 @@ fn rows_that_cannot_be_believed_stand_among_the_others() {
         (1, 1),
         "a position of nothing says nothing"
     );
-    for (channel, row, from, to, reason) in [
+    type Cases = &'static [(&'static str, &'static str, Reason)];
+    let groups: [(&str, &str, Cases); 3] = [
         (
             "orders",
             ORDER,
-            r#""size":"10""#,
-            r#""size":"10.05""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":"1""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":"1e5""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":"-10""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""state":"partially_filled""#,
-            r#""state":"odd""#,
-            Reason::FieldMissing,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""side":"sell""#,
-            r#""side":"SELL""#,
-            Reason::FieldMissing,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""orderId":"28334314""#,
-            r#""orderId":null"#,
-            Reason::FieldMissing,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""orderId":"28334314""#,
-            r#""orderId":"9999999999999999999999999999999999999999""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            "1771416000100",
-            "1771416000",
-            Reason::TimestampInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            "1771416000100",
-            "1771416000100000",
-            Reason::TimestampInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            "1771416000100",
-            "-1771416000100",
-            Reason::TimestampInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":"-0""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":"0x1""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""size":"10""#,
-            r#""size":" 10""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""reduceOnly":"false""#,
-            r#""reduceOnly":"no""#,
-            Reason::FieldMissing,
-        ),
-        (
-            "orders",
-            ORDER,
-            r#""fee":"0.042000000000000000""#,
-            r#""fee":"NaN""#,
-            Reason::NumberInvalid,
+            &[
+                (r#""size":"10""#, r#""size":"10.05""#, Reason::NumberInvalid),
+                (r#""size":"10""#, r#""size":"1""#, Reason::NumberInvalid),
+                (r#""size":"10""#, r#""size":"1e5""#, Reason::NumberInvalid),
+                (r#""size":"10""#, r#""size":"-10""#, Reason::NumberInvalid),
+                (
+                    r#""state":"partially_filled""#,
+                    r#""state":"odd""#,
+                    Reason::FieldMissing,
+                ),
+                (r#""side":"sell""#, r#""side":"SELL""#, Reason::FieldMissing),
+                (
+                    r#""orderId":"28334314""#,
+                    r#""orderId":null"#,
+                    Reason::FieldMissing,
+                ),
+                (
+                    r#""orderId":"28334314""#,
+                    r#""orderId":"9999999999999999999999999999999999999999""#,
+                    Reason::NumberInvalid,
+                ),
+                ("1771416000100", "1771416000", Reason::TimestampInvalid),
+                ("1771416000100", "1771416000100000", Reason::TimestampInvalid),
+                ("1771416000100", "-1771416000100", Reason::TimestampInvalid),
+                (r#""size":"10""#, r#""size":"-0""#, Reason::NumberInvalid),
+                (r#""size":"10""#, r#""size":"0x1""#, Reason::NumberInvalid),
+                (r#""size":"10""#, r#""size":" 10""#, Reason::NumberInvalid),
+                (
+                    r#""reduceOnly":"false""#,
+                    r#""reduceOnly":"no""#,
+                    Reason::FieldMissing,
+                ),
+                (
+                    r#""fee":"0.042000000000000000""#,
+                    r#""fee":"NaN""#,
+                    Reason::NumberInvalid,
+                ),
+            ],
         ),
         (
             "positions",
             POSITION,
-            r#""positionSide":"net""#,
-            r#""positionSide":"long""#,
-            Reason::NumberInvalid,
-        ),
-        (
-            "positions",
-            POSITION,
-            r#""positions":"-100""#,
-            r#""positions":null"#,
-            Reason::FieldMissing,
-        ),
-        (
-            "positions",
-            POSITION,
-            r#""averagePrice":"2326.2""#,
-            r#""averagePrice":"-1""#,
-            Reason::PriceInvalid,
+            &[
+                (
+                    r#""positionSide":"net""#,
+                    r#""positionSide":"long""#,
+                    Reason::NumberInvalid,
+                ),
+                (
+                    r#""positions":"-100""#,
+                    r#""positions":null"#,
+                    Reason::FieldMissing,
+                ),
+                (
+                    r#""averagePrice":"2326.2""#,
+                    r#""averagePrice":"-1""#,
+                    Reason::PriceInvalid,
+                ),
+            ],
         ),
         (
             "orders-algo",
             BRACKET,
-            r#""tpslId":"11779982","algoId":"11779982""#,
-            r#""tpslId":"""#,
-            Reason::FieldMissing,
+            &[(
+                r#""tpslId":"11779982","algoId":"11779982""#,
+                r#""tpslId":"""#,
+                Reason::FieldMissing,
+            )],
         ),
-    ] {
+    ];
+    let cases = groups
+        .iter()
+        .flat_map(|(channel, row, cases)| cases.iter().map(move |case| (channel, row, case)));
+    for (channel, row, (from, to, reason)) in cases {
         let bad = row.replace(from, to);
-        assert_ne!(bad, row, "the case must change something");
+        assert_ne!(&bad, row, "the case must change something");
         let frame = push(channel, &format!("{row},{bad}"));
         let (rows, _) = events(&frame).expect("the other row");
         assert_ne!(rows[0].kind, AccountKind::Untrusted as u8, "{to}");
         assert_eq!(rows[1].kind, AccountKind::Untrusted as u8, "{to}");
-        assert_eq!(rows[1].reason, reason as u16, "{to}");
+        assert_eq!(rows[1].reason, *reason as u16, "{to}");
         assert_eq!(rows[1].instrument, rows[0].instrument, "{to}");
     }
     // What says nothing is taken as nothing, and what nobody knows yet as that: no time, no fee, a category of
